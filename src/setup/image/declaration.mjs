@@ -1,0 +1,45 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { hashInputs } from '../lib/hash.mjs'
+import { clone } from '../lib/paths.mjs'
+
+/**
+ * What an image root consists of, read from the flavours' folders in image/ (first the base, then what is laid on it).
+ * The extra trees are not part of it: they are laid over the root with our own files (see build/stage.mjs), so that a changed
+ * service file needs no new root.
+ * @param {readonly string[]} [flavours]
+ */
+export function readDeclaration(flavours = ['base', 'grid']) {
+  const folder = (flavour) => join(clone, 'image', flavour)
+  const words = (name) => flavours.flatMap((flavour) => readWords(join(folder(flavour), name)))
+  const hooks = flavours.flatMap((flavour) => list(join(folder(flavour), 'hooks')).map((name) => ({ name, path: join(folder(flavour), 'hooks', name) })))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+  return {
+    packages: [...new Set(words('packages'))].sort(),
+    exclude: words('exclude'),
+    suites: JSON.parse(readFileSync(join(folder('base'), 'suites.json'), 'utf8')).suites,
+    pins: join(folder('base'), 'pins'),
+    localPrograms: join(folder('base'), 'local-programs'),
+    hooks: hooks.map((hook) => hook.path),
+    hash: hashInputs(clone, [
+      ...flavours.flatMap((flavour) => ['packages', 'exclude', 'hooks'].map((name) => `image/${flavour}/${name}`)),
+      'image/base/suites.json', 'image/base/pins', 'image/base/local-programs', 'src/setup/image',
+    ]),
+  }
+}
+
+function readWords(path) {
+  try {
+    return readFileSync(path, 'utf8').split('\n').map((line) => line.replace(/#.*$/, '').trim()).filter((line) => line !== '')
+  } catch {
+    return []
+  }
+}
+
+function list(folder) {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
