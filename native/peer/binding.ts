@@ -1,0 +1,18 @@
+/**
+ * The native side of native/peer, in the order of src/binding.cc. Arguments are checked there before any work; failed system calls
+ * reject or throw an Error with `code` (ENOENT …), `errno` and `syscall`.
+ */
+export interface Binding {
+  /** SO_PEERCRED of a connected Unix socket: who the other end was when it connected, in this process's namespaces. unix(7). */
+  peerCredentials(fd: number): { pid: number; uid: number; gid: number };
+  /** mount(2) without type and data; on a thread of libuv's pool. */
+  mount(source: string, target: string, flags: number): Promise<void>;
+  /** umount2(2); on a thread of libuv's pool. */
+  unmount(target: string, flags: number): Promise<void>;
+  /** statfs(2); fails (ENOTCONN, EIO …) or hangs with the file system behind the path. On a thread of libuv's pool. */
+  statFileSystem(path: string): Promise<{ type: number; block_bytes: number; blocks: number; blocks_available: number }>;
+  /** Payload of a key of type user or logon by its description, searched from the session keyring; null when there is none. keyctl(2). */
+  readSessionKey(description: string): Buffer | null;
+  /** prctl(PR_SET_DUMPABLE): false keeps the keys of this process out of core files and away from ptrace by its own uid. */
+  setDumpable(dumpable: boolean): void;
+}

@@ -1,0 +1,61 @@
+#include "peer.h"
+
+#include <cerrno>
+#include <linux/keyctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+namespace xos::peer {
+
+Credentials peer_credentials(int fd) {
+  struct ucred found {};
+  socklen_t length = sizeof(found);
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &found, &length) != 0) throw SystemError("getsockopt", errno);
+  // A socket without a peer (not connected, or of another family) is told as pid 0 and uid -1, not as an error.
+  if (length != sizeof(found) || found.uid == static_cast<uid_t>(-1)) throw SystemError("getsockopt", ENOTCONN);
+  return {found.pid, found.uid, found.gid};
+}
+
+void mount(const std::string& source, const std::string& target, unsigned long flags) {
+  if (::mount(source.c_str(), target.c_str(), nullptr, flags, nullptr) != 0) throw SystemError("mount", errno);
+}
+
+void unmount(const std::string& target, int flags) {
+  if (::umount2(target.c_str(), flags) != 0) throw SystemError("umount2", errno);
+}
+
+FileSystem stat_file_system(const std::string& path) {
+  struct statfs found {};
+  int result;
+  do result = ::statfs(path.c_str(), &found);
+  while (result != 0 && errno == EINTR);
+  if (result != 0) throw SystemError("statfs", errno);
+  return {static_cast<uint64_t>(found.f_type), static_cast<uint64_t>(found.f_bsize), found.f_blocks, found.f_bavail};
+}
+
+std::optional<std::vector<uint8_t>> read_session_key(const std::string& description) {
+  // request_key(2) without call-out: searches thread, process and session keyring. libkeyutils is not needed for two calls.
+  const long key = ::syscall(SYS_request_key, "user", description.c_str(), nullptr, 0);
+  if (key < 0) {
+    if (errno == ENOKEY || errno == EKEYEXPIRED || errno == EKEYREVOKED) return std::nullopt;
+    throw SystemError("request_key", errno);
+  }
+  std::vector<uint8_t> payload(512);
+  for (;;) {
+    const long length = ::syscall(SYS_keyctl, KEYCTL_READ, key, payload.data(), payload.size());
+    if (length < 0) throw SystemError("keyctl", errno);
+    const bool whole = static_cast<size_t>(length) <= payload.size();
+    payload.resize(static_cast<size_t>(length));
+    if (whole) return payload;
+  }
+}
+
+void set_dumpable(bool dumpable) {
+  if (::prctl(PR_SET_DUMPABLE, dumpable ? 1L : 0L, 0L, 0L, 0L) != 0) throw SystemError("prctl", errno);
+}
+
+}  // namespace xos::peer

@@ -1,0 +1,44 @@
+// What xosd needs of the kernel and Node does not offer. Plain C++; src/binding.cc converts.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+#include <sys/types.h>
+
+namespace xos::peer {
+
+struct Credentials {
+  pid_t pid;
+  uid_t uid;
+  gid_t gid;
+};
+
+struct FileSystem {
+  uint64_t type;
+  uint64_t block_bytes;
+  uint64_t blocks;
+  uint64_t blocks_available;
+};
+
+/// A failed system call; code().value() is its errno, what() begins with the call's name.
+struct SystemError : std::system_error {
+  const char* syscall;
+  SystemError(const char* syscall, int number) : std::system_error(number, std::generic_category(), syscall), syscall(syscall) {}
+};
+
+/// SO_PEERCRED, unix(7). Throws SystemError (ENOTSOCK, EBADF …; ENOTCONN when the socket has no peer).
+Credentials peer_credentials(int fd);
+/// mount(2) without type and data.
+void mount(const std::string& source, const std::string& target, unsigned long flags);
+/// umount2(2).
+void unmount(const std::string& target, int flags);
+/// statfs(2).
+FileSystem stat_file_system(const std::string& path);
+/// Payload of the key of type user found from the session keyring; nothing when there is none or it expired.
+std::optional<std::vector<uint8_t>> read_session_key(const std::string& description);
+/// prctl(PR_SET_DUMPABLE).
+void set_dumpable(bool dumpable);
+
+}  // namespace xos::peer

@@ -1,0 +1,93 @@
+// peer_credentials, statfs and the refusals of mount without privilege-dependent results; mounts run in a namespace of their own.
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <fcntl.h>
+#include <functional>
+#include <sched.h>
+#include <string>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../src/peer.h"
+
+static int failures = 0;
+#define CHECK(condition) \
+  do { \
+    if (!(condition)) { \
+      std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
+      failures++; \
+    } \
+  } while (0)
+
+static int errno_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const xos::peer::SystemError& error) {
+    return error.code().value();
+  }
+  return 0;
+}
+
+static void credentials_of_a_pair() {
+  int pair[2];
+  CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+  const auto found = xos::peer::peer_credentials(pair[0]);
+  CHECK(found.pid == ::getpid());
+  CHECK(found.uid == ::getuid());
+  CHECK(found.gid == ::getgid());
+  ::close(pair[1]);
+  CHECK(xos::peer::peer_credentials(pair[0]).pid == ::getpid());  // who it was when it connected, also after it left
+  ::close(pair[0]);
+  CHECK(errno_of([&] { xos::peer::peer_credentials(pair[0]); }) == EBADF);
+  CHECK(errno_of([] { xos::peer::peer_credentials(-1); }) == EBADF);
+}
+
+static void credentials_of_what_has_no_peer() {
+  const int lonely = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(errno_of([&] { xos::peer::peer_credentials(lonely); }) == ENOTCONN);
+  ::close(lonely);
+  int pipes[2];
+  CHECK(::pipe2(pipes, O_CLOEXEC) == 0);
+  CHECK(errno_of([&] { xos::peer::peer_credentials(pipes[0]); }) == ENOTSOCK);
+  ::close(pipes[0]);
+  ::close(pipes[1]);
+}
+
+static void bind_and_unmount() {
+  if (::geteuid() != 0 || ::unshare(CLONE_NEWNS) != 0) {
+    std::printf("skip bind_and_unmount: needs root and a mount namespace\n");
+    return;
+  }
+  ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  char from[] = "/tmp/peer_from_XXXXXX", to[] = "/tmp/peer_to_XXXXXX";
+  CHECK(::mkdtemp(from) != nullptr && ::mkdtemp(to) != nullptr);
+  CHECK(::mkdir((std::string(from) + "/inside").c_str(), 0700) == 0);
+  xos::peer::mount(from, to, MS_BIND);
+  CHECK(::access((std::string(to) + "/inside").c_str(), F_OK) == 0);
+  xos::peer::unmount(to, MNT_DETACH);
+  CHECK(::access((std::string(to) + "/inside").c_str(), F_OK) != 0);
+  CHECK(errno_of([&] { xos::peer::unmount(to, MNT_DETACH); }) == EINVAL);
+  CHECK(errno_of([&] { xos::peer::mount("/no/such", to, MS_BIND); }) == ENOENT);
+  ::rmdir((std::string(from) + "/inside").c_str());
+  ::rmdir(from);
+  ::rmdir(to);
+}
+
+int main() {
+  credentials_of_a_pair();
+  credentials_of_what_has_no_peer();
+  bind_and_unmount();
+  CHECK(xos::peer::stat_file_system("/").blocks > 0);
+  CHECK(errno_of([] { xos::peer::stat_file_system("/no/such/path"); }) == ENOENT);
+  CHECK(!xos::peer::read_session_key("xos:no-such-key-for-a-test").has_value());
+  xos::peer::set_dumpable(false);
+  CHECK(::prctl(PR_GET_DUMPABLE) == 0);
+  xos::peer::set_dumpable(true);
+  CHECK(::prctl(PR_GET_DUMPABLE) == 1);
+  if (failures == 0) std::printf("peer_test: ok\n");
+  return failures == 0 ? 0 : 1;
+}

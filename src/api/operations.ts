@@ -1,0 +1,19 @@
+import type { AdminOperations } from './operations/admin.ts';
+import type { NodeOperations } from './operations/node.ts';
+
+/**
+ * All operations of /run/xos/xosd.sock: name → what goes in, what comes out, and the progress lines in between (never when there are none).
+ * An area of operations has a file of its own in operations/; a service that brings more of them does so there and is added here.
+ */
+export interface Operations extends AdminOperations, NodeOperations {}
+
+export interface Operation {
+  readonly request: object;
+  readonly response: object;
+  readonly progress?: object;
+}
+
+export type OperationName = keyof Operations & string;
+export type Request<N extends OperationName> = Operations[N] extends { request: infer R } ? R : never;
+export type Response<N extends OperationName> = Operations[N] extends { response: infer R } ? R : never;
+export type Progress<N extends OperationName> = Operations[N] extends { progress: infer P } ? P : never;

@@ -1,0 +1,59 @@
+import type { NodeRole } from '../../core/model.ts';
+
+/**
+ * Operations on the VO. Allowed to root on the registry's node, and to members with the role `admin` on the node of their login (which
+ * holds the key of their credential and signs the request with it); `member-password` also to the member itself.
+ */
+export interface AdminOperations {
+  /** Root on a node that belongs to no VO: makes the VO's keys, becomes its registry and first node. Once. */
+  'vo-create': {
+    request: { readonly vo: string; readonly number?: number };
+    response: VoSummary & { readonly root_key_file: string };
+  };
+  'vo-show': { request: Record<never, never>; response: VoSummary };
+  'member-add': { request: { readonly user: string; readonly roles: readonly string[]; readonly password: string }; response: MemberSummary };
+  'member-list': { request: Record<never, never>; response: { readonly members: readonly MemberSummary[] } };
+  /** Ends the member's sessions and jobs on all nodes within seconds; the name and uid stay taken. */
+  'member-revoke': { request: { readonly user: string; readonly reason?: string }; response: MemberSummary };
+  /** As revoke; and the name is free again (the uid never is). */
+  'member-remove': { request: { readonly user: string }; response: Record<never, never> };
+  'member-roles': { request: { readonly user: string; readonly roles: readonly string[] }; response: MemberSummary };
+  /** `old` is needed when the caller is the member itself and no admin. */
+  'member-password': { request: { readonly user: string; readonly old?: string; readonly password: string }; response: Record<never, never> };
+  'node-invite': { request: { readonly node: string }; response: { readonly node: string; readonly token: string; readonly expires_ms: number } };
+  'node-list': { request: Record<never, never>; response: { readonly nodes: readonly NodeSummary[] } };
+  'node-revoke': { request: { readonly node: string }; response: NodeSummary };
+  /** Takes back a revocation; the node needs a new certificate, so it is invited again: the answer has a token. */
+  'node-admit': { request: { readonly node: string }; response: { readonly node: string; readonly token: string; readonly expires_ms: number } };
+}
+
+export interface VoSummary {
+  readonly vo: string;
+  readonly number: number;
+  /** SHA-256 of the root certificate, hexadecimal. */
+  readonly root_fingerprint: string;
+  readonly registry: string;
+  readonly founded_ms: number;
+  readonly version: number;
+  readonly members: number;
+  readonly nodes: number;
+}
+
+export interface MemberSummary {
+  readonly user: string;
+  readonly vo: string;
+  readonly uid: number;
+  readonly roles: readonly string[];
+  readonly state: 'active' | 'revoked';
+  readonly added_ms: number;
+}
+
+export interface NodeSummary {
+  readonly node: string;
+  readonly address: string;
+  readonly port: number;
+  readonly roles: readonly NodeRole[];
+  readonly state: 'invited' | 'admitted' | 'revoked';
+  /** Milliseconds since 1970 when its certificate ends; null without one. */
+  readonly certificate_expires_ms: number | null;
+}
