@@ -1,11 +1,13 @@
 import type { AdminOperations } from './operations/admin.ts';
+import type { JobOperations } from './operations/job.ts';
 import type { NodeOperations } from './operations/node.ts';
+import type { VolumeOperations } from './operations/volume.ts';
 
 /**
  * All operations of /run/xos/xosd.sock: name → what goes in, what comes out, and the progress lines in between (never when there are none).
  * An area of operations has a file of its own in operations/; a service that brings more of them does so there and is added here.
  */
-export interface Operations extends AdminOperations, NodeOperations {}
+export interface Operations extends AdminOperations, JobOperations, NodeOperations, VolumeOperations {}
 
 export interface Operation {
   readonly request: object;

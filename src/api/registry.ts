@@ -20,18 +20,21 @@ export type ApiHandler<N extends OperationName> = (
   signal: AbortSignal,
 ) => Promise<Response<N>> | AsyncGenerator<Progress<N>, Response<N>, void>;
 
+/** A handler whose operation is only known by name. */
+export type AnyApiHandler = (caller: ApiCaller, request: object, signal: AbortSignal) => Promise<object> | AsyncGenerator<object, object, void>;
+
 /** Operations of /run/xos/xosd.sock; services register theirs when they start and take them away when they stop. */
 export class ApiRegistry {
-  readonly #handlers = new Map<string, ApiHandler<any>>();
+  readonly #handlers = new Map<string, AnyApiHandler>();
 
   /** Returns the way to take it away. Throws when the operation has a handler. */
   register<N extends OperationName>(name: N, handler: ApiHandler<N>): () => void {
     if (this.#handlers.has(name)) throw new XosError('XOS_INTERNAL', `operation '${name}' has a handler already`);
-    this.#handlers.set(name, handler);
+    this.#handlers.set(name, handler as unknown as AnyApiHandler);
     return () => void this.#handlers.delete(name);
   }
 
-  get(name: string): ApiHandler<any> | null {
+  get(name: string): AnyApiHandler | null {
     return this.#handlers.get(name) ?? null;
   }
 

@@ -27,12 +27,12 @@ async function answer(options: ApiServerOptions, op: string, fields: Record<stri
   const { pid, uid, gid } = call.peer;
   const member = options.identify(uid);
   const caller: ApiCaller = { pid, uid, gid, user: member?.user ?? null, vo: member?.vo ?? null };
-  const answered = handler(caller, fields as never, call.signal);
-  if (!(Symbol.asyncIterator in answered)) return (await answered) as object;
+  const answered = handler(caller, fields, call.signal);
+  if (!(Symbol.asyncIterator in answered)) return await answered;
   for (;;) {
     call.signal.throwIfAborted();
     const step = await answered.next();
-    if (step.done === true) return step.value as object;
-    call.progress(step.value as object);
+    if (step.done === true) return step.value;
+    call.progress(step.value);
   }
 }

@@ -21,8 +21,8 @@ export interface ServiceDefinition {
   readonly methods: Readonly<Record<string, MethodDefinition>>;
 }
 
-type RequestOf<M> = M extends { requestType: { decode(input: any, ...rest: any[]): infer R } } ? R : never;
-type ResponseOf<M> = M extends { responseType: { decode(input: any, ...rest: any[]): infer R } } ? R : never;
+type RequestOf<M> = M extends { requestType: { decode(input: never, ...rest: never[]): infer R } } ? R : never;
+type ResponseOf<M> = M extends { responseType: { decode(input: never, ...rest: never[]): infer R } } ? R : never;
 
 export interface PeerIdentity {
   readonly vo: string;

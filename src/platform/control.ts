@@ -60,7 +60,7 @@ function send(stream: Duplex, message: object): boolean {
 }
 
 interface Pending {
-  readonly resolve: (answer: any) => void;
+  readonly resolve: (answer: never) => void;
   readonly reject: (reason: XosError) => void;
   readonly onProgress: ((progress: ControlMessage) => void) | undefined;
 }
@@ -74,7 +74,7 @@ export class ReconnectingControlClient implements ControlClient {
   readonly #stopping = new AbortController();
   readonly #connects = new Listeners<[]>();
   readonly #disconnects = new Listeners<[string]>();
-  readonly #events = new Map<string, Listeners<[any]>>();
+  readonly #events = new Map<string, Listeners<[never]>>();
   readonly #pending = new Map<number, Pending>();
   #stream: Duplex | null = null;
   #reason = 'not connected yet';
@@ -148,14 +148,14 @@ export class ReconnectingControlClient implements ControlClient {
       this.#log.error('malformed line on a control socket, reconnecting', { path: this.path, reason: describe(cause) });
       return void stream.destroy();
     }
-    if (typeof message['event'] === 'string') return this.#events.get(message['event'])?.emit(message);
+    if (typeof message['event'] === 'string') return this.#events.get(message['event'])?.emit(message as never);
     const id = Number(message['id']);
     const pending = this.#pending.get(id);
     if (pending === undefined) return; // given up meanwhile
     if (typeof message['more'] === 'object' && message['more'] !== null) return pending.onProgress?.(message['more'] as ControlMessage);
     this.#pending.delete(id);
     const { id: _, ok, error, ...fields } = message;
-    if (ok === true) pending.resolve(fields);
+    if (ok === true) pending.resolve(fields as never);
     else pending.reject(XosError.fromWire(error as Partial<WireError>));
   }
 
@@ -263,7 +263,7 @@ function readAnswer(stream: Duplex, path: string, pending: Pending): void {
       try {
         const { id: _, ok, error, more, ...fields } = parseObject(line);
         if (more !== undefined) pending.onProgress?.(more as ControlMessage);
-        else if (ok === true) pending.resolve(fields);
+        else if (ok === true) pending.resolve(fields as never);
         else if (ok === false) pending.reject(XosError.fromWire(error as Partial<WireError>));
       } catch (cause) {
         pending.reject(new XosError('XOS_MALFORMED', `'${path}' sent a line that is none: ${describe(cause)}`, {}, { cause }));

@@ -27,7 +27,7 @@ export interface RpcOptionsOfNode {
   readonly refuse: (peer: PeerIdentity) => XosError | null;
 }
 
-type AnyHandler = (request: any, call: RpcCall) => Promise<unknown> | AsyncIterable<unknown>;
+type AnyHandler = (request: never, call: RpcCall) => Promise<unknown> | AsyncIterable<unknown>;
 
 interface Served {
   readonly definition: ServiceDefinition;
@@ -170,9 +170,9 @@ export class NodeRpc implements Rpc {
     const decoded = method.requestType.decode(method.requestType.encode(request).finish());
     const copy = (message: unknown): unknown => method.responseType.decode(method.responseType.encode(message).finish());
     const call: RpcCall = { peer: { vo, node }, signal };
-    if (!method.responseStream) return raceAbort((handler(decoded, call) as Promise<unknown>).then(copy), signal);
+    if (!method.responseStream) return raceAbort((handler(decoded as never, call) as Promise<unknown>).then(copy), signal);
     return (async function* () {
-      for await (const message of handler(decoded, call) as AsyncIterable<unknown>) yield copy(message);
+      for await (const message of handler(decoded as never, call) as AsyncIterable<unknown>) yield copy(message);
     })();
   }
 
