@@ -1,0 +1,52 @@
+#include <security/pam_ext.h>
+#include <string.h>
+#include <syslog.h>
+#include "module.h"
+
+int xos_user(pam_handle_t *pamh, const char **user, struct xos_name *name) {
+  int result = pam_get_user(pamh, user, NULL);
+  if (result != PAM_SUCCESS) return result;
+  switch (xos_name_parse(*user, name)) {
+    case XOS_NAME_LOCAL: return PAM_IGNORE;
+    case XOS_NAME_GRID: return PAM_SUCCESS;
+    case XOS_NAME_BAD: break;
+  }
+  // The name itself is not logged: it may be a password typed at the wrong prompt.
+  pam_syslog(pamh, LOG_NOTICE, "refused a user name with '@' that is not of the form NAME@VO");
+  return PAM_USER_UNKNOWN;
+}
+
+const char *xos_item(pam_handle_t *pamh, int item) {
+  const void *value = NULL;
+  return pam_get_item(pamh, item, &value) == PAM_SUCCESS ? value : NULL;
+}
+
+struct xos_answer *xos_ask(const struct xos_options *options, int bound_ms, const struct xos_field *request) {
+  return xos_agent_ask(options->socket, options->timeout_ms ? options->timeout_ms : bound_ms, request);
+}
+
+int xos_refused(pam_handle_t *pamh, int flags, const char *what, const char *user, const struct xos_name *name,
+                const struct xos_answer *answer, int denied) {
+  const char *reason = xos_answer_get(answer, "reason");
+  if (!reason) reason = !answer ? "no memory" : answer->why[0] ? answer->why : "no reason given";
+  bool silent = flags & PAM_SILENT;
+  enum xos_status status = answer ? answer->status : XOS_STATUS_UNAVAILABLE;
+  if (status == XOS_STATUS_OK) status = XOS_STATUS_UNAVAILABLE;  // said yes, but something in it was wrong
+  switch (status) {
+    case XOS_STATUS_DENIED:
+      pam_syslog(pamh, LOG_NOTICE, "%s of '%s' denied: %s", what, user, reason);
+      if (!silent && strcmp(reason, "XOS_VO_UNKNOWN") == 0)
+        pam_error(pamh, "The virtual organisation '%s' is not known here.", name->vo);
+      else if (!silent)
+        pam_error(pamh, "Login refused.");
+      return denied;
+    case XOS_STATUS_EXPIRED:
+      pam_syslog(pamh, LOG_NOTICE, "%s of '%s' denied: %s", what, user, xos_answer_get(answer, "reason") ? reason : "expired");
+      if (!silent) pam_error(pamh, "The membership of '%s' in '%s' has expired.", name->user, name->vo);
+      return PAM_ACCT_EXPIRED;
+    default:
+      pam_syslog(pamh, LOG_ERR, "%s of '%s' impossible: %s", what, user, reason);
+      if (!silent) pam_error(pamh, "The grid cannot be reached; try again later.");
+      return PAM_AUTHINFO_UNAVAIL;
+  }
+}
