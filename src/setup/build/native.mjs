@@ -1,0 +1,46 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { hashInputs } from '../lib/hash.mjs'
+import { build, clone } from '../lib/paths.mjs'
+import { SetupError } from '../lib/errors.mjs'
+import { runInRoot } from './chroot.mjs'
+
+const SOURCES = ['native', 'pam', 'src/grid/container', 'src/proto']
+
+/**
+ * Compiles the native code inside the image root, only what changed; with `sanitize` into a folder of its own.
+ * @param {string} root the image root
+ * @param {{log: string, sanitize?: boolean, signal?: AbortSignal, note?: (text: string) => void}} options
+ * @returns {Promise<string>} the build folder
+ */
+export async function buildNative(root, options) {
+  const folder = join(build, options.sanitize ? 'native-sanitize' : 'native')
+  const stamp = join(folder, '.xos-built')
+  const inputs = hashInputs(clone, SOURCES, [root, String(Boolean(options.sanitize))])
+  if (read(stamp) === inputs) return folder
+  // A cache of another root names compilers and libraries that may be gone: start afresh.
+  if (existsSync(folder) && read(join(folder, '.xos-root')) !== root) rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, '.xos-root'), root)
+  const settings = { log: options.log, signal: options.signal, timeout_ms: 30 * 60_000, onLine: (line) => {
+    const percent = /^\[\s*(\d+%)\]/.exec(line)
+    if (percent) options.note?.(percent[1])
+  } }
+  try {
+    await runInRoot(root, ['cmake', '-S', join(clone, 'native'), '-B', folder, '-G', 'Unix Makefiles', `-DXOS_SANITIZE=${options.sanitize ? 'ON' : 'OFF'}`], settings)
+    await runInRoot(root, ['nice', '-n', '5', 'cmake', '--build', folder, '-j2'], settings)
+  } catch (error) {
+    if (!/No space left/.test(String(error?.message))) throw error
+    throw new SetupError('XOS_SETUP_DISK', `cannot build the native code in '${folder}': the disk is full; free some 500 MB and start again`, { cause: error, log: options.log })
+  }
+  writeFileSync(stamp, inputs)
+  return folder
+}
+
+function read(path) {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return null
+  }
+}
