@@ -1,0 +1,57 @@
+import type { Jobs } from '../jobs.ts';
+import { limits } from '../limits.ts';
+import type { NodeView } from '../monitor.ts';
+import { freeCpus } from '../placement.ts';
+import type { ServiceState } from '../model.ts';
+
+/** A node as `xnode list --json` prints it. */
+export interface NodeRow {
+  readonly node: string;
+  readonly address: string;
+  readonly port: number;
+  readonly roles: readonly string[];
+  /** `ready` when all services of its roles are up, `starting` while one is not, `silent`, `invited`, `revoked`. */
+  readonly state: NodeState;
+  readonly services: readonly ServiceState[];
+  readonly cpus: number;
+  readonly running: number;
+  readonly load: number;
+  readonly free_cpus: number;
+  readonly memory_free_bytes: number;
+  readonly memory_total_bytes: number;
+  /** Whether it gets new jobs now. */
+  readonly eligible: boolean;
+  /** Why it is not ready, or gets no jobs; empty otherwise. */
+  readonly detail: string;
+  /** Whether this is the node that was asked. */
+  readonly here: boolean;
+}
+export type NodeState = 'ready' | 'starting' | 'silent' | 'invited' | 'revoked';
+
+/** xosd.sock `nodes.list`: the nodes of the VO as this node sees them. Anyone may ask. */
+export function listNodes(jobs: Jobs): { readonly vo: string; readonly nodes: readonly NodeRow[] } {
+  const candidates = new Map(jobs.selector.candidates().map((each) => [each.node, each]));
+  const nodes = jobs.selector.view().map((view): NodeRow => {
+    const candidate = candidates.get(view.node);
+    const state = nodeState(view);
+    const down = view.services.filter((each) => !each.up).map((each) => `${each.name}: ${each.detail === '' ? 'down' : each.detail}`).join('; ');
+    return {
+      node: view.node, address: view.record.address, port: view.record.port, roles: view.record.roles, state, services: view.services,
+      cpus: view.report?.cpus ?? 0, running: view.report?.running ?? 0, load: view.report?.load ?? 0,
+      free_cpus: candidate === undefined ? 0 : Math.max(0, freeCpus(candidate)),
+      memory_free_bytes: view.report?.memory_free_bytes ?? 0, memory_total_bytes: view.report?.memory_total_bytes ?? 0,
+      eligible: candidate?.eligible ?? false, detail: state === 'starting' && down !== '' ? down : candidate?.reason ?? '',
+      here: view.node === jobs.context.node,
+    };
+  });
+  return { vo: jobs.context.vo, nodes: nodes.sort(byName) };
+}
+
+export function nodeState(view: Pick<NodeView, 'record' | 'report' | 'age_ms' | 'services'>): NodeState {
+  if (view.record.state !== 'admitted') return view.record.state;
+  if (view.report === null || view.age_ms > limits.report_silence_ms) return 'silent';
+  return view.services.length > 0 && view.services.every((service) => service.up) ? 'ready' : 'starting';
+}
+
+/** n2 before n10. */
+const byName = (a: NodeRow, b: NodeRow): number => a.node.localeCompare(b.node, 'en', { numeric: true });
