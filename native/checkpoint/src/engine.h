@@ -57,10 +57,13 @@ struct JobFacts {
 };
 
 struct DumpRequest {
-  std::string directory;  ///< absolute, inside the cell; created (mode 0700, owner facts.uid). Must not exist or be a left-over without manifest
+  std::string directory;  ///< absolute, inside the cell; created with its parents, mode 0700, owner facts.uid; a left-over without
+                          ///< manifest is replaced, a checkpoint is not
   pid_t root_pid = 0;     ///< in the cell's pid namespace
   bool leave_running = false;
   int timeout_ms = 120'000;  ///< for the whole dump; the job goes on when it is over
+  std::string credentials = "/var/lib/xos/node";  ///< key.pem and cert.pem that sign it; empty: not signed, and then not restorable with them
+  bool sync = false;  ///< have every image on the disk of its object server before the job is let go
   JobFacts facts;
   std::vector<GivenStream> streams;
 };
@@ -84,7 +87,7 @@ struct RestoreRequest {
   int timeout_ms = 120'000;
   std::string job;        ///< id that the manifest must name; empty: any
   uid_t uid = 0;          ///< owner that the manifest must name; 0: any
-  bool verify = true;     ///< compare the checksum of every image file before anything is started
+  std::string credentials = "/var/lib/xos/node";  ///< whose ca.pem vouches for the node that made it; empty: unsigned ones too (tests)
 };
 
 /// The relay's end of a stream of a restored job. The caller owns `fd` (CLOEXEC, blocking).
@@ -122,7 +125,8 @@ struct Obstacle {
 /// Says what cannot be dumped in the tree below `root_pid`, without stopping it. Empty: nothing known stands in the way.
 std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>& streams);
 
-/// Manifest of a checkpoint as JSON text (shape: README, "The manifest"), or why it cannot be used. Reads no image unless `verify`.
-std::variant<std::string, Failure> describe(const std::string& directory, bool verify);
+/// Manifest of a checkpoint as JSON text (shape: README, "The manifest"), or why it cannot be used. Checks the sizes of its files,
+/// not their content and not the signature.
+std::variant<std::string, Failure> describe(const std::string& directory);
 
 }  // namespace xos::checkpoint

@@ -1,0 +1,79 @@
+// The manifest of a checkpoint: what it is, what it needs, and which files it consists of.
+//
+// File `manifest` in the checkpoint's directory: one line of JSON, a line "crc32c=xxxxxxxx" and a line "signature=…" over the first.
+// It is written last, synced and renamed into place, so a checkpoint without a whole manifest does not exist.
+//
+// The signature is what makes a checkpoint restorable at all: CRIU restores as root what the images say (credentials, open files), and
+// the images lie where their owner can write. The node that made them signs with its key; a node of the same VO believes no other.
+#pragma once
+#include "engine.h"
+#include "tree.h"
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace xos::checkpoint {
+
+inline constexpr int manifest_version = 1;
+inline constexpr const char* manifest_name = "manifest";
+
+/// Memory of processes (pages-*.img), as CRIU wrote it. It can only say what its owner's processes have in memory, so a checksum will do.
+struct ImageFile {
+  std::string name;
+  uint64_t size = 0;
+  uint32_t crc32c = 0;
+};
+
+/// All other images of CRIU, one after the other in the file `state.img`: few files on a network file system, one SHA-256.
+struct Pack {
+  uint64_t size = 0;
+  std::string sha256;  ///< hex
+  std::vector<std::pair<std::string, uint64_t>> entries;  ///< name and size, in the order of the file
+};
+inline constexpr const char* pack_name = "state.img";
+
+struct StreamRecord {
+  GivenStream given;
+  bool held = false;    ///< some process of the tree had it
+  std::string pending;  ///< pipe_in: bytes that the job had not read yet
+};
+
+struct Manifest {
+  std::string name;
+  int64_t created_ms = 0;  ///< Unix time
+  JobFacts facts;
+  bool leave_running = false;
+  std::string kernel, criu;
+  std::vector<std::string> cpu_features;
+  bool tcp_established = false;
+  uint64_t bytes = 0;
+  uint32_t frozen_ms = 0;
+  std::vector<Process> processes;
+  std::vector<StreamRecord> streams;
+  std::vector<ImageFile> files;
+  Pack pack;
+  std::string certificate;  ///< PEM of the node that signed; empty: not signed
+  std::string signature;    ///< of the JSON line; not part of it
+  std::string signed_text;  ///< the JSON line as it was read
+};
+
+/// The JSON line, without its line end.
+std::string encodeManifest(const Manifest& manifest);
+/// The file: the JSON line with its checksum and signature (may be empty).
+std::string frameManifest(const std::string& json_line, const std::string& signature);
+/// `directory` is for the message only. The signature is not checked.
+std::variant<Manifest, Failure> decodeManifest(const std::string& text, const std::string& directory);
+std::variant<Manifest, Failure> readManifest(const std::string& directory);
+/// Writes, syncs and renames `text`, owned by uid:gid. False with errno set.
+bool writeManifest(int directory_fd, const std::string& text, uid_t uid, gid_t gid);
+
+std::string toHex(const std::string& bytes);
+std::string fromHex(const std::string& text);  ///< throws std::invalid_argument
+
+/// Instruction set extensions of this processor that a program can come to depend on.
+std::vector<std::string> cpuFeatures();
+/// Those of `wanted` that this processor lacks.
+std::vector<std::string> missingFeatures(const std::vector<std::string>& wanted);
+
+}  // namespace xos::checkpoint

@@ -1,0 +1,85 @@
+#include "place.h"
+#include "images.h"
+#include <cstring>
+#include <fcntl.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+
+namespace xos::checkpoint {
+namespace {
+
+/// File accesses of this thread are those of the user while it lives (setfsuid(2) is per thread).
+class AsUser {
+ public:
+  AsUser(uid_t uid, gid_t gid) : gid_(setfsgid(gid)), uid_(setfsuid(uid)) {}
+  ~AsUser() {
+    setfsuid(uid_);
+    setfsgid(gid_);
+  }
+  AsUser(const AsUser&) = delete;
+
+ private:
+  gid_t gid_;
+  uid_t uid_;
+};
+
+Failure refuse(const std::string& path, const std::string& why, const std::string& code = "XOS_CHECKPOINT_DIRECTORY") {
+  return {code, "cannot store a checkpoint in '" + path + "': " + why, ""};
+}
+
+std::string reason() {
+  if (errno == ENOSPC || errno == EDQUOT) return "no room on the volume; remove something ('xcheckpoint rm') or choose another volume";
+  return std::string(std::strerror(errno));
+}
+
+/// mkdir -p without following links in what it makes. -1 with errno.
+Fd makeParents(const std::string& path) {
+  Fd at(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  for (size_t from = 1; at && from < path.size();) {
+    size_t to = path.find('/', from);
+    if (to == std::string::npos) to = path.size();
+    std::string part = path.substr(from, to - from);
+    from = to + 1;
+    if (part.empty() || part == ".") continue;
+    if (part == "..") return errno = EINVAL, Fd();
+    int next = openat(at.get(), part.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (next < 0 && errno == ENOENT) {
+      if (mkdirat(at.get(), part.c_str(), 0700) < 0 && errno != EEXIST) return Fd();
+      next = openat(at.get(), part.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    at.reset(next);
+  }
+  return at;
+}
+
+}  // namespace
+
+std::optional<Failure> makePlace(const std::string& path, uid_t uid, gid_t gid, Place& place) {
+  size_t slash = path.rfind('/');
+  if (path.empty() || path[0] != '/' || slash + 1 >= path.size()) return refuse(path, "it is no absolute path of a directory");
+  place.name = path.substr(slash + 1);
+  if (place.name == "." || place.name == "..") return refuse(path, "it has no name of its own");
+  {
+    AsUser rights(uid, gid);
+    place.parent = makeParents(path.substr(0, slash));
+    if (!place.parent) return refuse(path, reason());
+    // Only who may write the parent may have a checkpoint there: root would be allowed everywhere.
+    int parent_fd = place.parent.get();
+    if (faccessat(parent_fd, manifest_name, F_OK, 0) == 0) return refuse(path, "it would lie inside another checkpoint");
+    std::string manifest = place.name + "/" + manifest_name;
+    if (faccessat(parent_fd, manifest.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+      return refuse(path, "there is a checkpoint of that name; remove it with 'xcheckpoint rm " + place.name + "' or take another name",
+                    "XOS_CHECKPOINT_EXISTS");
+    Fd left_over(openat(parent_fd, place.name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (left_over) removeImages(left_over.get(), parent_fd, place.name);
+    if (mkdirat(parent_fd, place.name.c_str(), 0700) < 0) return refuse(path, reason());
+  }
+  place.directory.reset(openat(place.parent.get(), place.name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!place.directory || fchown(place.directory.get(), 0, 0) < 0) return refuse(path, reason());
+  if (!filesIn(place.directory.get()).empty()) return refuse(path, "somebody else writes into it");
+  return std::nullopt;
+}
+
+bool finishPlace(const Place& place, uid_t uid, gid_t gid) { return fchown(place.directory.get(), uid, gid) == 0; }
+
+}  // namespace xos::checkpoint

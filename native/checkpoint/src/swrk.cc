@@ -1,0 +1,157 @@
+#include "swrk.h"
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <thread>
+
+namespace xos::checkpoint {
+namespace {
+
+constexpr const char* criu_path = "/usr/sbin/criu";
+
+/// posix_spawn's attributes and actions, destroyed on every path.
+struct SpawnPlan {
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_t actions;
+  SpawnPlan() {
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_init(&actions);
+  }
+  ~SpawnPlan() {
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  }
+};
+
+Failure cannotStart(const char* step, int error) {
+  return {"XOS_CHECKPOINT_ENGINE",
+          std::string("cannot start CRIU ('") + criu_path + "'): " + step + ": " + std::strerror(error) +
+              "; install the package criu (4.2.1 or later) on this node",
+          ""};
+}
+
+}  // namespace
+
+std::variant<std::unique_ptr<Swrk>, Failure> Swrk::start(const std::vector<int>& inherited) {
+  std::unique_ptr<Swrk> swrk(new Swrk);
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return cannotStart("socketpair", errno);
+  swrk->socket_.reset(pair[0]);
+  Fd theirs(pair[1]);
+  swrk->log_.reset(memfd_create("criu-log", MFD_CLOEXEC));
+  if (!swrk->log_) return cannotStart("memfd_create", errno);
+
+  SpawnPlan plan;
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  sigdelset(&all, SIGKILL);
+  sigdelset(&all, SIGSTOP);
+  posix_spawnattr_setsigmask(&plan.attributes, &none);
+  posix_spawnattr_setsigdefault(&plan.attributes, &all);
+  posix_spawnattr_setflags(&plan.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawn_file_actions_addopen(&plan.actions, 0, "/dev/null", O_RDWR, 0);
+  posix_spawn_file_actions_adddup2(&plan.actions, swrk->log_.get(), 1);
+  posix_spawn_file_actions_adddup2(&plan.actions, swrk->log_.get(), 2);
+  // To its own number: glibc then only clears the close-on-exec flag.
+  posix_spawn_file_actions_adddup2(&plan.actions, theirs.get(), theirs.get());
+  for (int fd : inherited) posix_spawn_file_actions_adddup2(&plan.actions, fd, fd);
+  // What the embedding program opened without O_CLOEXEC must not reach the restored processes.
+  std::vector<int> kept = inherited;
+  kept.push_back(theirs.get());
+  kept.insert(kept.end(), {0, 1, 2});
+  int highest = *std::max_element(kept.begin(), kept.end());
+  for (int fd = 3; fd < highest; ++fd) {
+    bool ours = std::find(kept.begin(), kept.end(), fd) != kept.end();
+    if (!ours && fcntl(fd, F_GETFD) >= 0) posix_spawn_file_actions_addclose(&plan.actions, fd);
+  }
+  posix_spawn_file_actions_addclosefrom_np(&plan.actions, highest + 1);
+
+  std::string number = std::to_string(theirs.get());
+  char* argv[] = {const_cast<char*>("criu"), const_cast<char*>("swrk"), number.data(), nullptr};
+  char* environment[] = {const_cast<char*>("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), nullptr};
+  int error = posix_spawn(&swrk->pid_, criu_path, &plan.actions, &plan.attributes, argv, environment);
+  if (error) {
+    swrk->pid_ = -1;
+    return cannotStart("exec", error);
+  }
+  return swrk;
+}
+
+Swrk::~Swrk() { finish(0); }
+
+bool Swrk::send(const std::string& message) {
+  ssize_t put;
+  do put = ::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL);
+  while (put < 0 && errno == EINTR);
+  return put == static_cast<ssize_t>(message.size());
+}
+
+std::variant<Swrk::Message, Swrk::End> Swrk::receive(int timeout_ms) {
+  pollfd ready{.fd = socket_.get(), .events = POLLIN};
+  int count = poll(&ready, 1, timeout_ms);
+  if (count == 0 || (count < 0 && errno == EINTR)) return End::timed_out;
+  if (count < 0) return End::closed;
+
+  std::string bytes(65536, '\0');
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 4)];
+  iovec piece{bytes.data(), bytes.size()};
+  msghdr header{.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  ssize_t got;
+  do got = recvmsg(socket_.get(), &header, MSG_CMSG_CLOEXEC);
+  while (got < 0 && errno == EINTR);
+  Message message;
+  for (auto* part = CMSG_FIRSTHDR(&header); got >= 0 && part; part = CMSG_NXTHDR(&header, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    for (size_t i = 0; i < (part->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+      message.fd.reset(fd);
+    }
+  }
+  if (got <= 0) return End::closed;
+  auto response = rpc::decodeResponse(std::string_view(bytes.data(), static_cast<size_t>(got)));
+  if (!response || (header.msg_flags & MSG_TRUNC)) return End::malformed;
+  message.response = std::move(*response);
+  return message;
+}
+
+void Swrk::finish(int timeout_ms) {
+  if (pid_ < 0) return;
+  socket_.reset();
+  auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  int flags = WNOHANG;
+  for (;;) {
+    pid_t got = waitpid(pid_, nullptr, flags);
+    if (got == pid_ || (got < 0 && errno != EINTR)) break;
+    if (std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    } else {
+      kill(pid_, SIGKILL);
+      flags = 0;
+    }
+  }
+  pid_ = -1;
+}
+
+std::string Swrk::logTail(size_t bytes_max) const {
+  struct stat status;  // not lseek: CRIU writes through the same open file description
+  if (fstat(log_.get(), &status) < 0 || status.st_size == 0) return "";
+  off_t size = status.st_size;
+  size_t bytes = std::min(static_cast<size_t>(size), bytes_max);
+  std::string tail(bytes, '\0');
+  ssize_t got = pread(log_.get(), tail.data(), bytes, size - static_cast<off_t>(bytes));
+  tail.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  if (static_cast<size_t>(size) > bytes_max) tail.erase(0, tail.find('\n') + 1);
+  return tail;
+}
+
+}  // namespace xos::checkpoint
