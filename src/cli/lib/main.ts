@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { Call, Command, OptionSpecs, Stream } from './command.ts';
 import { findSubcommand, parse, UsageError } from './parse.ts';
 
@@ -7,6 +8,11 @@ export type Io = {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
 };
+
+/** Runs the command when its file is the program: started by itself, or imported by a launcher that has the command's name. */
+export async function runIfMain<O extends OptionSpecs>(meta: { readonly main: boolean }, command: Command<O>): Promise<void> {
+  if (meta.main || basename(process.argv[1] ?? '') === command.name) await runMain(command);
+}
 
 /**
  * Runs a command as the main program: reads process.argv, sets the exit status, aborts on ^C and then dies of SIGINT as a shell

@@ -1,0 +1,18 @@
+import type { OperationName, Progress, Request, Response } from '../../api/operations.ts';
+import type { Call } from './command.ts';
+
+export interface AskOptions<N extends OperationName> {
+  /** null: as long as it takes. */
+  readonly timeout_ms?: number | null;
+  readonly onProgress?: (progress: Progress<N>) => void;
+}
+
+/**
+ * Asks the xosd of this node; gives up on ^C. The client is loaded here and not at the top of a command, so that --help does not pay for it.
+ * @throws XosError as xosd told it; XOS_UNAVAILABLE when it does not run
+ */
+export async function ask<N extends OperationName>(call: Call, op: N, request: Request<N>, options: AskOptions<N> = {}): Promise<Response<N>> {
+  const { callApi } = await import('../../api/client.ts');
+  const run = call.env['XOS_RUN'];
+  return await callApi(op, request, { signal: call.signal, ...options, ...(run === undefined ? {} : { run }) });
+}

@@ -1,0 +1,77 @@
+#!/usr/lib/xos/bin/node
+import type { NodeRow } from '../job/ops/list-nodes.ts';
+import { ask } from './lib/api.ts';
+import { commonExitStatus, defineCommand, jsonOption, type Call, type Command } from './lib/command.ts';
+import { runIfMain } from './lib/main.ts';
+import { formatTable, tableWidth } from './lib/table.ts';
+import { formatBytes } from './lib/units.ts';
+
+const listOptions = {
+  quiet: { kind: 'flag', short: 'q', summary: 'print the names of ready nodes only' },
+  json: jsonOption,
+} as const;
+
+const list: Command<typeof listOptions> = {
+  name: 'list',
+  summary: 'show the nodes of the VO',
+  description: [
+    'Shows each node as this one sees it: `ready` when all services of its roles are up, `starting` while one is not, `silent` when it has not been heard for five seconds, `invited` until it joins, `revoked` when it was put out of the VO.',
+    'JOBS are the grid jobs that hold a CPU there, LOAD the CPUs in use by anything else, FREE the memory that is available.',
+  ],
+  options: listOptions,
+  run: async (call) => {
+    const { nodes } = await ask(call as Call, 'node-states', {});
+    if (call.options.json) return call.json(nodes);
+    if (call.options.quiet) return void nodes.filter(({ state }) => state === 'ready').forEach(({ node }) => call.out.write(`${node}\n`));
+    call.out.write(nodeTable(nodes, call as Call));
+  },
+};
+
+const statusOptions = { json: jsonOption } as const;
+
+const status: Command<typeof statusOptions> = {
+  name: 'status',
+  summary: 'show the state of this node',
+  description: ['Shows whether this node is in a VO and which of its services are up. Works also before the node has joined.'],
+  options: statusOptions,
+  run: async (call) => {
+    const state = await ask(call as Call, 'status', {});
+    if (call.options.json) return call.json(state);
+    const why = state.reason === '' ? '' : `: ${state.reason}`;
+    call.out.write(`node ${state.node}${state.vo === null ? '' : ` of VO ${state.vo}`} is ${state.state}${why}\n`);
+    call.out.write(`address ${state.address}, roles ${state.roles.join(' ')}, ${state.sessions} sessions, version ${state.version}\n`);
+    if (state.services.length > 0) {
+      call.out.write(formatTable([
+        { title: 'SERVICE', value: (each) => each.name }, { title: 'STATE', value: (each) => (each.up ? 'up' : 'down') },
+        { title: 'DETAIL', value: (each) => each.detail, flexible: true },
+      ], state.services, tableWidth(call.out)));
+    }
+  },
+};
+
+export const command = defineCommand({
+  name: 'xnode',
+  summary: 'show the nodes of the grid',
+  description: ['Without a subcommand: as `xnode list`.'],
+  synopsis: ['[list] [--quiet] [--json]', 'status [--json]'],
+  options: listOptions,
+  subcommands: [list as Command, status as Command],
+  examples: [{ text: 'the nodes at a glance', line: 'xnode' }, { text: 'why is this node not ready', line: 'xnode status' }],
+  exitStatus: commonExitStatus,
+  seeAlso: [['xps', 1], ['xvo', 1], ['xosd', 8], ['xos', 7]],
+  run: (call) => list.run?.(call) ?? Promise.resolve(),
+});
+
+const nodeTable = (nodes: readonly NodeRow[], call: Call): string => formatTable([
+  { title: 'NODE', value: (each) => `${each.node}${each.here ? ' *' : ''}` },
+  { title: 'STATE', value: (each) => each.state },
+  { title: 'ADDRESS', value: (each) => each.address },
+  { title: 'CPUS', value: (each) => (each.cpus === 0 ? '-' : `${each.cpus}`), align: 'right' },
+  { title: 'JOBS', value: (each) => (each.cpus === 0 ? '-' : `${each.running}`), align: 'right' },
+  { title: 'LOAD', value: (each) => (each.cpus === 0 ? '-' : each.load.toFixed(2)), align: 'right' },
+  { title: 'FREE', value: (each) => (each.cpus === 0 ? '-' : formatBytes(each.memory_free_bytes)), align: 'right' },
+  { title: 'ROLES', value: (each) => each.roles.join(' '), flexible: true },
+  { title: 'DETAIL', value: (each) => each.detail, flexible: true },
+], nodes, tableWidth(call.out));
+
+await runIfMain(import.meta, command);

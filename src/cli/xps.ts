@@ -1,0 +1,62 @@
+#!/usr/lib/xos/bin/node
+import type { JobRow } from '../job/merge.ts';
+import { ask } from './lib/api.ts';
+import { commonExitStatus, defineCommand, jsonOption } from './lib/command.ts';
+import { runIfMain } from './lib/main.ts';
+import { formatTable, tableWidth, type Column } from './lib/table.ts';
+import { shellWords } from './lib/text.ts';
+import { formatBytes, formatCpu, formatTime } from './lib/units.ts';
+import { signalName } from './lib/signals.ts';
+
+export const command = defineCommand({
+  name: 'xps',
+  summary: 'show the jobs of the grid',
+  description: [
+    'Shows your jobs on all nodes of the VO, from whichever node you ask: id, program, the node where it runs, state, CPU time and memory.',
+    'A job that was lost because its node died stays in the list for ten minutes.',
+    'Nodes that do not answer within a second are named on stderr; their jobs may be missing from the list.',
+  ],
+  options: {
+    all: { kind: 'flag', short: 'a', summary: "show everybody's jobs (needs the role `admin`, or root)" },
+    ended: { kind: 'flag', short: 'e', summary: 'show also jobs that ended in the last ten minutes, with their exit status' },
+    long: { kind: 'flag', short: 'l', summary: 'show the whole command line in place of the name' },
+    quiet: { kind: 'flag', short: 'q', summary: 'print job ids only' },
+    json: jsonOption,
+  },
+  examples: [
+    { text: 'what is running', line: 'xps' },
+    { text: 'ids of all jobs on node n2', line: `xps --json | python3 -c 'import json,sys; print(*[j["id"] for j in json.load(sys.stdin) if j["node"] == "n2"])'` },
+  ],
+  exitStatus: commonExitStatus,
+  seeAlso: [['xkill', 1], ['xwait', 1], ['xwhere', 1], ['xnode', 1], ['xos', 7]],
+  run: async (call) => {
+    const { all, ended, long, quiet, json } = call.options;
+    const { jobs, silent } = await ask(call, 'job-list', { all, ended });
+    for (const node of silent) call.note(`node '${node}' does not answer; its jobs may be missing`);
+    if (json) return call.json(jobs);
+    if (quiet) return void jobs.forEach((job) => call.out.write(`${job.id}\n`));
+    if (jobs.length === 0) return call.note(ended ? 'no jobs' : 'no jobs are running');
+    call.out.write(formatTable(columns({ all, ended, long }, Date.now()), jobs, tableWidth(call.out)));
+  },
+});
+
+function columns(show: { all: boolean; ended: boolean; long: boolean }, nowMs: number): readonly Column<JobRow>[] {
+  return [
+    { title: 'JOB', value: (job) => job.id },
+    ...(show.all ? [{ title: 'USER', value: (job: JobRow) => job.user }] : []),
+    { title: 'NODE', value: (job) => job.node },
+    { title: 'STATE', value: (job) => job.state },
+    ...(show.ended ? [{ title: 'STATUS', value: statusOf }] : []),
+    { title: 'CPU', value: (job) => formatCpu(job.cpu_seconds), align: 'right' },
+    { title: 'MEMORY', value: (job) => (job.memory_bytes === 0 ? '-' : formatBytes(job.memory_bytes)), align: 'right' },
+    { title: 'STARTED', value: (job) => (job.started_ms === null ? '-' : formatTime(job.started_ms, nowMs)) },
+    { title: show.long ? 'COMMAND' : 'NAME', value: (job) => (show.long && job.argv.length > 0 ? shellWords(job.argv) : job.name), flexible: true },
+  ];
+}
+
+function statusOf(job: JobRow): string {
+  if (job.exit_signal !== null) return signalName(job.exit_signal);
+  return job.exit_code === null ? '-' : `${job.exit_code}`;
+}
+
+await runIfMain(import.meta, command);
