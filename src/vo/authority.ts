@@ -1,0 +1,183 @@
+import 'reflect-metadata';
+import * as x509 from '@peculiar/x509';
+import { createPublicKey, webcrypto, type KeyObject } from 'node:crypto';
+import { XosError } from '../core/errors.ts';
+import { nodeHost, nodeUri, registryUri, userUri } from '../core/ids.ts';
+import { limits } from '../core/limits.ts';
+import { keyToPem, newKey, publicDer } from './keys.ts';
+import { vo_extension_oid, type UserClaims } from './credential.ts';
+import { encodeClaims } from './credential.ts';
+
+/**
+ * Issues certificates. Only the registry's node loads this module (and with it @peculiar/x509). Reading and verifying is in
+ * credential.ts, trust.ts and node:crypto.
+ */
+const algorithm = { name: 'Ed25519' } as const;
+
+export interface Issuer {
+  readonly key: KeyObject;
+  /** PEM of the issuer's certificate. */
+  readonly certificate: string;
+}
+
+interface Order {
+  readonly subject: string;
+  readonly publicKey: Buffer;
+  readonly not_before_ms: number;
+  readonly not_after_ms: number;
+  readonly serial: Buffer;
+  readonly extensions: readonly x509.Extension[];
+  /** null: the certificate is signed by its own key. */
+  readonly issuer: Issuer | null;
+  readonly key?: KeyObject;
+}
+
+async function issue(order: Order): Promise<string> {
+  const signer = order.issuer?.key ?? order.key!;
+  const publicKey = await webcrypto.subtle.importKey('spki', order.publicKey, algorithm, true, ['verify']);
+  const signingKey = await webcrypto.subtle.importKey('pkcs8', signer.export({ type: 'pkcs8', format: 'der' }), algorithm, false, ['sign']);
+  const issuerKey = await webcrypto.subtle.importKey('spki', publicDer(signer), algorithm, true, ['verify']);
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: order.serial.toString('hex'),
+    subject: order.subject,
+    issuer: order.issuer === null ? order.subject : new x509.X509Certificate(order.issuer.certificate).subject,
+    // Whole seconds: that is what a certificate can say.
+    notBefore: new Date(Math.floor(order.not_before_ms / 1_000) * 1_000),
+    notAfter: new Date(Math.floor(order.not_after_ms / 1_000) * 1_000),
+    publicKey,
+    signingKey,
+    signingAlgorithm: algorithm,
+    extensions: [
+      ...order.extensions,
+      await x509.SubjectKeyIdentifierExtension.create(publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(issuerKey),
+    ],
+  });
+  return `${certificate.toString('pem')}\n`;
+}
+
+export interface Entropy {
+  bytes(count: number): Buffer;
+}
+
+/** A positive serial number of 127 bits. */
+export function newSerial(random: Entropy): Buffer {
+  const serial = random.bytes(16);
+  serial[0] = (serial[0]! & 0x3f) | 0x40;
+  return serial;
+}
+
+/** The keys and certificates of a new VO. `root_key` is for a file that is moved away; the others stay with the registry. */
+export interface Founding {
+  readonly root: string;
+  readonly root_key: string;
+  readonly user_ca: string;
+  readonly user_ca_key: string;
+  /** The node CA as trust anchor: signed by itself, since a TLS stack takes an anchor that another key signed only on request. */
+  readonly node_ca: string;
+  /** The same key and name, signed by the root: what a joining node follows to the pin of its token. */
+  readonly node_ca_cross: string;
+  readonly node_ca_key: string;
+  /** Signer of membership and revocation documents. */
+  readonly registry: string;
+  readonly registry_key: string;
+}
+
+export async function foundAuthorities(vo: string, now_ms: number, random: Entropy): Promise<Founding> {
+  const [root_key, user_ca_key, node_ca_key, registry_key] = await Promise.all([newKey(), newKey(), newKey(), newKey()]);
+  const span = { not_before_ms: now_ms - limits.backdate_ms, not_after_ms: now_ms + limits.authority_ms };
+  const authority = (key: KeyObject, name: string, issuer: Issuer | null, pathLength: number): Promise<string> =>
+    issue({
+      subject: `O=${vo}, CN=${name}`,
+      publicKey: publicDer(key),
+      ...span,
+      serial: newSerial(random),
+      issuer,
+      key,
+      extensions: [
+        new x509.BasicConstraintsExtension(true, pathLength, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      ],
+    });
+  const root = await authority(root_key, `${vo} root`, null, 1);
+  const by_root = { key: root_key, certificate: root };
+  const registry = await issue({
+    subject: `O=${vo}, CN=${vo} registry`,
+    publicKey: publicDer(registry_key),
+    ...span,
+    serial: newSerial(random),
+    issuer: by_root,
+    extensions: [
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: registryUri(vo) }]),
+    ],
+  });
+  return {
+    root,
+    root_key: keyToPem(root_key),
+    user_ca: await authority(user_ca_key, `${vo} users`, by_root, 0),
+    user_ca_key: keyToPem(user_ca_key),
+    node_ca: await authority(node_ca_key, `${vo} nodes`, null, 0),
+    node_ca_cross: await authority(node_ca_key, `${vo} nodes`, by_root, 0),
+    node_ca_key: keyToPem(node_ca_key),
+    registry,
+    registry_key: keyToPem(registry_key),
+  };
+}
+
+/** The key that a PKCS #10 request asks a certificate for, as DER; throws XOS_BAD_REQUEST unless it is Ed25519 and signed by itself. */
+export async function keyOfRequest(csr: Uint8Array): Promise<Buffer> {
+  try {
+    const request = new x509.Pkcs10CertificateRequest(Buffer.from(csr));
+    const key = Buffer.from(request.publicKey.rawData);
+    if (createPublicKey({ key, format: 'der', type: 'spki' }).asymmetricKeyType !== 'ed25519') throw new Error('its key is not Ed25519');
+    if (!(await request.verify())) throw new Error('its signature is not by its key');
+    return key;
+  } catch (cause) {
+    throw new XosError('XOS_BAD_REQUEST', `cannot take the certificate request: ${(cause as Error).message}`, {}, { cause });
+  }
+}
+
+/** A node's certificate: server and client, found by name and by URI. */
+export function issueNodeCertificate(order: { vo: string; node: string; publicKey: Buffer; serial: Buffer; now_ms: number; expires_ms: number; issuer: Issuer }): Promise<string> {
+  return issue({
+    subject: `O=${order.vo}, CN=${order.node}`,
+    publicKey: order.publicKey,
+    not_before_ms: order.now_ms - limits.backdate_ms,
+    not_after_ms: order.expires_ms,
+    serial: order.serial,
+    issuer: order.issuer,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
+      new x509.SubjectAlternativeNameExtension([
+        { type: 'url', value: nodeUri(order.vo, order.node) },
+        { type: 'dns', value: nodeHost(order.vo, order.node) },
+        { type: 'dns', value: 'xos-node' },
+      ]),
+    ],
+  });
+}
+
+/**
+ * A user's credential. The critical VO extension makes every TLS stack that does not know it refuse the certificate: it is no key to
+ * anything but the grid.
+ */
+export function issueCredential(order: { claims: UserClaims; publicKey: Buffer; serial: Buffer; now_ms: number; expires_ms: number; issuer: Issuer }): Promise<string> {
+  const { vo, user } = order.claims;
+  return issue({
+    subject: `O=${vo}, CN=${user}`,
+    publicKey: order.publicKey,
+    not_before_ms: order.now_ms - limits.backdate_ms,
+    not_after_ms: order.expires_ms,
+    serial: order.serial,
+    issuer: order.issuer,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: userUri(vo, user) }]),
+      new x509.Extension(vo_extension_oid, true, encodeClaims(order.claims)),
+    ],
+  });
+}

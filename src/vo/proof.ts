@@ -1,0 +1,50 @@
+import type { KeyObject } from 'node:crypto';
+import { createHash } from 'node:crypto';
+import { XosError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { verifyBytes } from './keys.ts';
+
+/**
+ * A proof is a signature by the key of a session's credential over one statement, good once and for seconds. Each kind begins with words
+ * of its own, so that none can be shown as another; parts are joined with NUL, which no part can hold.
+ */
+interface Moment {
+  readonly issued_ms: number;
+  readonly nonce: Uint8Array;
+}
+
+const statement = (...parts: readonly (string | number)[]): Buffer => Buffer.from(parts.join('\0'));
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+/** "Open my session on this node": docs/architecture.md, "Trust between nodes". */
+export const sessionProofBytes = (proof: Moment & { vo: string; session: string; origin: string; target: string; expires_ms: number }): Buffer =>
+  statement('xos-session-v1', proof.vo, proof.session, proof.origin, proof.target, proof.expires_ms, proof.issued_ms, hex(proof.nonce));
+
+/** "Renew my credential, for this request's key." */
+export const renewProofBytes = (proof: Moment & { vo: string; session: string; origin: string; csr: Uint8Array }): Buffer =>
+  statement('xos-renew-v1', proof.vo, proof.session, proof.origin, createHash('sha256').update(proof.csr).digest('hex'), proof.issued_ms, hex(proof.nonce));
+
+/** "Do this to the VO." */
+export const adminProofBytes = (proof: Moment & { vo: string; origin: string; operation: string; request: Uint8Array }): Buffer =>
+  statement('xos-admin-v1', proof.vo, proof.origin, proof.operation, createHash('sha256').update(proof.request).digest('hex'), proof.issued_ms, hex(proof.nonce));
+
+/** Remembers the proofs of the last seconds: one is accepted once. */
+export class ProofGate {
+  readonly #seen = new Map<string, number>();
+
+  /** Throws XOS_PROOF (forged), XOS_CLOCK_OFF (made too far from now), XOS_REPLAY (seen before). */
+  check(key: KeyObject, bytes: Uint8Array, signature: Uint8Array, moment: Moment, now_ms: number): void {
+    if (moment.nonce.length !== 16 || !verifyBytes(key, bytes, signature)) throw new XosError('XOS_PROOF', 'cannot accept the proof: it was not made with the key of the credential');
+    const age_ms = now_ms - moment.issued_ms;
+    if (age_ms > limits.proof_ms + limits.clock_skew_ms || age_ms < -limits.clock_skew_ms) {
+      throw new XosError('XOS_CLOCK_OFF', `cannot accept the proof: it was made ${Math.abs(Math.round(age_ms / 1000))} s ${age_ms > 0 ? 'ago' : 'in the future'} by the clock of this node; set the clocks of both nodes`, { age_ms });
+    }
+    for (const [nonce, until_ms] of this.#seen) {
+      if (until_ms > now_ms) break; // in order of arrival: the rest is younger, but for clock skew
+      this.#seen.delete(nonce);
+    }
+    const nonce = hex(moment.nonce);
+    if (this.#seen.has(nonce)) throw new XosError('XOS_REPLAY', 'cannot accept the proof: it was used before');
+    this.#seen.set(nonce, now_ms + 2 * (limits.proof_ms + limits.clock_skew_ms));
+  }
+}
