@@ -1,0 +1,49 @@
+import type { Bench } from '../bench.ts'
+import { once } from '../once.ts'
+import type { Part } from '../part.ts'
+import type { Shell } from '../shell.ts'
+import type { Places } from './index.ts'
+
+const files = 40
+
+/** 40 small C files in the session's home, compiled two at a time: placed by the grid, and all local. */
+export function compile(_bench: Bench, places: Places): Part {
+  const prepared = once(async () => {
+    const session = await places.session()
+    await session.sh(`mkdir -p ~/bench-compile; cd ~/bench-compile; for i in $(seq ${files}); do cat > f$i.c << END
+#include <stdio.h>
+#include <string.h>
+static int total_$i;
+int add_$i(const char *text) { total_$i += (int) strlen(text) * $i; return total_$i; }
+int main(int argc, char **argv) { for (int i = 0; i < argc; i++) printf("%d %s\\n", add_$i(argv[i]), argv[i]); return 0; }
+END
+done`)
+    return session
+  })
+  const build = async (session: Shell, environment: string): Promise<number> => {
+    await session.sh('cd ~/bench-compile; rm -f *.o')
+    const { elapsed_ms } = await session.sh(`cd ~/bench-compile; seq -f f%g.c ${files} | ${environment} xargs -P2 -n1 gcc -c`, { timeout_ms: 120_000 })
+    const { stdout } = await session.sh('ls ~/bench-compile | grep -c "[.]o$"', { mayFail: true })
+    if (stdout.trim() !== String(files)) throw new Error(`${stdout.trim()} object files of ${files}`)
+    return elapsed_ms
+  }
+  return {
+    measures: [
+      { id: 'compile.ours', label: `${files} gcc -c under xargs -P2 in the home, placed by the grid`, unit: 'ms' },
+      { id: 'compile.local', label: 'the same, local, in the same directory', unit: 'ms' },
+    ],
+    bars: [{ label: `${files} gcc -c, against local`, measure: 'compile.ours', against: 'compile.local', atMost: 1.2 }],
+    probes: [{
+      ids: ['compile.local', 'compile.ours'],
+      run: async (round) => {
+        const session = await prepared()
+        // Each goes first every other time: who comes second finds the compiler and the headers warm.
+        const local = async (): Promise<number> => build(session, 'XOS_LOCAL=1')
+        const ours = async (): Promise<number> => build(session, 'env')
+        if (round === 1) await local()
+        if (round % 2 === 1) return { 'compile.ours': await ours(), 'compile.local': await local() }
+        return { 'compile.local': await local(), 'compile.ours': await ours() }
+      },
+    }],
+  }
+}
