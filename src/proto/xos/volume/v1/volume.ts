@@ -2,27 +2,27 @@
 // versions:
 //   protoc-gen-ts_proto  v2.18.0
 //   protoc               v3.21.12
-// source: xos/dir/v1/dir.proto
+// source: xos/volume/v1/volume.proto
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
-export const protobufPackage = "xos.dir.v1";
+export const protobufPackage = "xos.volume.v1";
 
-export const protobufFileName = "xos/dir/v1/dir.proto";
+export const protobufFileName = "xos/volume/v1/volume.proto";
 
 export interface OsdReport {
-  address: string;
-  port: number;
-  total_bytes: number;
-  free_bytes: number;
   /** False while the node's xos-osd does not answer its xosd. */
   serving: boolean;
+  total_bytes: number;
+  free_bytes: number;
+  /** The MRCs whose keys xos-osd holds now: only those may send clients to it. */
+  holds: string[];
 }
 
 export interface MrcKey {
   mrc: string;
-  /** 32 bytes: HMAC-SHA256 key of capabilities that this MRC issues for this OSD. */
+  /** 32 bytes: HMAC-SHA256 key of the capabilities that this MRC issues for this OSD. */
   key: Buffer;
 }
 
@@ -31,8 +31,6 @@ export interface OsdKeys {
 }
 
 export interface MrcReport {
-  address: string;
-  port: number;
   serving: boolean;
 }
 
@@ -41,6 +39,7 @@ export interface Osd {
   node: string;
   address: string;
   port: number;
+  /** Empty in what a mount gets. */
   key: Buffer;
   free_bytes: number;
   total_bytes: number;
@@ -68,28 +67,71 @@ export interface Mrc {
   node: string;
   address: string;
   port: number;
+  up: boolean;
+}
+
+export interface Policy {
+  /** Bytes in a stripe; 0: the server's default. */
+  stripe_size: number;
+  /** Object servers a file is spread over; 0: the server's default. */
+  width: number;
+  /** with-mrc, local or spread; empty: the server's default. */
+  placement: string;
+}
+
+export interface CreateRequest {
+  volume: string;
+  owner_uid: number;
+  owner_gid: number;
+  mode: number;
+  policy: Policy | undefined;
+  uid: number;
+  /** A volume that exists already is no error, and stays as it is. */
+  ensure: boolean;
+}
+
+export interface RemoveRequest {
+  volume: string;
+  uid: number;
+}
+
+export interface RemoveReply {
+}
+
+export interface ListRequest {
+}
+
+export interface Volume {
+  volume: string;
+  uid: number;
+  gid: number;
+  mode: number;
+  policy: Policy | undefined;
+  used_bytes?: number | undefined;
+  files?: number | undefined;
+}
+
+export interface ListReply {
+  volumes: Volume[];
 }
 
 function createBaseOsdReport(): OsdReport {
-  return { address: "", port: 0, total_bytes: 0, free_bytes: 0, serving: false };
+  return { serving: false, total_bytes: 0, free_bytes: 0, holds: [] };
 }
 
 export const OsdReport: MessageFns<OsdReport> = {
   encode(message: OsdReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.address !== "") {
-      writer.uint32(10).string(message.address);
-    }
-    if (message.port !== 0) {
-      writer.uint32(16).uint32(message.port);
+    if (message.serving !== false) {
+      writer.uint32(8).bool(message.serving);
     }
     if (message.total_bytes !== 0) {
-      writer.uint32(24).uint64(message.total_bytes);
+      writer.uint32(16).uint64(message.total_bytes);
     }
     if (message.free_bytes !== 0) {
-      writer.uint32(32).uint64(message.free_bytes);
+      writer.uint32(24).uint64(message.free_bytes);
     }
-    if (message.serving !== false) {
-      writer.uint32(40).bool(message.serving);
+    for (const v of message.holds) {
+      writer.uint32(34).string(v!);
     }
     return writer;
   },
@@ -108,11 +150,11 @@ export const OsdReport: MessageFns<OsdReport> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 10) {
+            if (tag !== 8) {
               break;
             }
 
-            message.address = reader.string();
+            message.serving = reader.bool();
             continue;
           }
           case 2: {
@@ -120,7 +162,7 @@ export const OsdReport: MessageFns<OsdReport> = {
               break;
             }
 
-            message.port = reader.uint32();
+            message.total_bytes = longToNumber(reader.uint64());
             continue;
           }
           case 3: {
@@ -128,23 +170,15 @@ export const OsdReport: MessageFns<OsdReport> = {
               break;
             }
 
-            message.total_bytes = longToNumber(reader.uint64());
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
             message.free_bytes = longToNumber(reader.uint64());
             continue;
           }
-          case 5: {
-            if (tag !== 40) {
+          case 4: {
+            if (tag !== 34) {
               break;
             }
 
-            message.serving = reader.bool();
+            message.holds.push(reader.string());
             continue;
           }
         }
@@ -164,11 +198,10 @@ export const OsdReport: MessageFns<OsdReport> = {
   },
   fromPartial(object: DeepPartial<OsdReport>): OsdReport {
     const message = createBaseOsdReport();
-    message.address = object.address ?? "";
-    message.port = object.port ?? 0;
+    message.serving = object.serving ?? false;
     message.total_bytes = object.total_bytes ?? 0;
     message.free_bytes = object.free_bytes ?? 0;
-    message.serving = object.serving ?? false;
+    message.holds = object.holds?.map((e) => e) || [];
     return message;
   },
 };
@@ -296,19 +329,13 @@ export const OsdKeys: MessageFns<OsdKeys> = {
 };
 
 function createBaseMrcReport(): MrcReport {
-  return { address: "", port: 0, serving: false };
+  return { serving: false };
 }
 
 export const MrcReport: MessageFns<MrcReport> = {
   encode(message: MrcReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.address !== "") {
-      writer.uint32(10).string(message.address);
-    }
-    if (message.port !== 0) {
-      writer.uint32(16).uint32(message.port);
-    }
     if (message.serving !== false) {
-      writer.uint32(24).bool(message.serving);
+      writer.uint32(8).bool(message.serving);
     }
     return writer;
   },
@@ -327,23 +354,7 @@ export const MrcReport: MessageFns<MrcReport> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.address = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.port = reader.uint32();
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
+            if (tag !== 8) {
               break;
             }
 
@@ -367,8 +378,6 @@ export const MrcReport: MessageFns<MrcReport> = {
   },
   fromPartial(object: DeepPartial<MrcReport>): MrcReport {
     const message = createBaseMrcReport();
-    message.address = object.address ?? "";
-    message.port = object.port ?? 0;
     message.serving = object.serving ?? false;
     return message;
   },
@@ -727,7 +736,7 @@ export const Servers: MessageFns<Servers> = {
 };
 
 function createBaseMrc(): Mrc {
-  return { node: "", address: "", port: 0 };
+  return { node: "", address: "", port: 0, up: false };
 }
 
 export const Mrc: MessageFns<Mrc> = {
@@ -740,6 +749,9 @@ export const Mrc: MessageFns<Mrc> = {
     }
     if (message.port !== 0) {
       writer.uint32(24).uint32(message.port);
+    }
+    if (message.up !== false) {
+      writer.uint32(32).bool(message.up);
     }
     return writer;
   },
@@ -781,6 +793,14 @@ export const Mrc: MessageFns<Mrc> = {
             message.port = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.up = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -801,14 +821,561 @@ export const Mrc: MessageFns<Mrc> = {
     message.node = object.node ?? "";
     message.address = object.address ?? "";
     message.port = object.port ?? 0;
+    message.up = object.up ?? false;
     return message;
   },
 };
 
+function createBasePolicy(): Policy {
+  return { stripe_size: 0, width: 0, placement: "" };
+}
+
+export const Policy: MessageFns<Policy> = {
+  encode(message: Policy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stripe_size !== 0) {
+      writer.uint32(8).uint32(message.stripe_size);
+    }
+    if (message.width !== 0) {
+      writer.uint32(16).uint32(message.width);
+    }
+    if (message.placement !== "") {
+      writer.uint32(26).string(message.placement);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Policy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePolicy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stripe_size = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.width = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.placement = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Policy>): Policy {
+    return Policy.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Policy>): Policy {
+    const message = createBasePolicy();
+    message.stripe_size = object.stripe_size ?? 0;
+    message.width = object.width ?? 0;
+    message.placement = object.placement ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateRequest(): CreateRequest {
+  return { volume: "", owner_uid: 0, owner_gid: 0, mode: 0, policy: undefined, uid: 0, ensure: false };
+}
+
+export const CreateRequest: MessageFns<CreateRequest> = {
+  encode(message: CreateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.owner_uid !== 0) {
+      writer.uint32(16).uint32(message.owner_uid);
+    }
+    if (message.owner_gid !== 0) {
+      writer.uint32(24).uint32(message.owner_gid);
+    }
+    if (message.mode !== 0) {
+      writer.uint32(32).uint32(message.mode);
+    }
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(42).fork()).join();
+    }
+    if (message.uid !== 0) {
+      writer.uint32(48).uint32(message.uid);
+    }
+    if (message.ensure !== false) {
+      writer.uint32(56).bool(message.ensure);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.owner_uid = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.owner_gid = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.mode = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.ensure = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CreateRequest>): CreateRequest {
+    return CreateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateRequest>): CreateRequest {
+    const message = createBaseCreateRequest();
+    message.volume = object.volume ?? "";
+    message.owner_uid = object.owner_uid ?? 0;
+    message.owner_gid = object.owner_gid ?? 0;
+    message.mode = object.mode ?? 0;
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    message.uid = object.uid ?? 0;
+    message.ensure = object.ensure ?? false;
+    return message;
+  },
+};
+
+function createBaseRemoveRequest(): RemoveRequest {
+  return { volume: "", uid: 0 };
+}
+
+export const RemoveRequest: MessageFns<RemoveRequest> = {
+  encode(message: RemoveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.uid !== 0) {
+      writer.uint32(16).uint32(message.uid);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoveRequest>): RemoveRequest {
+    return RemoveRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveRequest>): RemoveRequest {
+    const message = createBaseRemoveRequest();
+    message.volume = object.volume ?? "";
+    message.uid = object.uid ?? 0;
+    return message;
+  },
+};
+
+function createBaseRemoveReply(): RemoveReply {
+  return {};
+}
+
+export const RemoveReply: MessageFns<RemoveReply> = {
+  encode(_: RemoveReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RemoveReply>): RemoveReply {
+    return RemoveReply.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RemoveReply>): RemoveReply {
+    const message = createBaseRemoveReply();
+    return message;
+  },
+};
+
+function createBaseListRequest(): ListRequest {
+  return {};
+}
+
+export const ListRequest: MessageFns<ListRequest> = {
+  encode(_: ListRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListRequest>): ListRequest {
+    return ListRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListRequest>): ListRequest {
+    const message = createBaseListRequest();
+    return message;
+  },
+};
+
+function createBaseVolume(): Volume {
+  return { volume: "", uid: 0, gid: 0, mode: 0, policy: undefined, used_bytes: undefined, files: undefined };
+}
+
+export const Volume: MessageFns<Volume> = {
+  encode(message: Volume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.uid !== 0) {
+      writer.uint32(16).uint32(message.uid);
+    }
+    if (message.gid !== 0) {
+      writer.uint32(24).uint32(message.gid);
+    }
+    if (message.mode !== 0) {
+      writer.uint32(32).uint32(message.mode);
+    }
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(42).fork()).join();
+    }
+    if (message.used_bytes !== undefined) {
+      writer.uint32(48).uint64(message.used_bytes);
+    }
+    if (message.files !== undefined) {
+      writer.uint32(56).uint64(message.files);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Volume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolume();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.gid = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.mode = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.used_bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.files = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Volume>): Volume {
+    return Volume.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Volume>): Volume {
+    const message = createBaseVolume();
+    message.volume = object.volume ?? "";
+    message.uid = object.uid ?? 0;
+    message.gid = object.gid ?? 0;
+    message.mode = object.mode ?? 0;
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    message.used_bytes = object.used_bytes ?? undefined;
+    message.files = object.files ?? undefined;
+    return message;
+  },
+};
+
+function createBaseListReply(): ListReply {
+  return { volumes: [] };
+}
+
+export const ListReply: MessageFns<ListReply> = {
+  encode(message: ListReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.volumes) {
+      Volume.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volumes.push(Volume.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListReply>): ListReply {
+    return ListReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListReply>): ListReply {
+    const message = createBaseListReply();
+    message.volumes = object.volumes?.map((e) => Volume.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+/** Served by the node with the role dir: which object and metadata servers there are. */
 export type DirServiceDefinition = typeof DirServiceDefinition;
 export const DirServiceDefinition = {
   name: "DirService",
-  fullName: "xos.dir.v1.DirService",
+  fullName: "xos.volume.v1.DirService",
   methods: {
     /** An object server's xosd tells that it is there; every few seconds. The answer carries the keys that the server must know. */
     registerOsd: {
@@ -819,7 +1386,7 @@ export const DirServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** The same of a metadata server; the answer is the map it places files by, with its key for each object server. */
+    /** The same of a metadata server; the answer is the map by which it places files. */
     registerMrc: {
       name: "RegisterMrc",
       requestType: MrcReport as typeof MrcReport,
@@ -834,6 +1401,39 @@ export const DirServiceDefinition = {
       requestType: WatchRequest as typeof WatchRequest,
       requestStream: false,
       responseType: Servers as typeof Servers,
+      responseStream: false,
+      options: {},
+    },
+  },
+} as const;
+
+/** Served by a node with the role mrc: its volumes. `uid` is the user for whom the calling node asks. */
+export type VolumeServiceDefinition = typeof VolumeServiceDefinition;
+export const VolumeServiceDefinition = {
+  name: "VolumeService",
+  fullName: "xos.volume.v1.VolumeService",
+  methods: {
+    create: {
+      name: "Create",
+      requestType: CreateRequest as typeof CreateRequest,
+      requestStream: false,
+      responseType: Volume as typeof Volume,
+      responseStream: false,
+      options: {},
+    },
+    remove: {
+      name: "Remove",
+      requestType: RemoveRequest as typeof RemoveRequest,
+      requestStream: false,
+      responseType: RemoveReply as typeof RemoveReply,
+      responseStream: false,
+      options: {},
+    },
+    list: {
+      name: "List",
+      requestType: ListRequest as typeof ListRequest,
+      requestStream: false,
+      responseType: ListReply as typeof ListReply,
       responseStream: false,
       options: {},
     },

@@ -1,0 +1,94 @@
+import type { NodeContext, VolumeProvider } from '../daemon/context.ts';
+import { describe } from '../core/errors.ts';
+import type { Service, ServiceStatus } from '../core/service.ts';
+import { DirServiceDefinition, VolumeServiceDefinition } from '../proto/xos/volume/v1/volume.ts';
+import { mountAgent, mrcAgent, osdAgent, runAgent } from './agents.ts';
+import { Directory } from './directory.ts';
+import { createHere, createVolume } from './ops/create-volume.ts';
+import { ensureVolume } from './ops/ensure-volume.ts';
+import { listHere, listVolumes, showVolume } from './ops/list-volumes.ts';
+import { removeHere, removeVolume } from './ops/remove-volume.ts';
+
+/** Time between looks at who has fallen silent. */
+const tick_ms = 1_000;
+
+/** The node's part in XtreemFS: the DIR, if it has that role, and the side of each native server towards it. */
+export class VolumeService implements Service, VolumeProvider {
+  readonly name = 'volume';
+  readonly #context: NodeContext;
+  readonly #directory: Directory | null;
+  readonly #undo: (() => void)[] = [];
+  #stopping = new AbortController();
+  #work: Promise<unknown> = Promise.resolve();
+
+  constructor(context: NodeContext) {
+    this.#context = context;
+    this.#directory = context.roles.includes('dir') ? new Directory(context) : null;
+    const directory = this.#directory;
+    if (directory !== null) {
+      context.rpc.serve(DirServiceDefinition, {
+        registerOsd: (report, call) => directory.registerOsd(report, call.peer?.node ?? ''),
+        registerMrc: (report, call) => directory.registerMrc(report, call.peer?.node ?? ''),
+        watch: (request, call) => directory.watch(request, call.peer?.node ?? '', call.signal),
+      });
+    }
+    if (context.roles.includes('mrc')) {
+      context.rpc.serve(VolumeServiceDefinition, {
+        create: (request, call) => createHere(context, request, call.signal),
+        remove: (request, call) => removeHere(context, request, call.signal),
+        list: (_request, call) => listHere(context, call.signal),
+      });
+    }
+  }
+
+  async start(_signal: AbortSignal): Promise<void> {
+    this.#stopping = new AbortController();
+    const { signal } = this.#stopping;
+    await this.#directory?.start();
+    this.#undo.push(...registerOperations(this.#context));
+    this.#context.provided.volumes = this;
+    const agents = this.#context.roles.flatMap((role) =>
+      role === 'osd' ? [osdAgent(this.#context)] : role === 'mrc' ? [mrcAgent(this.#context)] : role === 'mount' ? [mountAgent(this.#context)] : []);
+    this.#work = Promise.all([...agents.map((agent) => runAgent(agent, this.#context, signal)), this.#watchSilence(signal)]);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const undo of this.#undo.splice(0)) undo();
+    if (this.#context.provided.volumes === this) this.#context.provided.volumes = null;
+    await this.#work;
+    await this.#directory?.stop();
+  }
+
+  status(): ServiceStatus {
+    return { up: true, detail: this.#directory?.detail() ?? '' };
+  }
+
+  async ensure(volume: { name: string; uid: number; gid: number; mode: number }, signal: AbortSignal): Promise<void> {
+    await ensureVolume(this.#context, volume, signal);
+  }
+
+  async #watchSilence(signal: AbortSignal): Promise<void> {
+    while (this.#directory !== null && !signal.aborted) {
+      try {
+        this.#directory.tick();
+      } catch (thrown) {
+        this.#context.ports.log.error('the DIR could not look at its servers', { reason: describe(thrown) });
+      }
+      await this.#context.ports.clock.sleep(tick_ms, signal).catch(() => undefined);
+    }
+  }
+}
+
+/** The volume service of a node; listed in src/daemon/services.ts. */
+export const createVolumeService = (context: NodeContext): VolumeService => new VolumeService(context);
+
+function registerOperations(context: NodeContext): (() => void)[] {
+  const { api } = context;
+  return [
+    api.register('volume-list', (_caller, _request, signal) => listVolumes(context, signal)),
+    api.register('volume-show', (_caller, request, signal) => showVolume(context, request, signal)),
+    api.register('volume-create', (caller, request, signal) => createVolume(context, caller, request, signal)),
+    api.register('volume-remove', (caller, request, signal) => removeVolume(context, caller, request, signal)),
+  ];
+}
