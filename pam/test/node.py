@@ -4,6 +4,7 @@ A login's user namespace cannot be made from a chroot (unshare(2), EPERM), so th
 tree of mounts it sees, and pivots into it. /usr and /etc are overlays in memory; /run and /home are empty.
 """
 import ctypes
+import glob
 import os
 import shutil
 import stat
@@ -54,14 +55,15 @@ def own_root():
 
 
 def mark(path):
-    """Sets the mark of a local program. By a new file: the old one may be running."""
+    """Sets the mark of a local program, once. By a new file: the old one may be running."""
     with open(path, 'rb') as program:
         data = bytearray(program.read())
     data[9] = 0x78
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+    info = os.stat(path)
     with open(path + '.new', 'wb') as program:
         program.write(data)
-    os.chmod(path + '.new', mode)
+    os.chown(path + '.new', info.st_uid, info.st_gid)
+    os.chmod(path + '.new', stat.S_IMODE(info.st_mode))
     os.replace(path + '.new', path)
 
 
@@ -73,7 +75,7 @@ def write(path, text, mode=0o644):
 
 
 LOCAL = ['bash', 'dash', 'cat', 'ls', 'id', 'keyctl', 'stty', 'tty', 'env', 'getent', 'login', 'su', 'stat', 'chown', 'grep', 'passwd',
-         'sleep', 'mount', 'kill', 'tail', 'readlink', 'python3.13', 'setpriv']
+         'sleep', 'sort', 'wc', 'mount', 'kill', 'tail', 'readlink', 'python3.13', 'setpriv']
 
 
 def install(build):
@@ -87,6 +89,9 @@ def install(build):
     for program in LOCAL:
         if os.path.exists(f'/usr/bin/{program}'):
             mark(f'/usr/bin/{program}')
+    for path in glob.glob('/usr/bin/*') + glob.glob('/usr/sbin/*'):  # the image marks these too: elsewhere they would be nobody's
+        if os.stat(path, follow_symlinks=False).st_mode & 0o6000:
+            mark(path)
     for service in os.listdir(f'{SOURCE}/pam.d'):
         if service != 'README.md':
             shutil.copy(f'{SOURCE}/pam.d/{service}', f'/etc/pam.d/{service}')
@@ -119,7 +124,8 @@ def enter(build):
     os.makedirs('/run/xos')
     write('/run/xos/passwd', '')
     write('/run/xos/group', '')
-    install(build)
-    # A local user with a password, to see that nothing of ours stands in his way.
+    # A local user with a password, to see that nothing of ours stands in his way. Before our name service module is there: when it is
+    # built with the sanitizers only a program that is so too can load it.
     subprocess.run(['useradd', '--create-home', '--shell', '/bin/bash', 'local'], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     subprocess.run(['chpasswd'], input='local:native\n', text=True, check=True, stdout=subprocess.DEVNULL)
+    install(build)
