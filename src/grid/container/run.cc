@@ -2,7 +2,7 @@
 // xos-container run: one node. This process (the keeper) starts the node's init in namespaces of its own and waits for it.
 //
 // Talk with the caller, lines on standard input and output:
-//   → pid N        the init's namespaces exist: the caller may give its network namespace an interface
+//   → made, pid N  the namespaces exist: the caller may put the process on record and give the network an interface
 //   ← go           the tree may be made and init started; end of input instead: the caller is gone, undo
 //   → ready        init runs; from here on the keeper needs nobody
 // Death: the init gets SIGKILL when the keeper dies, and with the init of a pid namespace everything in it goes, mounts included.
@@ -105,6 +105,8 @@ int hold(const Options&) {
   setsid();
   if (unshare(CLONE_NEWNET) < 0) fail("cannot make the grid's network namespace");
   loopback_up();
+  write_all(1, "made\n");
+  if (!read_go(0)) return 1;
   write_all(1, "ready\n");
   null_streams(true);
   close_range(3, ~0U, 0);

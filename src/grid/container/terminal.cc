@@ -71,23 +71,44 @@ Fd open_master(std::string& name) {
   exec_in_node(options, -1);
 }
 
-/// Moves bytes until the node's side hangs up. `secret` is typed once, at the first prompt without echo.
-void relay(int master, int signals, std::string secret) {
+bool has_ended(pid_t child) {
+  siginfo_t info{};
+  return waitid(P_PID, child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == child;
+}
+
+/// What is still in the terminal when the command has ended; jobs that it left behind may keep the terminal open for ever.
+void drain(int master) {
+  char buffer[16384];
+  pollfd watched{master, POLLIN, 0};
+  while (poll(&watched, 1, 0) > 0 && (watched.revents & POLLIN)) {
+    ssize_t got = read(master, buffer, sizeof buffer);
+    if (got <= 0) return;
+    write_all(1, {buffer, static_cast<size_t>(got)});
+  }
+}
+
+/// Moves bytes until the command ends. `secret` is typed once, at the first prompt without echo; until then nothing else is.
+void relay(int master, int signals, pid_t child, std::string secret) {
   char buffer[16384];
   bool input_open = true;
   for (;;) {
-    pollfd watched[3] = {{master, POLLIN, 0}, {signals, POLLIN, 0}, {input_open ? 0 : -1, POLLIN, 0}};
+    pollfd watched[3] = {{master, POLLIN, 0}, {signals, POLLIN, 0}, {input_open && secret.empty() ? 0 : -1, POLLIN, 0}};
     if (poll(watched, 3, secret.empty() ? -1 : 50) < 0 && errno != EINTR) fail("cannot wait for the terminal");
     if (watched[1].revents & POLLIN) {
       signalfd_siginfo info;
       if (read(signals, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGWINCH) copy_size(master);
         else if (info.ssi_signo != SIGCHLD) return;  // hang up: closing the master tells the session
+        else if (has_ended(child)) return drain(master);
       }
     }
     if (watched[0].revents & (POLLIN | POLLHUP)) {
       ssize_t got = read(master, buffer, sizeof buffer);
-      if (got <= 0 && errno != EINTR) return;  // EIO: the last process closed the terminal
+      if (got <= 0 && errno != EINTR) {
+        // EIO: nobody has the terminal open. login hangs it up (vhangup) and opens it anew, so this is an end only with login's own.
+        if (has_ended(child)) return;
+        usleep(10'000);
+      }
       if (got > 0) write_all(1, {buffer, static_cast<size_t>(got)});
     }
     if (!secret.empty() && echo_is_off(master)) {
@@ -131,7 +152,7 @@ int terminal(const Options& options) {
   if (child == 0) run_on(name, options);
   {
     RawMode raw;
-    relay(master.get(), signals.get(), std::move(secret));
+    relay(master.get(), signals.get(), child, std::move(secret));
   }
   master.reset();
   return shell_status(wait_for(child));

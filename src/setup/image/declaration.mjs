@@ -23,7 +23,7 @@ export function readDeclaration(flavours = ['base', 'grid']) {
     hooks: hooks.map((hook) => hook.path),
     hash: hashInputs(clone, [
       ...flavours.flatMap((flavour) => ['packages', 'exclude', 'hooks'].map((name) => `image/${flavour}/${name}`)),
-      'image/base/suites.json', 'image/base/pins', 'image/base/local-programs', 'src/setup/image',
+      'image/base/suites.json', 'image/base/pins', 'image/base/local-programs', 'src/setup/image/mark.mjs', 'src/setup/image/root.mjs',
     ]),
   }
 }

@@ -1,0 +1,1 @@
+export declare function imageRoot(): { readonly path: string; readonly ready: boolean }
