@@ -16,7 +16,7 @@ test('a topic that is named twice is run once', (t) => {
 
 const refused = test.macro({
   exec(t, words: string[], message: RegExp) { t.throws(() => parseArguments(words), { code: 'XOS_USAGE', message }) },
-  title: (_, words) => `refused: ${words.join(' ') || 'nothing'}`,
+  title: (_, words: string[] = []) => `refused: ${words.join(' ') || 'nothing'}`,
 })
 test(refused, [], /no topic/)
 test(refused, ['net'], /unknown word 'net'/)

@@ -36,8 +36,12 @@ function measures(topic: Topic, samples: Samples): string {
 
 /** What has no number, by reason: one missing anchor is one reason for many measures. */
 function missing(topic: Topic, samples: Samples): string {
-  const reasons = Map.groupBy(topic.measures.filter(({ id }) => samples.missing.has(id)), ({ id }) => samples.missing.get(id) ?? '')
-  return [...reasons].map(([why, measures]) => `not measured: ${measures.map(({ label }) => label).join(', ')}:\n  ${why}`).join('\n')
+  const reasons = new Map<string, string[]>()
+  for (const { id, label } of topic.measures) {
+    const why = samples.missing.get(id)
+    if (why !== undefined) reasons.set(why, [...reasons.get(why) ?? [], label])
+  }
+  return [...reasons].map(([why, labels]) => `not measured: ${labels.join(', ')}:\n  ${why}`).join('\n')
 }
 
 /** The same for programs; the shape is described in docs/benchmarks.md. */

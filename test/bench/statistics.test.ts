@@ -1,5 +1,5 @@
 import test from 'ava'
-import { type Bar, judge, median, summarise } from './statistics.ts'
+import { type Bar, type Verdict, judge, median, summarise } from './statistics.ts'
 
 test('the median of an odd number of samples is the middle one', (t) => {
   t.is(median([9, 1, 5]), 5)
@@ -21,7 +21,7 @@ test('a summary has the range and leaves its argument as it was', (t) => {
 const atMost: Bar = { label: 'x', measure: 'ours', against: 'theirs', atMost: 2 }
 const atLeast: Bar = { label: 'x', measure: 'ours', against: 'theirs', atLeast: 2 }
 
-const judged = test.macro((t, bar: Bar, ours: number[], theirs: number[], ratio: number, verdict: string) => {
+const judged = test.macro((t, bar: Bar, ours: number[], theirs: number[], ratio: number, verdict: Verdict) => {
   const result = judge(bar, new Map([['ours', ours], ['theirs', theirs]]))
   t.is(result.ratio, ratio)
   t.is(result.verdict, verdict)

@@ -71,7 +71,7 @@ export class Pen {
       return new Pen(child, Number(children))
     } catch (error) {
       child.kill('SIGKILL')
-      throw new XosError('XOS_BENCH_PEN', `cannot open namespaces for the anchors over '${root.path}': ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+      throw new XosError('XOS_BENCH_PEN', `cannot open namespaces for the anchors over '${root.path}': ${error instanceof Error ? error.message : String(error)}`, {}, { cause: error })
     }
   }
 

@@ -53,6 +53,6 @@ async function build(path: string, signal: AbortSignal): Promise<void> {
   } catch (error) {
     await rm(partial, { recursive: true, force: true })
     const why = error instanceof Error ? error.message : String(error)
-    throw new XosError('XOS_BENCH_ANCHOR_ROOT', `cannot make the anchor root '${path}': ${why}; check apt's sources and the network`, { cause: error })
+    throw new XosError('XOS_BENCH_ANCHOR_ROOT', `cannot make the anchor root '${path}': ${why}; check apt's sources and the network`, {}, { cause: error })
   }
 }

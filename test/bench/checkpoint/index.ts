@@ -1,7 +1,90 @@
-import type { Bench } from '../bench.ts'
-import { topicOf } from '../part.ts'
-import type { Samples, Topic } from '../topic.ts'
+// A python process of 256 MiB: xcheckpoint and xrestart against bare criu dump and restore, images in the home volume in both cases.
 
-export async function checkpointTopic(_bench: Bench, _samples: Samples): Promise<Topic> {
-  return topicOf('checkpoint', [])
+import { readFile } from 'node:fs/promises'
+import type { Bench } from '../bench.ts'
+import { once } from '../once.ts'
+import { topicOf } from '../part.ts'
+import type { Probe, Samples, Topic } from '../topic.ts'
+import { criuSubject } from './criu.ts'
+import { gridSubject } from './ours.ts'
+
+/** Something whose process can be dumped and brought back. `start` first; then `live`, `dump`, `restore` in this order; `end` at any time. */
+export interface Subject {
+  /** Starts the process and waits until its memory is filled. */
+  start(): Promise<void>
+  /** Dumps it and leaves it running: milliseconds that it stood still. */
+  live(): Promise<number>
+  /** Dumps it and ends it: milliseconds. */
+  dump(): Promise<number>
+  /** Brings it back: milliseconds until it runs. */
+  restore(): Promise<number>
+  end(): Promise<void>
+}
+
+/** Below the home volume, where image files and logs of both go. */
+export const directory = 'bench-checkpoint'
+
+export async function checkpointTopic(bench: Bench, _samples: Samples): Promise<Topic> {
+  const { cleanup, say } = bench.options
+  const mib = bench.count(256, 64)
+  const session = once(async () => {
+    const grid = await bench.grid()
+    const shell = await grid.session('n1')
+    cleanup.add('a session', () => shell.close())
+    const program = await readFile(new URL('../programs/heartbeat.py', import.meta.url), 'utf8')
+    await shell.sh(`rm -rf ~/${directory}; mkdir -p ~/${directory}/ours ~/${directory}/criu; chmod 777 ~/${directory} ~/${directory}/*
+cat > ~/${directory}/heartbeat.py << 'END-OF-PROGRAM'
+${program}
+END-OF-PROGRAM`)
+    return shell
+  })
+  const home = once(async () => (await (await session()).sh('cd ~; pwd -P')).stdout.trim())
+  const ours = gridSubject(bench, session, mib)
+  const criu = criuSubject(bench, home, mib)
+  cleanup.add('the processes that were checkpointed', async () => { await ours.end(); await criu.end() })
+  say('checkpoint: starting the grid')
+  await session().catch(() => {})
+  return {
+    ...topicOf('checkpoint', []),
+    measures: [
+      { id: 'dump.ours', label: `xcheckpoint of ${mib} MiB python`, unit: 'ms' },
+      { id: 'dump.criu', label: 'bare criu dump', unit: 'ms' },
+      { id: 'restore.ours', label: 'xrestart', unit: 'ms' },
+      { id: 'restore.criu', label: 'bare criu restore', unit: 'ms' },
+      { id: 'still.ours', label: 'standstill during xcheckpoint --leave-running', unit: 'ms' },
+      { id: 'still.criu', label: 'standstill during criu dump --leave-running', unit: 'ms' },
+    ],
+    bars: [
+      { label: 'xcheckpoint in all, against criu dump', measure: 'dump.ours', against: 'dump.criu', atMost: 1.3 },
+      { label: 'xrestart in all, against criu restore', measure: 'restore.ours', against: 'restore.criu', atMost: 1.3 },
+    ],
+    probes: [
+      step([], ours, async () => { await ours.start(); return 0 }),
+      step([], criu, async () => { await criu.start(); return 0 }),
+      step(['still.ours'], ours, () => ours.live()),
+      step(['still.criu'], criu, () => criu.live()),
+      step(['dump.ours'], ours, () => ours.dump()),
+      step(['dump.criu'], criu, () => criu.dump()),
+      step(['restore.ours'], ours, () => ours.restore()),
+      step(['restore.criu'], criu, () => criu.restore()),
+      step([], ours, async () => { await ours.end(); return 0 }),
+      step([], criu, async () => { await criu.end(); return 0 }),
+    ],
+  }
+}
+
+/** A step that fails ends the subject: the later ones then say what was missing, and the next round starts afresh. */
+function step(ids: readonly string[], subject: Subject, act: () => Promise<number>): Probe {
+  return {
+    ids,
+    run: async () => {
+      try {
+        const value = await act()
+        return Object.fromEntries(ids.map((id) => [id, value]))
+      } catch (error) {
+        await subject.end().catch(() => {})
+        throw error
+      }
+    },
+  }
 }

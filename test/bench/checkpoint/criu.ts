@@ -1,0 +1,55 @@
+import type { Bench } from '../bench.ts'
+import { type Subject, directory } from './index.ts'
+import { parseBeat, standstill } from './beat.ts'
+
+const node = 'n2'
+
+/** The anchor: criu of the image itself, as root of n2, dumping into the home volume as it is mounted there. */
+export function criuSubject(bench: Bench, home: () => Promise<string>, mib: number): Subject {
+  let pid: number | null = null
+  const place = async (): Promise<string> => `${await home()}/${directory}/criu`
+  const root = async (script: string, mayFail = false) => (await bench.grid()).root(node, script, { timeout_ms: 180_000, mayFail })
+  const beat = async () => parseBeat((await root(`cat ${await place()}/beat 2> /dev/null || :`)).stdout)
+  const running = async (): Promise<number> => {
+    if (pid === null) throw new Error('the process for criu is not running')
+    return pid
+  }
+  const dump = async (images: string, options: string): Promise<number> => {
+    const at = `${await place()}/${images}`
+    const began = await root(`rm -rf ${at}; mkdir ${at}; sync`).then(() => performance.now())
+    await root(`criu dump -t ${await running()} -D ${at} -o dump.log -v1 ${options} || { cat ${at}/dump.log >&2; exit 1; }`)
+    return performance.now() - began
+  }
+  return {
+    async start() {
+      const at = await place()
+      await root(`rm -f ${at}/beat; setsid python3 ${at}/../heartbeat.py ${mib} ${at}/beat < /dev/null > /dev/null 2>&1 &`)
+      for (let attempt = 0; attempt < 300 && pid === null; attempt++) {
+        await new Promise((resolve) => { setTimeout(resolve, 100) })
+        pid = (await beat()).pid
+      }
+      await running()
+    },
+    async live() {
+      const from = Date.now()
+      await dump('live', '--leave-running')
+      const to = Date.now()
+      await new Promise((resolve) => { setTimeout(resolve, 500) })
+      return standstill(await beat(), from, to)
+    },
+    dump: () => dump('images', ''),
+    async restore() {
+      const at = `${await place()}/images`
+      const began = performance.now()
+      await root(`criu restore -D ${at} -o restore.log -v1 -d || { cat ${at}/restore.log >&2; exit 1; }`)
+      const took = performance.now() - began
+      await root(`kill -0 ${await running()}`)
+      return took
+    },
+    async end() {
+      if (pid === null) return
+      await root(`kill -KILL ${pid}`, true)
+      pid = null
+    },
+  }
+}

@@ -1,0 +1,49 @@
+import type { Bench } from '../bench.ts'
+import type { Shell } from '../shell.ts'
+import { type Subject, directory } from './index.ts'
+import { parseBeat, standstill } from './beat.ts'
+
+const node = 'n2'
+
+/** Ours: the program is typed in a session on n1, runs on n2, and is checkpointed by its job's id. */
+export function gridSubject(bench: Bench, session: () => Promise<Shell>, mib: number): Subject {
+  let job: string | null = null
+  const log = `~/${directory}/ours/beat`
+  const beat = async () => parseBeat((await (await session()).sh(`cat ${log} 2> /dev/null || :`)).stdout)
+  const timed = async (script: string): Promise<number> => {
+    const shell = await session()
+    await shell.sh('sync')
+    return (await shell.sh(script, { timeout_ms: 180_000 })).elapsed_ms
+  }
+  const running = (): string => {
+    if (job === null) throw new Error('the job for xcheckpoint is not running')
+    return job
+  }
+  return {
+    async start() {
+      const shell = await session()
+      await shell.sh(`rm -f ${log}; XOS_NODE=${node} setsid python3 ~/${directory}/heartbeat.py ${mib} ${log} < /dev/null > /dev/null 2>&1 &`)
+      for (let attempt = 0; attempt < 300 && (await beat()).pid === null; attempt++) {
+        await new Promise((resolve) => { setTimeout(resolve, 100) })
+      }
+      const jobs = JSON.parse((await shell.sh('xps --json')).stdout) as { id: string, name: string, node: string, state: string }[]
+      const found = jobs.filter(({ name, state }) => name.startsWith('python') && state === 'running')
+      if (found.length !== 1 || found[0] === undefined) throw new Error(`xps shows ${found.length} python jobs that run, want 1: ${JSON.stringify(jobs).slice(0, 500)}`)
+      job = found[0].id
+    },
+    async live() {
+      const from = Date.now()
+      await timed(`xcheckpoint ${running()} --name bench-live --leave-running`)
+      const to = Date.now()
+      await new Promise((resolve) => { setTimeout(resolve, 500) })
+      return standstill(await beat(), from, to)
+    },
+    dump: () => timed(`xcheckpoint ${running()} --name bench`),
+    restore: () => timed(`xrestart bench --node ${node}`),
+    async end() {
+      if (job === null) return
+      job = null
+      await (await session()).sh(`pkill -KILL -f ${directory}/heartbeat.py`, { mayFail: true })
+    },
+  }
+}
