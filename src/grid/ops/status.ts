@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import type { GridPaths } from '../paths.ts'
 import { nodeAddress } from '../paths.ts'
 import { isAlive } from '../../setup/lib/process.mjs'
@@ -26,6 +27,8 @@ export interface NodeSummary {
   readonly started_ms: number | null
   readonly sessions: number | null
   readonly memory_bytes: number | null
+  /** Hash of the build that the node stands on. */
+  readonly build: string | null
 }
 
 /** What is on record of the grid and what its nodes say themselves, asked side by side. */
@@ -42,7 +45,7 @@ export async function status(grid: GridPaths): Promise<GridStatus> {
 
 async function summary(grid: GridPaths, node: string): Promise<NodeSummary> {
   const { state, record } = nodeRun(grid, node)
-  const common = { node, address: nodeAddress(node), pid: record?.init.pid ?? null, started_ms: record?.started_ms ?? null }
+  const common = { node, address: nodeAddress(node), pid: record?.init.pid ?? null, started_ms: record?.started_ms ?? null, build: record === null ? null : basename(record.stage) }
   if (state !== 'up') {
     const reason = state === 'crashed' ? `its processes are gone; 'xgrid add ${node}' boots it again` : ''
     return { ...common, pid: null, state, reason, roles: [], sessions: null, memory_bytes: null }

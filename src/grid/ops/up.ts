@@ -8,6 +8,7 @@ import { callNode, waitForNode } from '../daemon.ts'
 import { ensureNetwork } from '../network.ts'
 import { endNode, hasCertificate, logTail, startNode } from '../node.ts'
 import type { GridPaths } from '../paths.ts'
+import { down } from './down.ts'
 import { gridLayers, type Layers } from '../stage.ts'
 import { nodeRun, readGrid, startedNodes, writeGrid } from '../state.ts'
 import { addUser, createdUsers } from '../users.ts'
@@ -56,6 +57,7 @@ export async function up(grid: GridPaths, options: UpOptions): Promise<UpResult>
   } catch (error) {
     const tail = error instanceof XosError && typeof error.data['node'] === 'string' ? `\n${logTail(grid, error.data['node'])}` : ''
     for (const node of started) await endNode(grid, node)
+    if (!startedNodes(grid).some((node) => nodeRun(grid, node).state === 'up')) await down(grid, { purge: false })
     throw tail === '' ? error : new XosError((error as XosError).code, `${(error as XosError).message}\n${tail}`, {}, { cause: error })
   }
 }
