@@ -6,9 +6,9 @@ enum {
   XOS_NAME_PART_MAX = 63,                          ///< bytes of the user's and of the VO's part
   XOS_NAME_MAX = 2 * XOS_NAME_PART_MAX + 1,
 };
-/// First uid and gid of the grid; below it are the node's own users. The last ones stay free of (uid_t)-1 and friends.
+/// First and last uid and gid of the grid (src/account/uid.ts): 4,095 virtual organisations of 65,536; below are the node's own users.
 #define XOS_ID_FIRST UINT32_C(1879048192)
-#define XOS_ID_LAST UINT32_C(4294836223)
+#define XOS_ID_LAST UINT32_C(2147483647)
 
 enum xos_name_kind {
   XOS_NAME_LOCAL,  ///< no '@': a user of this node, none of our business

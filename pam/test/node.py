@@ -93,8 +93,7 @@ def install(build):
         if os.stat(path, follow_symlinks=False).st_mode & 0o6000:
             mark(path)
     for service in os.listdir(f'{SOURCE}/pam.d'):
-        if service != 'README.md':
-            shutil.copy(f'{SOURCE}/pam.d/{service}', f'/etc/pam.d/{service}')
+        shutil.copy(f'{SOURCE}/pam.d/{service}', f'/etc/pam.d/{service}')
     write('/etc/nsswitch.conf', 'passwd: files xos\ngroup: files xos\nshadow: files\nhosts: files\n')
 
 
@@ -114,6 +113,7 @@ def add_user(name, number, vo=1, shell='/bin/bash'):
 
 def enter(build):
     """The calling process, which must have no threads yet, becomes a process of the test node."""
+    build = os.path.abspath(build)
     own_root()
     mount('tmpfs', '/mnt', 'tmpfs')
     overlay('/usr')

@@ -61,7 +61,7 @@ static void odd_names_and_numbers_are_not_found(void) {
   CHECK(by_name(longest) == NSS_STATUS_NOTFOUND);
   free(longest);
   CHECK(by_uid(0) == NSS_STATUS_NOTFOUND && by_uid(1000) == NSS_STATUS_NOTFOUND && by_uid(1879048191) == NSS_STATUS_NOTFOUND);
-  CHECK(by_uid((uid_t)-1) == NSS_STATUS_NOTFOUND && by_uid((uid_t)-2) == NSS_STATUS_NOTFOUND);
+  CHECK(by_uid((uid_t)-1) == NSS_STATUS_NOTFOUND && by_uid((uid_t)-2) == NSS_STATUS_NOTFOUND && by_uid(2147483648u) == NSS_STATUS_NOTFOUND);
 }
 
 static void every_short_buffer_is_told(void) {
@@ -86,7 +86,7 @@ static int count_users(void) {
 static void records_that_lie_are_dropped(void) {
   put(PASSWD,
       "root@demo:x:0:1879113729::/root:/bin/bash\n" "low@demo:x:1000:1879113729::/h:/bin/bash\n" "gid@demo:x:1879113740:0::/h:/bin/bash\n"
-      "below@demo:x:1879048191:1879113729::/h:/bin/bash\n" "high@demo:x:4294967295:1879113729::/h:/bin/bash\n"
+      "below@demo:x:1879048191:1879113729::/h:/bin/bash\n" "high@demo:x:4294967295:1879113729::/h:/bin/bash\n" "over@demo:x:2147483648:1879113729::/h:/bin/bash\n"
       "wrap@demo:x:6174015488:1879113729::/h:/bin/bash\n" "minus@demo:x:-1:1879113729::/h:/bin/bash\n" "sign@demo:x:+1879113741:1879113729::/h:/bin/bash\n"
       "space@demo:x: 1879113741:1879113729::/h:/bin/bash\n" "hex@demo:x:0x70010001:1879113729::/h:/bin/bash\n" "empty@demo:x::1879113729::/h:/bin/bash\n"
       "root:x:1879113742:1879113729::/root:/bin/bash\n" "daemon:x:1:1::/:/bin/sh\n" "few@demo:x:1879113743:1879113729::/h\n"
