@@ -32,6 +32,7 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
   const elapsed_ms = Number(process.hrtime.bigint() - began) / 1e6
   if (result.status !== 0 && options.mayFail !== true) {
     const why = result.stderr.trim().slice(-2_000) || result.stdout.trim().slice(-500)
+    options.signal?.throwIfAborted()
     const how = result.killed ? `did not end within ${timeout_ms} ms` : `ended with status ${result.status}`
     throw new XosError('XOS_BENCH_COMMAND', `cannot run '${argv.join(' ').slice(0, 300)}': it ${how}${why === '' ? '' : `: ${why}`}`)
   }

@@ -1,9 +1,9 @@
 // Times the echo of one key by a command on a terminal: write one byte to the master, read it back.
 //
-//   keystroke [--count N] [--set K=V]... [--unset K]... -- COMMAND [ARG]...
+//   keystroke [--count N] [--wait MS] [--local] [--set K=V]... [--unset K]... -- COMMAND [ARG]...
 //
 // COMMAND (an ssh -tt, or a name that the grid starts elsewhere) is to end up in `cat` behind a terminal of its own. The local terminal
-// must have been put into raw mode by then, else the echo would be the local kernel's: waited for (10 s) and checked, so that a
+// must have been put into raw mode by then, else the echo would be the local kernel's: waited for (--wait, 10 s) and checked, so that a
 // measurement without a remote echo fails. Every 32 keys a line is ended and cat's copy of it is read, which proves that cat is there.
 // `--local` skips that check: the echo of the local terminal itself, as a floor.
 
@@ -51,14 +51,14 @@ void send(int master, const char* bytes, size_t size)
 }
 
 /// Until the local terminal no longer echoes: then the far end does.
-void await_raw(int master)
+void await_raw(int master, long wait_ms)
 {
-  for (double until = bench::now_ms() + 10'000; bench::now_ms() < until; usleep(2'000)) {
+  for (double until = bench::now_ms() + wait_ms; bench::now_ms() < until; usleep(2'000)) {
     termios modes;
     if (tcgetattr(master, &modes) == 0 && (modes.c_lflag & (ECHO | ICANON)) == 0) return;
     if (waitpid(child, nullptr, WNOHANG) == child) { child = -1; fail("the command ended at once"); }
   }
-  fail("the command has not put its terminal into raw mode within 10 s: is it remote?");
+  fail("the command has not put its terminal into raw mode: is it remote?");
 }
 
 /// Forgets what came before the first key (banners), until 300 ms of silence.
@@ -95,7 +95,7 @@ std::vector<double> measure(int master, long count)
 
 int main(int argc, char** argv)
 {
-  long count = 200;
+  long count = 200, wait_ms = 10'000;
   bool local = false;
   int at = 1;
   for (; at < argc && strcmp(argv[at], "--") != 0; at++) {
@@ -103,12 +103,13 @@ int main(int argc, char** argv)
     if (name == "--local") { local = true; continue; }
     if (++at >= argc) break;
     if (name == "--count") count = bench::number(argv[at], "--count");
+    else if (name == "--wait") wait_ms = bench::number(argv[at], "--wait");
     else if (name == "--set") putenv(argv[at]);
     else if (name == "--unset") unsetenv(argv[at]);
     else { fprintf(stderr, "unknown option '%s'\n", name.c_str()); return 2; }
   }
   if (at + 1 >= argc) {
-    fprintf(stderr, "usage: keystroke [--count N] [--local] [--set K=V] [--unset K] -- COMMAND [ARG]...\n");
+    fprintf(stderr, "usage: keystroke [--count N] [--wait MS] [--local] [--set K=V] [--unset K] -- COMMAND [ARG]...\n");
     return 2;
   }
   int master;
@@ -119,7 +120,7 @@ int main(int argc, char** argv)
     execvp(argv[at + 1], argv + at + 1);
     _exit(127);
   }
-  if (!local) await_raw(master);
+  if (!local) await_raw(master, wait_ms);
   drain(master);
   std::vector<double> samples = measure(master, count);
   send(master, "\r\x04", 2);  // end of file on an empty line ends cat
