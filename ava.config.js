@@ -4,4 +4,6 @@ export default {
   files: ['test/**/*.test.ts'],
   concurrency: 2,
   timeout: '60s',
+  // Child processes: what a daemon does (umask, signals, addons) is not for worker threads.
+  workerThreads: false,
 };
