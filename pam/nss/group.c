@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../common/name.h"
@@ -83,7 +84,10 @@ static enum nss_status look_up(const char *name, gid_t gid, struct group *result
     return status;
   }
   status = not_found(error);
-  while (status == NSS_STATUS_NOTFOUND && next(&table, &record))
+  char key[XOS_NAME_MAX + 2];
+  if (name) snprintf(key, sizeof key, "%s:", name);
+  else snprintf(key, sizeof key, ":%u:", gid);
+  while (status == NSS_STATUS_NOTFOUND && xos_table_seek(&table, key) && next(&table, &record))
     if (name ? strcmp(record.field[NAME], name) == 0 : record.gid == gid) status = give(&record, result, buffer, size, error);
   xos_table_close(&table);
   return status;
@@ -117,7 +121,7 @@ enum nss_status _nss_xos_initgroups_dyn(const char *user, gid_t first, long *cou
     *error = errno;
     return status;
   }
-  while (next(&table, &record)) {
+  while (xos_table_seek(&table, user) && next(&table, &record)) {
     if (record.gid == first || has(*groups, *count, record.gid) || !is_member(record.field[MEMBERS], user)) continue;
     if (*count == *size) {
       if (limit > 0 && *size >= limit) break;

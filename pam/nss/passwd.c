@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include "../common/name.h"
 #include "table.h"
@@ -64,7 +65,10 @@ static enum nss_status look_up(const char *name, uid_t uid, struct passwd *resul
     return status;
   }
   status = not_found(error);
-  while (status == NSS_STATUS_NOTFOUND && next(&table, &record))
+  char key[XOS_NAME_MAX + 2];
+  if (name) snprintf(key, sizeof key, "%s:", name);
+  else snprintf(key, sizeof key, ":%u:", uid);
+  while (status == NSS_STATUS_NOTFOUND && xos_table_seek(&table, key) && next(&table, &record))
     if (name ? strcmp(record.field[NAME], name) == 0 : record.uid == uid) status = give(&record, result, buffer, size, error);
   xos_table_close(&table);
   return status;

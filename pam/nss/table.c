@@ -64,6 +64,14 @@ int xos_table_next(struct xos_table *table, char *fields[], int wanted) {
   return 0;
 }
 
+int xos_table_seek(struct xos_table *table, const char *text) {
+  char *found = memmem(table->cursor, (size_t)(table->end - table->cursor), text, strlen(text));
+  if (!found) return 0;
+  char *before = memrchr(table->cursor, '\n', (size_t)(found - table->cursor));
+  if (before) table->cursor = before + 1;
+  return 1;
+}
+
 int xos_table_id(const char *text, id_t *id) {
   size_t length = strspn(text, "0123456789");
   if (length == 0 || length > 10 || text[length]) return 0;

@@ -22,5 +22,8 @@ void xos_table_close(struct xos_table *table);
 /// Lines of another shape are passed over. Returns 0 at the end.
 int xos_table_next(struct xos_table *table, char *fields[], int wanted);
 
+/// Moves to the next line that holds `text` anywhere, so that only few lines are looked at closely. Returns 0 when there is none.
+int xos_table_seek(struct xos_table *table, const char *text);
+
 /// A plain decimal number within the grid's range; 0 says no (a record that claims to be root is one that is not there).
 int xos_table_id(const char *text, id_t *id);

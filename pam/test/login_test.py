@@ -298,6 +298,50 @@ class Xenter(Case):
         self.assertEqual(self.honest.sessions, {})
 
 
+class Ssh(Case):
+    """sshd on a loopback of its own; it asks for the password in another process than the one that opens the session."""
+
+    def setUp(self):
+        super().setUp()
+        node.check(node.libc.unshare(0x40000000), 'unshare network')
+        subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+        os.makedirs('/run/sshd', exist_ok=True)
+        if not os.path.exists('/run/ssh-key'):
+            subprocess.run(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', '/run/ssh-key'], check=True)
+        self.sshd = subprocess.Popen(['/usr/sbin/sshd', '-D', '-f', '/dev/null', '-p', '2222', '-h', '/run/ssh-key', '-o', 'ListenAddress=127.0.0.1', '-o', 'UsePAM=yes',
+                                      '-o', 'KbdInteractiveAuthentication=yes', '-o', 'PasswordAuthentication=no', '-o', 'PidFile=none'], stderr=subprocess.DEVNULL)
+
+    def tearDown(self):
+        self.sshd.terminate()
+        self.sshd.wait()
+        super().tearDown()
+
+    def ssh(self, user, *command):
+        self.wait_for('sshd', lambda: subprocess.run(['bash', '-c', 'exec 3<>/dev/tcp/127.0.0.1/2222'], stderr=subprocess.DEVNULL).returncode == 0)
+        return self.terminal('/usr/bin/ssh', '-tt', '-p', '2222', '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR',
+                             '-o', 'PreferredAuthentications=keyboard-interactive', '-o', 'NumberOfPasswordPrompts=1', f'{user}@127.0.0.1', *command)
+
+    def test_a_grid_user_logs_in_by_ssh(self):
+        terminal = self.ssh('alice@demo')
+        terminal.expect('[Pp]assword: ')
+        terminal.send('right')
+        terminal.expect(PROMPT)
+        self.assertEqual(terminal.run('id -un; keyctl show | grep -c xos:; env | grep -c HANDLE')[0], 'alice@demo\n2\n0\n')
+        self.assertEqual(terminal.run('/usr/bin/true')[1], 42)
+        self.assertEqual(terminal.run('stat -c %U "$(tty)"')[0], 'alice@demo\n')
+        terminal.send('exit')
+        self.assertEqual(terminal.wait(), 0)
+        self.wait_for('the session to be closed', lambda: self.agent.ops()[-1] == 'close')
+        self.assertEqual((self.agent.ops(), self.honest.sessions), (['auth', 'account', 'open', 'close'], {}))
+
+    def test_a_wrong_password_is_refused(self):
+        terminal = self.ssh('alice@demo', 'id')
+        terminal.expect('[Pp]assword: ')
+        terminal.send('wrong')
+        self.assertEqual(terminal.wait(), 255)
+        self.assertNotIn('open', self.agent.ops())
+
+
 class Names(Case):
     def test_names_and_numbers_are_looked_up(self):
         uid = UIDS['alice@demo']
