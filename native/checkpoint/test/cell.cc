@@ -119,7 +119,7 @@ void inCell(const std::function<void()>& body) {
   }
   writing.reset();
   std::string trouble = readFile("/proc/self/fd/" + std::to_string(reading.get()));
-  int status = waitFor(outer);
+  int status = waitFor(outer);  // at once: the pipe's end was its death
   if (trouble.starts_with("SKIP")) throw xos::test::Skipped{trouble.substr(4)};
   if (!trouble.empty()) throw Failure{"in the cell: " + trouble};
   if (status != 0) throw Failure{"the cell died with wait status " + std::to_string(status)};
@@ -215,7 +215,7 @@ void eventually(const std::string& what, const std::function<bool()>& condition)
 
 int waitFor(pid_t pid) {
   int status = -1;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  eventually("process " + std::to_string(pid) + " ends", [&] { return waitpid(pid, &status, WNOHANG) != 0; });
   return status;
 }
 

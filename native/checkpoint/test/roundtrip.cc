@@ -5,10 +5,13 @@
 // Needs root and CRIU; otherwise every test is skipped with the reason.
 #include "cell.h"
 #include "test.h"
+#include <chrono>
 #include <csignal>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <thread>
 
 using namespace xos::checkpoint;
 using namespace xos::checkpoint::test;
@@ -80,6 +83,260 @@ TEST("an idle program on pipes goes on with its memory, input, output and exit s
     type(job.in.get(), "two\nquit\n");
     expect(job.out.get(), "line 3 quit");
     CHECK_EQUAL(WEXITSTATUS(waitFor(job.pid)), 7);
+  });
+}
+
+TEST("input that was written and not yet read is not lost") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", "import time, sys\nprint('ready', flush=True)\ntime.sleep(2)\nprint(sys.stdin.readline())"}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    type(job.in.get(), "unread\n");
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    expect(job.out.get(), "unread");
+    CHECK_EQUAL(waitFor(job.pid), 0);
+  });
+}
+
+TEST("256 MiB of memory come back unchanged") {
+  needCell();
+  Workplace at;
+  std::string program = "import sys, hashlib, os\nb = bytearray(os.urandom(1 << 20)) * 256\n"
+      "print(hashlib.sha256(b).hexdigest(), 'sum', flush=True)\nsys.stdin.readline()\nprint(hashlib.sha256(b).hexdigest(), 'again', flush=True)";
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", program}, Wanted::pipes);
+    std::string before = expect(job.out.get(), "sum").substr(0, 64);
+    Fd note(open((at.path + "/sum").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    writeAll(note.get(), before.data(), before.size());
+    auto done = mustDump(at, job);
+    CHECK(done.bytes > 256u << 20);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.in.get(), "go\n");
+    CHECK_EQUAL(expect(job.out.get(), "again").substr(0, 64), readFile(at.path + "/sum"));
+    CHECK_EQUAL(waitFor(job.pid), 0);
+  });
+}
+
+TEST("threads go on") {
+  needCell();
+  Workplace at;
+  std::string program = "import threading, time, sys\nn = [0] * 16\ndef work(i):\n  while True:\n    n[i] += 1\n    time.sleep(0.001)\n"
+      "for i in range(16): threading.Thread(target=work, args=(i,), daemon=True).start()\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+      "a = list(n)\ntime.sleep(0.5)\nprint('moved', sum(n[i] > a[i] for i in range(16)), flush=True)";
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", program}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.in.get(), "\n");
+    expect(job.out.get(), "moved 16");
+  });
+}
+
+TEST("a pipeline of three goes on, and ends with the status of the last") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start({"bash", "-c", "(i=0; while sleep 0.01; do i=$((i+1)); echo $i; done) | tr 0-9 a-j | while read x; do echo got $x; [ -e " +
+                                       at.path + "/stop ] && exit 5; done"}, Wanted::pipes);
+    expect(job.out.get(), "got j");
+    auto done = mustDump(at, job);
+    CHECK(done.processes >= 4);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    expect(job.out.get(), "got ");
+    Fd stop(open((at.path + "/stop").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    CHECK_EQUAL(WEXITSTATUS(waitFor(job.pid)), 5);
+  });
+}
+
+TEST("bash on a terminal goes on with its job control and window size") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start({"bash", "--norc", "-i"}, Wanted::pty);
+    type(job.master.get(), "X=kept; sleep 1000 & echo rea''dy; stty size\n");
+    expect(job.master.get(), "33 99");
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    CHECK(job.master.get() >= 0);
+    type(job.master.get(), "echo value $X; stty size; jobs\n");
+    std::string all = expect(job.master.get(), "sleep 1000");
+    CHECK(all.find("value kept") != std::string::npos);
+    CHECK(all.find("33 99") != std::string::npos);
+    type(job.master.get(), "kill %1; echo be''gin; cat\n");
+    expect(job.master.get(), "begin");
+    type(job.master.get(), "typed\n");
+    expect(job.master.get(), "typed\r\ntyped");
+    type(job.master.get(), "\x03");  // ^C must reach cat, not bash
+    expect(job.master.get(), "# ");
+    type(job.master.get(), "exit 9\n");
+    CHECK_EQUAL(WEXITSTATUS(waitFor(job.pid)), 9);
+  });
+}
+
+TEST("a process that waits for its terminal is woken by what is typed after the restart") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start({"cat"}, Wanted::pty);
+    type(job.master.get(), "before\n");
+    expect(job.master.get(), "before\r\nbefore");
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.master.get(), "after\n");
+    expect(job.master.get(), "after\r\nafter");
+    type(job.master.get(), "\x04");
+    CHECK_EQUAL(waitFor(job.pid), 0);
+  });
+}
+
+TEST("vim in bash keeps its screen and its unsaved text") {
+  needCell();
+  if (access("/usr/bin/vim", X_OK) < 0) SKIP("needs vim");
+  Workplace at;
+  inCell([&] {
+    Job job = start({"bash", "--norc", "-i"}, Wanted::pty);
+    type(job.master.get(), "vim -u NONE " + at.path + "/text\n");
+    expect(job.master.get(), "New");
+    type(job.master.get(), "ihello from vim\x1b");
+    expect(job.master.get(), "hello from vim");
+    auto done = mustDump(at, job);
+    CHECK_EQUAL(done.processes, 2u);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.master.get(), "\x1b:wq\n");
+    eventually("text saved", [&] { return readFile(at.path + "/text") == "hello from vim\n"; });
+    type(job.master.get(), "exit 4\n");
+    CHECK_EQUAL(WEXITSTATUS(waitFor(job.pid)), 4);
+  });
+}
+
+TEST("a tmux tree with its server, less and vim goes on") {
+  needCell();
+  if (access("/usr/bin/tmux", X_OK) < 0 || access("/usr/bin/less", X_OK) < 0) SKIP("needs tmux and less");
+  Workplace at;
+  std::string socket = at.path + "/socket";
+  inCell([&] {
+    Job job = start({"tmux", "-S", socket, "new", "-s", "one", "bash --norc"}, Wanted::pty);
+    eventually("server up", [&] { return system(("tmux -S " + socket + " has-session -t one 2>/dev/null").c_str()) == 0; });
+    CHECK_EQUAL(system(("tmux -S " + socket + " split-window 'less /etc/passwd' && tmux -S " + socket +
+                        " split-window 'cat | tr a-z A-Z' && tmux -S " + socket + " new-window 'top -b -d 1 > /dev/null'").c_str()), 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    auto done = mustDump(at, job);
+    CHECK(done.processes >= 7);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    CHECK_EQUAL(system(("tmux -S " + socket + " list-panes -a | wc -l | grep -qx 4").c_str()), 0);
+    type(job.master.get(), "\x02""d");
+    CHECK_EQUAL(waitFor(job.pid), 0);
+  });
+}
+
+TEST("a file that was deleted and is still open goes along") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", "import os, sys\nf = open('" + at.path + "/gone', 'w+')\nf.write('content ' * 1000000)\nf.flush()\nos.unlink(f.name)\n"
+                     "print('ready', flush=True)\nsys.stdin.readline()\nf.seek(0)\nprint('size', len(f.read()), flush=True)"}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.in.get(), "\n");
+    expect(job.out.get(), "size 8000000");
+  });
+}
+
+TEST("sockets inside of the tree stay connected") {
+  needCell();
+  Workplace at;
+  std::string program = "import socket, os, sys\nu = socket.socketpair()\nl = socket.socket()\nl.bind(('127.0.0.1', 0))\nl.listen()\n"
+      "if os.fork() == 0:\n  c = socket.create_connection(l.getsockname())\n  while True:\n    d = c.recv(100)\n    if not d: os._exit(0)\n    u[1].send(d.upper())\n"
+      "s, _ = l.accept()\nprint('ready', flush=True)\nsys.stdin.readline()\ns.send(b'through tcp')\nprint(u[0].recv(100), flush=True)";
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", program}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.in.get(), "\n");
+    expect(job.out.get(), "THROUGH TCP");
+  });
+}
+
+TEST("a sqlite writer goes on in its transaction") {
+  needCell();
+  Workplace at;
+  std::string program = "import sqlite3, sys\nd = sqlite3.connect('" + at.path + "/data')\nd.execute('pragma journal_mode=wal')\n"
+      "d.execute('create table t(x)')\nd.commit()\nd.executemany('insert into t values(?)', [(i,) for i in range(1000)])\nprint('ready', flush=True)\n"
+      "sys.stdin.readline()\nd.commit()\nprint('rows', d.execute('select count(*) from t').fetchone()[0], d.execute('pragma integrity_check').fetchone()[0], flush=True)";
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", program}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.in.get(), "\n");
+    expect(job.out.get(), "rows 1000 ok");
+  });
+}
+
+TEST("a program that is left running goes on, and its checkpoint holds the earlier state") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start(counter, Wanted::pipes);
+    type(job.in.get(), "one\n");
+    expect(job.out.get(), "line 1");
+    mustDump(at, job, true);
+    type(job.in.get(), "two\nquit\n");
+    expect(job.out.get(), "line 3 quit");
+    CHECK_EQUAL(WEXITSTATUS(waitFor(job.pid)), 7);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.in.get(), "other\n");
+    expect(job.out.get(), "line 2 other");
+  });
+}
+
+TEST("a tree that was restored is dumped again") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start({"bash", "--norc", "-i"}, Wanted::pty);
+    type(job.master.get(), "Y=twice; echo rea''dy\n");
+    expect(job.master.get(), "ready");
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    CHECK_EQUAL(system(("rm -rf " + at.images()).c_str()), 0);
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.master.get(), "echo go''ne $Y\n");
+    expect(job.master.get(), "gone twice");
   });
 }
 
