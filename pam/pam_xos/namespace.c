@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -123,6 +124,16 @@ static void explain(const struct report *report, char *why, size_t size) {
   snprintf(why, size, "%s: %s", step ? step : "unexpected report", strerror(report->error));
 }
 
+/// Goes to `path` with the rights of the real user: when that is not root (su) he may have moved another directory there meanwhile,
+/// one that he could not have entered himself.
+static bool go_back(const char *path) {
+  int user = setfsuid(getuid()), group = setfsgid(getgid());
+  bool there = chdir(path) == 0;
+  setfsgid((gid_t)group);
+  setfsuid((uid_t)user);
+  return there;
+}
+
 /// setns() puts the caller at the root of the new mount namespace; who had a directory (su) gets it back there.
 static int join(int pidfd, char *why, size_t size) {
   char here[PATH_MAX];
@@ -131,7 +142,7 @@ static int join(int pidfd, char *why, size_t size) {
     snprintf(why, size, "cannot join the session's namespaces: %s", strerror(errno));
     return -1;
   }
-  if (known && chdir(here) != 0 && chdir("/") != 0) { /* setns() left us at "/" already */ }
+  if (known) (void)go_back(here);  // else it stays at "/"
   return 0;
 }
 

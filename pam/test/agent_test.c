@@ -155,6 +155,22 @@ static void size_has_a_limit(void) {
   xos_answer_free(answer);
 }
 
+/// Answers with some bytes changed: whatever comes of them, it is read within its bounds (the sanitizers see to that) and has one of the forms.
+static void changed_answers_do_no_harm(void) {
+  static const char good[] = "status=ok\nuser=alice@demo\nsession=00112233445566778899aabbccddeeff\nenv.XOS_A=1%202%0A\n\n";
+  for (int i = 0; i < 2000; i++) {
+    char text[sizeof good + 8];
+    size_t size = sizeof good - 1;
+    memcpy(text, good, size);
+    for (int changes = 1 + rand() % 4; changes > 0; changes--) text[(size_t)rand() % size] = (char)(rand() % 3 ? "=%\n0aZ.\0"[rand() % 8] : rand());
+    struct xos_answer *answer = ask_peer((struct peer){.reply = text, .size = (size_t)rand() % (size + 1)}, 5000, account);
+    CHECK(answer->status <= XOS_STATUS_UNAVAILABLE && answer->count <= XOS_AGENT_FIELDS_MAX);
+    for (size_t field = 0; field < answer->count; field++)
+      CHECK(strlen(answer->fields[field].key) > 0 && strlen(answer->fields[field].value) < sizeof text);
+    xos_answer_free(answer);
+  }
+}
+
 // These end at all: without a bound they would hang, and CTest would end them.
 static void waiting_has_a_bound(void) {
   CHECK(refused((struct peer){.silent = 1}));
@@ -234,6 +250,10 @@ int main(void) {
   a_good_answer_is_read();
   garbage_is_no_answer();
   size_has_a_limit();
+  unsigned seed = (unsigned)time(NULL);
+  printf("seed %u\n", seed);
+  srand(seed);
+  changed_answers_do_no_harm();
   waiting_has_a_bound();
   an_absent_agent_is_told_at_once();
   only_root_is_an_agent();

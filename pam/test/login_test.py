@@ -153,6 +153,15 @@ class Login(Case):
         self.assertIn(key.search(first).group(1), terminal.run('keyctl show')[0])
         self.assertEqual(list(self.honest.sessions.values()), ['alice@demo'])
 
+    def test_su_stays_in_the_directory_where_it_was_called(self):
+        terminal = self.login('alice@demo', 'right')
+        terminal.expect(PROMPT)
+        terminal.send('cd /usr/share && su bob@demo')
+        terminal.expect('Password: ')
+        terminal.send('right')
+        terminal.expect(PROMPT)
+        self.assertEqual(terminal.run('id -un; pwd; readlink /proc/self/cwd')[0], 'bob@demo\n/usr/share\n/usr/share\n')
+
     def test_root_becomes_a_grid_user_without_a_grid_session(self):
         result = subprocess.run(['su', 'alice@demo', '-c', 'id -un; keyctl show'], capture_output=True, text=True)
         self.assertTrue(result.stdout.startswith('alice@demo\n'), result)
@@ -207,6 +216,10 @@ class Xenter(Case):
         self.assertEqual((result.stdout, result.stderr, result.returncode), ('alice@demo\n/home/alice@demo\n0002\n<a b><><c\nd><-->', '', 0))
         self.assertEqual(self.agent.ops(), ['auth', 'account', 'open', 'close'])
         self.assertEqual(self.agent.seen[0]['service'], 'xgrid')
+
+    def test_standard_input_behind_the_password_is_the_commands(self):
+        result = subprocess.run([XENTER, '--password-fd', '0', 'alice@demo', '--', 'cat'], input='right\nline 1\nline 2', capture_output=True, text=True)
+        self.assertEqual((result.stdout, result.stderr), ('line 1\nline 2', ''))
 
     def test_the_environment_is_clean(self):
         result = self.run_xenter('alice@demo', '--', 'env', env={'EVIL': '1', 'LANG': 'de_DE.UTF-8', 'TERM': 'vt100', 'HOME': '/root', 'XOS_LOCAL': '1'})

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "check.h"
 
@@ -210,6 +211,31 @@ static void threads_do_not_disturb_each_other(void) {
   _nss_xos_endpwent();
 }
 
+static void changed_files_do_no_harm(void) {
+  static const char good[] = "a@v:x:1879113729:1879113729:g:/h:/bin/sh\nm@v:x:1879113728:a@v,b@v\nb@v:x:1879113730:1879113730:g:/h:/bin/sh\n";
+  for (int i = 0; i < 3000; i++) {
+    char text[sizeof good];
+    size_t size = sizeof good - 1 - (size_t)(rand() % 8);
+    memcpy(text, good, size);
+    for (int changes = 1 + rand() % 5; changes > 0; changes--) text[(size_t)rand() % size] = (char)(rand() % 3 ? ":@,\n019\0"[rand() % 8] : rand());
+    const char *const paths[] = {PASSWD, GROUP};
+    for (int file = 0; file < 2; file++) {
+      FILE *out = fopen(paths[file], "w");
+      fwrite(text, 1, size, out);
+      fclose(out);
+    }
+    count_users();
+    if (by_uid(1879113730) == NSS_STATUS_SUCCESS) CHECK(pw.pw_uid == 1879113730);
+    by_name("a@v");
+    _nss_xos_getgrnam_r("m@v", &gr, buffer, sizeof buffer, &error);
+    long count = 1, size_now = 1;
+    gid_t *groups = calloc(1, sizeof *groups);
+    _nss_xos_initgroups_dyn("a@v", 1879113729, &count, &size_now, &groups, -1, &error);
+    for (long at = 1; at < count; at++) CHECK(groups[at] >= 1879048192 && groups[at] <= 2147483647);
+    free(groups);
+  }
+}
+
 int main(void) {
   if (mkdir("/run/xos", 0755) != 0 && errno != EEXIST) return 1;
   good_records_are_found();
@@ -221,5 +247,9 @@ int main(void) {
   groups_and_their_members_are_found();
   initgroups_finds_a_users_groups();
   threads_do_not_disturb_each_other();
+  unsigned seed = (unsigned)time(NULL);
+  printf("seed %u\n", seed);
+  srand(seed);
+  changed_files_do_no_harm();
   return finish("nss");
 }

@@ -6,21 +6,20 @@
 #include "xenter.h"
 
 bool xenter_password_read(struct xenter_password *password, int fd) {
+  // Byte by byte: what stands behind the newline may be the command's (--password-fd 0).
   size_t used = 0;
-  char *end = NULL;
-  while (used < sizeof password->text - 1 && !end) {
-    ssize_t got = read(fd, password->text + used, sizeof password->text - 1 - used);
+  int error = 0;
+  for (bool more = true; more && used < sizeof password->text - 1;) {
+    ssize_t got = read(fd, password->text + used, 1);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    end = memchr(password->text + used, '\n', (size_t)got);
-    used += (size_t)got;
+    if (got < 0) error = errno;
+    more = got == 1 && password->text[used] != '\n';
+    used += more;
   }
-  int error = errno;
   if (fd > 2) close(fd);
-  if (end) used = (size_t)(end - password->text);
   password->text[used] = '\0';
   password->known = used > 0 && strlen(password->text) == used;
-  if (!password->known) fprintf(stderr, "xenter: no password on descriptor %d%s%s\n", fd, used ? "" : ": ", used ? "" : strerror(error));
+  if (!password->known) fprintf(stderr, "xenter: no password on descriptor %d%s%s\n", fd, error ? ": " : "", error ? strerror(error) : "");
   return password->known;
 }
 
