@@ -24,13 +24,15 @@ exec chroot "$inside" /usr/bin/env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sb
   sh -c 'cd "$1"; shift; exec "$@"' - "$clone" "$@"
 `
 
-/**
- * Runs a program inside the image root, with the clone at its own path as the working directory. Options as for run().
- * @param {string} root @param {readonly string[]} command @param {Parameters<typeof run>[2]} options
- */
-export async function runInRoot(root, command, options) {
+/** The command line that runs `command` inside the image root, with the clone at its own path as the working directory. @param {string} root @param {readonly string[]} command */
+export function enterCommand(root, command) {
   const mountpoint = join(build, 'chroot')
   mkdirSync(mountpoint, { recursive: true })
-  return await run('unshare', ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child',
-    'sh', '-c', ENTER, '-', root, mountpoint, clone, ...command], { what: `'${command.join(' ')}' in the image root`, ...options })
+  return ['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', 'sh', '-c', ENTER, '-', root, mountpoint, clone, ...command]
+}
+
+/** Runs it. Options as for run(). @param {string} root @param {readonly string[]} command @param {Parameters<typeof run>[2]} options */
+export async function runInRoot(root, command, options) {
+  const [program = '', ...args] = enterCommand(root, command)
+  return await run(program, args, { what: `'${command.join(' ')}' in the image root`, ...options })
 }

@@ -1,0 +1,76 @@
+// npm test: sets up what is missing and runs everything. `npm test -- unit|native|grid [FILE…]` runs a part.
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { buildNative } from './build/native.mjs'
+import { enterCommand } from './build/chroot.mjs'
+import { SetupError } from './lib/errors.mjs'
+import { build, clone, gridRun, gridState, node24 } from './lib/paths.mjs'
+import { startTime } from './lib/process.mjs'
+import { createProgress } from './lib/progress.mjs'
+import { program, setUp, setupLog } from './setup.mjs'
+import { readCtest, readTap, runSuite } from './test/suite.mjs'
+
+const PARTS = ['unit', 'native', 'grid']
+const avaProgram = join(clone, 'node_modules/.bin/ava')
+const testEnvironment = {
+  PATH: `${dirname(node24)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`, NODE_OPTIONS: '--disable-warning=ExperimentalWarning', FORCE_COLOR: '0',
+}
+
+await program(async (signal) => {
+  const [part, ...files] = process.argv.slice(2)
+  if (part !== undefined && !PARTS.includes(part)) throw new SetupError('XOS_USAGE', `unknown part '${part}': there are ${PARTS.join(', ')}`)
+  const wanted = (name) => part === undefined || part === name
+  const progress = createProgress(process.stdout)
+  const { root, typeErrors, missing } = await setUp('npm test', { progress, signal })
+  removeStaleGrids()
+  const results = []
+  if (part === undefined) results.push(built(typeErrors, missing))
+  if (wanted('unit')) {
+    progress.say('  unit and contract tests')
+    // Inside the image root, like everything that is built: the addons are made for its libraries, not for this machine's.
+    const patterns = files.length > 0 ? files : ['test/**/*.test.ts', '!test/grid/**']
+    results.push(await ava('unit and contract', enterCommand(root, ['env', ...words(testEnvironment), avaProgram, '--tap', ...patterns]), process.env, signal))
+  }
+  if (wanted('native')) {
+    const folder = await progress.step('build the native code with sanitizers', 180, (note) => buildNative(root, { log: setupLog, sanitize: true, signal, note }))
+    progress.say('  native tests')
+    results.push(await runSuite({ title: 'native', argv: enterCommand(root, ['ctest', '--test-dir', folder, '--timeout', '120', '-j2', '--output-on-failure', ...(files[0] ? ['-R', files[0]] : [])]),
+      cwd: clone, log: join(build, 'test-native.log'), signal, read: readCtest }))
+  }
+  if (wanted('grid')) {
+    progress.say('  grid tests (each brings up a personal grid of its own)')
+    const patterns = files.length > 0 ? files : ['test/grid/**/*.test.ts']
+    results.push(await ava('grid', [avaProgram, '--tap', '--serial', '--concurrency', '1', '--timeout', '5m', ...patterns], { ...process.env, ...testEnvironment }, signal))
+  }
+  progress.end()
+  const sum = (key) => results.reduce((total, counts) => total + counts[key], 0)
+  const skipped = sum('skipped')
+  process.stdout.write(`\n${sum('passed')} passed, ${sum('failed')} failed${skipped ? `, ${skipped} skipped` : ''}\n`)
+  return sum('failed') > 0 ? 1 : 0
+})
+
+/** The build as two tests: no type error, and every part came out of it. */
+function built(typeErrors, missing) {
+  for (const error of typeErrors.slice(0, 20)) process.stdout.write(`    ✗ ${error}\n`)
+  for (const name of missing) process.stdout.write(`    ✗ '${name}' did not come out of the build\n`)
+  const failed = (typeErrors.length > 0 ? 1 : 0) + (missing.length > 0 ? 1 : 0)
+  return { passed: 2 - failed, failed, skipped: 0 }
+}
+
+function ava(title, argv, env, signal) {
+  return runSuite({ title, argv, cwd: clone, env, log: join(build, `test-${title.split(' ')[0]}.log`), signal, read: readTap })
+}
+
+function words(env) {
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`)
+}
+
+/** Grids of test runs that were killed: their names end in the pid of the run (test/grid/support/grid.ts). */
+function removeStaleGrids() {
+  const names = new Set([gridRun, gridState].flatMap((folder) => (existsSync(folder) ? readdirSync(folder) : [])))
+  for (const name of names) {
+    const pid = /^test-.*-(\d+)$/.exec(name)?.[1]
+    if (pid !== undefined && startTime(Number(pid)) === null) spawnSync(join(clone, 'src/setup/xgrid'), ['down', '--purge', '--grid', name], { stdio: 'ignore' })
+  }
+}
