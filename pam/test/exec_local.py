@@ -12,7 +12,7 @@ import agent
 import node
 
 build, rounds = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 60
-node.enter(build)
+node.enter(f'{build}/pam', f'{build}/pam/test')
 uid = node.add_user('alice@demo', 1)
 keep = agent.Agent('/run/xos/agent.sock', agent.Honest({'alice@demo': uid}))
 for name, source in (('spawner', f'{build}/pam/test/spawner'), ('true', '/usr/bin/true')):

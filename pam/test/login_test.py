@@ -1,7 +1,7 @@
 """The real login, su and xenter with our PAM files, name service and namespaces, on a pseudo-terminal.
 
-login_test.py BUILD   (root). The agent is scripted (agent.py); the same with xosd is in test/grid/login.test.ts. Not under the sanitizers:
-login and bash are Debian's own and cannot load modules that are built with them.
+login_test.py BUILD PROGRAMS   (root; CTest gives the folders). The agent is scripted (agent.py); the same with xosd is in
+test/grid/login.test.ts.
 """
 import glob
 import os
@@ -17,7 +17,7 @@ import agent
 import node
 from terminal import Terminal
 
-BUILD = sys.argv.pop(1) if len(sys.argv) > 1 else '/nowhere'
+BUILD, PROGRAMS = sys.argv.pop(1), sys.argv.pop(1)
 SOCKET = '/run/xos/agent.sock'
 XENTER = '/usr/lib/xos/bin/xenter'
 PROMPT = r'\$ (\x1b\[[^a-zA-Z]*[a-zA-Z])*$'
@@ -373,7 +373,7 @@ if __name__ == '__main__':
     if os.geteuid() != 0:
         print('skipped: needs root')
         sys.exit(77)
-    node.enter(BUILD)
+    node.enter(BUILD, PROGRAMS)
     UIDS = {name: node.add_user(name, number) for number, name in enumerate(('alice@demo', 'bob@demo'), 1)}
     with open('/run/xos/group', 'a') as group:
         group.write(f'members@demo:x:{node.FIRST + 65536}:alice@demo,bob@demo\n')

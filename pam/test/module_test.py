@@ -1,6 +1,6 @@
 """The real pam_xos.so through pam_start_confdir, with an agent that is right, wrong, slow, silent, lying or away.
 
-module_test.py BUILD   (root; CTest gives the folder of CMake). Runs under the sanitizers too: the driver is built with them.
+module_test.py BUILD PROGRAMS   (root; CTest gives the folders). Runs under the sanitizers too: the driver is built with them.
 """
 import os
 import re
@@ -11,7 +11,7 @@ import unittest
 import agent
 import node
 
-BUILD = sys.argv.pop(1) if len(sys.argv) > 1 else '/nowhere'
+BUILD, PROGRAMS = sys.argv.pop(1), sys.argv.pop(1)
 CONFIG, SOCKET = '/run/pam.d', '/run/xos/agent.sock'
 SUCCESS, SESSION_ERR, USER_UNKNOWN, PERM_DENIED, AUTH_ERR, AUTHINFO_UNAVAIL, ACCT_EXPIRED, AUTHTOK_ERR, IGNORE = 0, 14, 10, 6, 7, 9, 13, 20, 25
 AWAY = 'say The grid cannot be reached; try again later.'
@@ -32,7 +32,7 @@ class Module(unittest.TestCase):
         self.agent.close()
 
     def drive(self, *steps, user='alice@demo', password='right', name='plain', env=None):
-        result = subprocess.run([f'{BUILD}/pam/test/driver', CONFIG, name, user, password, *steps], capture_output=True, text=True,
+        result = subprocess.run([f'{PROGRAMS}/driver', CONFIG, name, user, password, *steps], capture_output=True, text=True,
                                 timeout=60, env={'ASAN_OPTIONS': 'detect_leaks=1', **(env or {})})
         self.assertEqual((result.returncode, result.stderr), (0, ''), result.stdout)
         lines = result.stdout.splitlines()
@@ -179,7 +179,7 @@ if __name__ == '__main__':
     if os.geteuid() != 0:
         print('skipped: needs root')
         sys.exit(77)
-    node.enter(BUILD)
+    node.enter(BUILD, PROGRAMS)
     UIDS = {'alice@demo': node.add_user('alice@demo', 1)}
     node.write('/run/script', '#!/bin/sh\n', 0o755)
     subprocess.run(['cp', '/usr/bin/true', '/run/local'], check=True)

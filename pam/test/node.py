@@ -78,13 +78,13 @@ LOCAL = ['bash', 'dash', 'cat', 'ls', 'id', 'keyctl', 'stty', 'tty', 'env', 'get
          'sleep', 'sort', 'wc', 'mount', 'kill', 'tail', 'readlink', 'python3.13', 'setpriv']
 
 
-def install(build):
-    """Puts what `build` (a folder of CMake) holds where a node has it."""
-    shutil.copy(f'{build}/pam/pam_xos.so', f'{LIB}/security/pam_xos.so')
-    shutil.copy(f'{build}/pam/libnss_xos.so.2', f'{LIB}/libnss_xos.so.2')
+def install(build, programs):
+    """Puts our three files, from `build`, where a node has them, and the tests' interpreter where xexec is."""
+    shutil.copy(f'{build}/pam_xos.so', f'{LIB}/security/pam_xos.so')
+    shutil.copy(f'{build}/libnss_xos.so.2', f'{LIB}/libnss_xos.so.2')
     os.makedirs('/usr/lib/xos/bin', exist_ok=True)
-    shutil.copy(f'{build}/pam/xenter', '/usr/lib/xos/bin/xenter')
-    shutil.copy(f'{build}/pam/test/interpreter', '/usr/lib/xos/bin/xexec')
+    shutil.copy(f'{build}/xenter', '/usr/lib/xos/bin/xenter')
+    shutil.copy(f'{programs}/interpreter', '/usr/lib/xos/bin/xexec')
     mark('/usr/lib/xos/bin/xexec')
     for program in LOCAL:
         if os.path.exists(f'/usr/bin/{program}'):
@@ -111,9 +111,9 @@ def add_user(name, number, vo=1, shell='/bin/bash'):
     return uid
 
 
-def enter(build):
+def enter(build, programs):
     """The calling process, which must have no threads yet, becomes a process of the test node."""
-    build = os.path.abspath(build)
+    build, programs = os.path.abspath(build), os.path.abspath(programs)
     own_root()
     mount('tmpfs', '/mnt', 'tmpfs')
     overlay('/usr')
@@ -128,4 +128,4 @@ def enter(build):
     # built with the sanitizers only a program that is so too can load it.
     subprocess.run(['useradd', '--create-home', '--shell', '/bin/bash', 'local'], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     subprocess.run(['chpasswd'], input='local:native\n', text=True, check=True, stdout=subprocess.DEVNULL)
-    install(build)
+    install(build, programs)
