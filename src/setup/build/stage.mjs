@@ -33,6 +33,7 @@ export function makeStage(native) {
   const missing = stageNative(next, native)
   stageNode(next)
   copyTree(join(build, 'dist/src'), join(next, 'usr/lib/xos/dist/src'))
+  for (const own of ['grid', 'cli/xgrid.js']) rmSync(join(next, 'usr/lib/xos/dist/src', own), { recursive: true, force: true })
   copyTree(join(build, 'dist/native'), join(next, 'usr/lib/xos/dist/native'))
   writeFileSync(join(next, 'usr/lib/xos/dist/package.json'), '{ "type": "module" }\n')
   copyProtos(next)
