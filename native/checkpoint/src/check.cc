@@ -1,5 +1,148 @@
 #include "engine.h"
-#include "tree.h"
+#include "fd.h"
+#include "obstacles.h"
+#include <algorithm>
+#include <dirent.h>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <unistd.h>
+
 namespace xos::checkpoint {
-std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>& streams) { (void)root_pid; (void)streams; return {}; }
+namespace {
+
+std::string valueOf(const std::string& status, const std::string& key) {
+  size_t at = status.find("\n" + key + ":");
+  if (at == std::string::npos) return "";
+  at = status.find_first_not_of(" \t", at + key.size() + 2);
+  return status.substr(at, status.find('\n', at) - at);
 }
+
+/// Programs that are known to restrict themselves with Landlock, which CRIU can neither read nor set again. The kernel does not tell
+/// who has done so; that it forbade itself new privileges is the other half of the proof.
+bool knownToUseLandlock(const std::string& program) {
+  static const std::set<std::string> programs = {"xz", "unxz", "xzcat", "xzdec", "lzma", "unlzma", "lzcat", "lzmadec", "setpriv"};
+  return programs.count(program) > 0;
+}
+
+bool startsWithAny(const std::string& path, const std::vector<std::string>& prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& prefix) { return path.starts_with(prefix); });
+}
+
+std::vector<std::string> mappedNames(pid_t pid) {
+  std::istringstream lines(readFile("/proc/" + std::to_string(pid) + "/maps", 64u << 20));
+  std::set<std::string> names;
+  for (std::string line; std::getline(lines, line);) {
+    size_t at = line.find_first_of("/[", 50);
+    // "a" in "anon_inode:…" begins neither with a slash nor with a bracket.
+    size_t anonymous = line.find("anon_inode:", 50);
+    if (anonymous != std::string::npos) at = anonymous;
+    if (at != std::string::npos) names.insert(line.substr(at));
+  }
+  return {names.begin(), names.end()};
+}
+
+}  // namespace
+
+void Findings::add(const Look& look, const char* code, const std::string& what, const std::string& advice, bool certain) {
+  for (auto& known : list)
+    if (known.pid == look.process.pid && known.what == what) return;
+  list.push_back({std::string("XOS_CHECKPOINT_") + code, look.process.pid, look.process.program, what, advice, certain});
+}
+
+Look lookAt(const Process& process) {
+  std::string base = "/proc/" + std::to_string(process.pid);
+  Look look{.process = process, .status = readFile(base + "/status"), .executable = readLink(base + "/exe")};
+  std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir((base + "/fd").c_str()), closedir);
+  while (dirent* entry = directory ? readdir(directory.get()) : nullptr)
+    if (entry->d_name[0] != '.') look.descriptors[std::stoi(entry->d_name)] = readLink(base + "/fd/" + entry->d_name);
+  look.mapped = mappedNames(process.pid);
+  return look;
+}
+
+void checkState(const Look& look, Findings& findings) {
+  std::string tracer = valueOf(look.status, "TracerPid");
+  if (!tracer.empty() && tracer != "0")
+    findings.add(look, "TRACED", "is being traced by process " + tracer, "end the debugger or strace and try again");
+  if (valueOf(look.status, "NoNewPrivs") == "1") {
+    if (knownToUseLandlock(look.process.program))
+      findings.add(look, "LANDLOCK", "has put itself under Landlock restrictions",
+                   look.process.program == "setpriv" ? "run it without setpriv"
+                                                     : "let it finish, or use a program without such a sandbox (gzip, zstd, bzip2) instead");
+    else if (valueOf(look.status, "Seccomp_filters") <= "1")  // one is the cell's own
+      findings.add(look, "LANDLOCK", "has given up new privileges and may be under Landlock restrictions",
+                   "if the checkpoint is refused, start it without its sandbox", false);
+  }
+  // Not "time": CRIU restores into a time namespace, so that clocks go on, and dumps it again.
+  for (const char* kind : {"user", "pid", "mnt", "net", "ipc", "uts"}) {
+    std::string own = readLink("/proc/" + std::to_string(look.process.pid) + "/ns/" + kind);
+    if (!own.empty() && own != readLink(std::string("/proc/self/ns/") + kind))
+      findings.add(look, "NAMESPACE", std::string("has a ") + kind + " namespace of its own",
+                   "programs that make containers or sandboxes (unshare, bwrap, browsers) cannot be taken along; end it first");
+  }
+  if (look.process.state == 'D')
+    findings.add(look, "STATE", "waits for a device or a server that does not answer", "try again when it goes on", false);
+}
+
+void checkDescriptors(const Look& look, Findings& findings) {
+  static const std::vector<std::string> plain = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty",
+                                                 "/dev/ptmx", "/dev/pts/", "/dev/shm/", "/dev/mqueue/"};
+  static const std::vector<std::string> dumpable = {"anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[signalfd]",
+                                                    "anon_inode:[timerfd]", "anon_inode:inotify", "anon_inode:[fanotify]", "anon_inode:[pidfd]"};
+  for (auto& [fd, target] : look.descriptors) {
+    std::string where = " (descriptor " + std::to_string(fd) + ")";
+    if (target == "anon_inode:[io_uring]")
+      findings.add(look, "IO_URING", "uses io_uring" + where, "start it with io_uring off (node: UV_USE_IO_URING=0)");
+    else if (target.starts_with("anon_inode:") && !startsWithAny(target, dumpable))
+      findings.add(look, "DEVICE", "uses the kernel object '" + target.substr(11) + "'" + where, "CRIU cannot take it along; end what uses it");
+    else if (target.starts_with("/dev/") && !startsWithAny(target, plain))
+      findings.add(look, "DEVICE", "has the device '" + target + "' open" + where, "close it (end what uses it) and try again");
+  }
+}
+
+void checkMappings(const Look& look, Findings& findings) {
+  for (auto& name : look.mapped) {
+    if (name.starts_with("/SYSV"))
+      findings.add(look, "MEMORY", "uses System V shared memory", "set the program to POSIX or mmap shared memory (PostgreSQL: shared_memory_type=mmap)");
+    else if (name.starts_with("/secretmem") || name.starts_with("[secretmem"))
+      findings.add(look, "MEMORY", "keeps memory secret from the kernel (memfd_secret)", "it cannot be taken along");
+    else if (name == "anon_inode:[io_uring]")
+      findings.add(look, "IO_URING", "uses io_uring", "start it with io_uring off (node: UV_USE_IO_URING=0)");
+    else if (name.starts_with("/dev/") && !startsWithAny(name, {"/dev/zero", "/dev/shm/", "/dev/null"}))
+      findings.add(look, "DEVICE", "has mapped the device '" + name + "'", "end what uses it and try again");
+  }
+}
+
+void checkPlaces(const Look& look, Findings& findings) {
+  static const std::vector<std::string> local = {"/tmp/", "/var/tmp/", "/dev/shm/", "/run/", "/root/"};
+  auto note = [&](const std::string& path, const std::string& verb) {
+    if (startsWithAny(path, local))
+      findings.add(look, "FILE", verb + " '" + path + "', which only this node has",
+                   "it can be restarted on this node only; keep files in your home directory to restart it on others", false);
+  };
+  note(look.executable, "runs");
+  for (auto& [fd, target] : look.descriptors) note(target, "has open");
+  for (auto& name : look.mapped)
+    if (name != look.executable) note(name, "has mapped");
+  note(readLink("/proc/" + std::to_string(look.process.pid) + "/cwd") + "/", "works in");
+}
+
+std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>&) {
+  std::vector<Look> looks;
+  Findings findings;
+  for (auto& process : processTree(root_pid)) {
+    if (process.state == 'Z' || process.state == 'X') continue;
+    looks.push_back(lookAt(process));
+  }
+  for (auto& look : looks) {
+    checkState(look, findings);
+    checkDescriptors(look, findings);
+    checkMappings(look, findings);
+    checkPlaces(look, findings);
+  }
+  checkSockets(looks, findings);
+  std::stable_sort(findings.list.begin(), findings.list.end(), [](auto& a, auto& b) { return a.certain > b.certain; });
+  return findings.list;
+}
+
+}  // namespace xos::checkpoint

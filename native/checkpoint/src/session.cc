@@ -34,7 +34,7 @@ std::string errorLines(const std::string& log) {
     size_t at = line.find("Error (");
     if (at == std::string::npos) continue;
     // Refused in containers without CAP_SYS_RESOURCE, and harmless: CRIU goes on with the limit it has.
-    if (line.find("RLIMIT_NOFILE") != std::string::npos) continue;
+    if (line.find("RLIMIT_NOFILE") != std::string::npos || line.find("Unable to create tun") != std::string::npos) continue;
     size_t colon = line.find("): ", at);
     if (colon == std::string::npos || ++count > 3) continue;
     if (!text.empty()) text += "; ";
