@@ -1,0 +1,75 @@
+#include "inode.h"
+
+#include <time.h>
+
+#include <cstring>
+
+namespace xos::fs::metadata {
+
+std::optional<Inode> load_inode(const Txn& txn, uint64_t id) {
+  std::string_view v;
+  if (!txn.get(table_inode, key_of(id), v)) return std::nullopt;
+  Inode i;
+  i.id = id;
+  if (v.size() < sizeof i.r) throw StoreError(MDB_CORRUPTED, "inode record is too short");
+  std::memcpy(&i.r, v.data(), sizeof i.r);
+  if (i.r.format != 1 || v.size() < sizeof i.r + 2u * i.r.osd_count) throw StoreError(MDB_CORRUPTED, "inode record is of an unknown format");
+  i.osds.resize(i.r.osd_count);
+  std::memcpy(i.osds.data(), v.data() + sizeof i.r, 2u * i.r.osd_count);
+  i.target = v.substr(sizeof i.r + 2u * i.r.osd_count);
+  return i;
+}
+
+void save_inode(Txn& txn, const Inode& i) {
+  std::string v;
+  InodeRecord r = i.r;
+  r.osd_count = static_cast<uint16_t>(i.osds.size());
+  v.append(reinterpret_cast<const char*>(&r), sizeof r);
+  v.append(reinterpret_cast<const char*>(i.osds.data()), 2 * i.osds.size());
+  v.append(i.target);
+  txn.put(table_inode, key_of(i.id), v);
+}
+
+std::string entry_key(uint64_t directory, std::string_view name) { return key_of(directory).append(name); }
+
+std::optional<Entry> load_entry(const Txn& txn, uint64_t directory, std::string_view name) {
+  std::string_view v;
+  if (!txn.get(table_entry, entry_key(directory, name), v)) return std::nullopt;
+  Reader r(v);
+  Entry e;
+  e.id = r.get<uint64_t>();
+  e.type = r.get<uint32_t>();
+  return e;
+}
+
+void save_entry(Txn& txn, uint64_t directory, std::string_view name, const Entry& e) {
+  Writer w;
+  w.put(e.id).put(e.type);
+  txn.put(table_entry, entry_key(directory, name), w.bytes());
+}
+
+int64_t now_ns() {
+  timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+Attr attr_of(const Inode& i) {
+  Attr a;
+  a.id = i.id;
+  a.mode = i.r.mode;
+  a.nlink = i.r.nlink;
+  a.uid = i.r.uid;
+  a.gid = i.r.gid;
+  a.rdev = i.r.rdev;
+  a.size = i.r.size;
+  a.disk_bytes = i.r.disk_bytes;
+  a.atime_ns = i.r.atime_ns;
+  a.mtime_ns = i.r.mtime_ns;
+  a.ctime_ns = i.r.ctime_ns;
+  a.change = i.r.change;
+  a.data_version = i.r.data_version;
+  return a;
+}
+
+}  // namespace xos::fs::metadata

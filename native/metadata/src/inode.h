@@ -1,0 +1,55 @@
+// The stored form of an inode: a fixed part, the OSD list, and for a symbolic link its target.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol.h"
+#include "store.h"
+
+namespace xos::fs::metadata {
+
+#pragma pack(push, 1)
+struct InodeRecord {
+  uint8_t format = 1;
+  uint8_t flags = 0;
+  uint16_t osd_count = 0;
+  uint32_t mode = 0, nlink = 0, uid = 0, gid = 0, rdev = 0;
+  uint64_t size = 0, disk_bytes = 0;
+  int64_t atime_ns = 0, mtime_ns = 0, ctime_ns = 0;
+  uint64_t change = 0, data_version = 0;
+  uint64_t volume = 0;  ///< id of the volume's root
+  uint64_t parent = 0;  ///< of a directory
+  uint32_t stripe_bytes = 0;
+  uint16_t width = 0;   ///< 0: no objects yet, the OSDs are chosen at the first open for writing
+  uint16_t replicas = 1;
+  uint32_t xloc_version = 0;
+  uint32_t epoch = 0;   ///< capabilities with an older one are refused
+};
+#pragma pack(pop)
+
+struct Inode {
+  uint64_t id = 0;
+  InodeRecord r;
+  std::vector<uint16_t> osds;  ///< numbers of the OSD table
+  std::string target;
+};
+
+/// Empty when there is none. Throws StoreError when the record is of a format that this version does not know.
+std::optional<Inode> load_inode(const Txn& txn, uint64_t id);
+void save_inode(Txn& txn, const Inode& inode);
+
+struct Entry {
+  uint64_t id;
+  uint32_t type;  ///< S_IFMT bits
+};
+std::string entry_key(uint64_t directory, std::string_view name);
+std::optional<Entry> load_entry(const Txn& txn, uint64_t directory, std::string_view name);
+void save_entry(Txn& txn, uint64_t directory, std::string_view name, const Entry& entry);
+
+int64_t now_ns();
+Attr attr_of(const Inode& inode);
+
+}  // namespace xos::fs::metadata

@@ -1,0 +1,44 @@
+// Byte-range (fcntl) and whole-file (flock) locks of all nodes, in memory: clients bring theirs back after a restart of the MRC.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "protocol.h"
+
+namespace xos::fs::metadata {
+
+/// Not thread-safe by intent: LockManager's caller holds its mutex over a check and what follows from it. The two kinds never conflict.
+class LockManager {
+ public:
+  /// 0 or EAGAIN (then `blocker` is one of those in the way, and `session` is told by `take_waiters` when the file's locks shrink, if `wait`).
+  /// Locks of one owner never conflict; setting splits and merges its ranges (fcntl(2)).
+  int set(uint64_t file, uint64_t session, const Lock& lock, bool wait, Lock& blocker);
+  /// The first lock in the way, or type 2.
+  Lock get(uint64_t file, uint64_t session, const Lock& lock) const;
+  /// Sessions that wait for something on `file`, once.
+  std::vector<uint64_t> take_waiters(uint64_t file);
+  /// Drops all of a session; the files on which somebody may go on now.
+  std::vector<uint64_t> drop(uint64_t session);
+  size_t count() const;
+  void for_each(const std::function<void(uint64_t file, const Lock&)>& each) const;
+
+ private:
+  struct Held {
+    uint64_t session;
+    Lock lock;
+  };
+  struct File {
+    std::vector<Held> held;
+    std::set<uint64_t> waiting;
+  };
+  const Held* conflict(const File& file, uint64_t session, const Lock& lock) const;
+  void forget_if_free(uint64_t file);
+  std::unordered_map<uint64_t, File> files_;
+};
+
+}  // namespace xos::fs::metadata

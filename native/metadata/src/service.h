@@ -1,0 +1,57 @@
+// The metadata service: decodes requests of one connection, runs them in the engine, keeps leases and open files right.
+#pragma once
+#include <string>
+
+#include "capability.h"
+#include "engine.h"
+#include "osd_table.h"
+#include "sessions.h"
+#include "wire.h"
+
+namespace xos::fs::metadata {
+
+class Service {
+ public:
+  Service(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, std::string node);
+  /// Until the peer leaves. Throws wire::Error, Malformed.
+  void serve(wire::Connection& connection);
+  /// Capability for the MRC's own work on objects of a file (deleting, asking for the size).
+  std::string own_capability(uint64_t file, uint8_t rights, uint32_t epoch, uint16_t osd, Mac& mac) const;
+
+  struct Context {
+    Sessions::Ptr session;
+    RequestHead head;
+    Writer out;
+    Reader* in;
+  };
+
+ private:
+  int dispatch(uint16_t type, Context& c);
+  int mutate(Context& c, const std::function<int(Txn&, Effects&)>& change);
+  int mutate_entry(uint16_t type, Context& c);
+  int read_attr(Context& c, uint64_t id, const std::function<int(const Txn&, Inode&)>& find);
+  int lookup(Context& c);
+  int readdir(Context& c);
+  int create(Context& c);
+  int open(Context& c);
+  int close(Context& c);
+  int set_attributes(Context& c);
+  int xattr(uint16_t type, Context& c);
+  int lock(uint16_t type, Context& c);
+  int reclaim(Context& c);
+  int statfs(Context& c);
+  int list_osds(Context& c);
+  int renew(uint16_t type, Context& c);
+  void put_attr(Context& c, const Inode& inode, bool leased);
+  void put_opened(Context& c, const Inode& inode, uint8_t rights);
+  bool hello(wire::Connection& connection, Sessions::Ptr& session);
+
+  Store& store_;
+  Engine& engine_;
+  Sessions& sessions_;
+  OsdTable& osds_;
+  const std::string node_;
+  const uint64_t instance_;
+};
+
+}  // namespace xos::fs::metadata

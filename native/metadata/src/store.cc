@@ -1,0 +1,196 @@
+#include "store.h"
+
+#include <endian.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <exception>
+
+namespace xos::fs::metadata {
+
+namespace {
+
+constexpr const char* names[tables] = {"inode", "entry", "xattr", "orphan", "writing", "deletion", "volume", "osd", "reply", "meta"};
+constexpr size_t group_max = 256;
+
+void check(int code, const char* what) {
+  if (code != 0) throw StoreError(code, what);
+}
+
+MDB_val value_of(std::string_view s) { return {s.size(), const_cast<char*>(s.data())}; }
+std::string_view view(const MDB_val& v) { return {static_cast<const char*>(v.mv_data), v.mv_size}; }
+
+}  // namespace
+
+std::string key_of(uint64_t id) {
+  uint64_t big = htobe64(id);
+  return std::string(reinterpret_cast<const char*>(&big), sizeof big);
+}
+
+uint64_t id_of(std::string_view key) {
+  uint64_t big = 0;
+  std::memcpy(&big, key.data(), std::min(key.size(), sizeof big));
+  return be64toh(big);
+}
+
+Txn::Txn(MDB_env* env, const MDB_dbi* dbis, bool write) : dbis_(dbis) {
+  check(mdb_txn_begin(env, nullptr, write ? 0 : MDB_RDONLY, &txn_), "cannot begin a transaction");
+}
+
+Txn::~Txn() {
+  if (txn_) mdb_txn_abort(txn_);
+}
+
+bool Txn::get(Table table, std::string_view key, std::string_view& value) const {
+  MDB_val k = value_of(key), v;
+  int r = mdb_get(txn_, dbis_[table], &k, &v);
+  if (r == MDB_NOTFOUND) return false;
+  check(r, "cannot read metadata");
+  value = view(v);
+  return true;
+}
+
+void Txn::put(Table table, std::string_view key, std::string_view value) {
+  MDB_val k = value_of(key), v = value_of(value);
+  check(mdb_put(txn_, dbis_[table], &k, &v, 0), "cannot write metadata");
+}
+
+bool Txn::erase(Table table, std::string_view key) {
+  MDB_val k = value_of(key);
+  int r = mdb_del(txn_, dbis_[table], &k, nullptr);
+  if (r == MDB_NOTFOUND) return false;
+  check(r, "cannot delete metadata");
+  return true;
+}
+
+void Txn::scan(Table table, std::string_view from, const std::function<bool(std::string_view, std::string_view)>& each) const {
+  MDB_cursor* raw;
+  check(mdb_cursor_open(txn_, dbis_[table], &raw), "cannot list metadata");
+  std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> cursor(raw, mdb_cursor_close);
+  MDB_val k = value_of(from), v;
+  int r = mdb_cursor_get(cursor.get(), &k, &v, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
+  while (r == 0 && each(view(k), view(v))) r = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT);
+  if (r != 0 && r != MDB_NOTFOUND) check(r, "cannot list metadata");
+}
+
+void Txn::commit() {
+  MDB_txn* t = txn_;
+  txn_ = nullptr;
+  check(mdb_txn_commit(t), "cannot commit metadata");
+}
+
+uint64_t Txn::entries(Table table) const {
+  MDB_stat s;
+  check(mdb_stat(txn_, dbis_[table], &s), "cannot count metadata");
+  return s.ms_entries;
+}
+
+struct Store::Task {
+  const std::function<void(Txn&)>* change;
+  std::exception_ptr error;
+  bool done = false, lead = false;
+  std::condition_variable wake;
+};
+
+Store::Store(const std::string& directory, size_t map_bytes) {
+  if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) throw StoreError(errno, "cannot make '" + directory + "'");
+  check(mdb_env_create(&env_), "cannot make a database environment");
+  try {
+    check(mdb_env_set_mapsize(env_, map_bytes), "cannot set the map size");
+    check(mdb_env_set_maxdbs(env_, tables), "cannot set the number of tables");
+    check(mdb_env_set_maxreaders(env_, 2048), "cannot set the number of readers");
+    // NOSYNC: the kernel has the pages when commit returns, so only the machine's death could lose them; sync() covers that.
+    // NOTLS: a reader belongs to its transaction object, not to its thread.
+    int r = mdb_env_open(env_, directory.c_str(), MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    if (r != 0) throw StoreError(r, "cannot open the metadata in '" + directory + "'");
+    int dead = 0;
+    mdb_reader_check(env_, &dead);  // readers of a killed predecessor would keep old pages alive
+    MDB_txn* txn;
+    check(mdb_txn_begin(env_, nullptr, 0, &txn), "cannot begin a transaction");
+    for (int i = 0; i < tables; ++i) {
+      if (int e = mdb_dbi_open(txn, names[i], MDB_CREATE, &dbis_[i]); e != 0) {
+        mdb_txn_abort(txn);
+        throw StoreError(e, std::string("cannot open table '") + names[i] + "'");
+      }
+    }
+    check(mdb_txn_commit(txn), "cannot make the tables");
+  } catch (...) {
+    mdb_env_close(env_);
+    throw;
+  }
+}
+
+Store::~Store() {
+  mdb_env_sync(env_, 1);
+  mdb_env_close(env_);
+}
+
+void Store::run_group(std::vector<Task*>& group) {
+  try {
+    Txn txn(env_, dbis_, true);
+    for (Task* t : group) (*t->change)(txn);
+    txn.commit();
+    return;
+  } catch (...) {
+    if (group.size() == 1) {
+      group[0]->error = std::current_exception();
+      return;
+    }
+  }
+  // One of them failed and took the transaction along: each gets its own.
+  for (Task* t : group) {
+    try {
+      Txn txn(env_, dbis_, true);
+      (*t->change)(txn);
+      txn.commit();
+    } catch (...) {
+      t->error = std::current_exception();
+    }
+  }
+}
+
+void Store::write(const std::function<void(Txn&)>& change) {
+  Task task{&change};
+  std::unique_lock lock(mutex_);
+  queue_.push_back(&task);
+  if (leading_) task.wake.wait(lock, [&] { return task.done || task.lead; });
+  if (!task.done) {
+    // The first to come leads: it saves the two thread switches that a writer thread would cost a lone client.
+    leading_ = true;
+    std::vector<Task*> group;
+    size_t n = std::min(queue_.size(), group_max);
+    group.assign(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(n));
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(n));
+    lock.unlock();
+    run_group(group);
+    lock.lock();
+    ++transactions_;
+    changes_ += group.size();
+    for (Task* t : group) {
+      t->done = true;
+      if (t != &task) t->wake.notify_one();
+    }
+    if (queue_.empty()) {
+      leading_ = false;
+    } else {
+      queue_.front()->lead = true;
+      queue_.front()->wake.notify_one();
+    }
+  }
+  if (task.error) std::rethrow_exception(task.error);
+}
+
+void Store::read(const std::function<void(const Txn&)>& look) const {
+  Txn txn(env_, dbis_, false);
+  look(txn);
+}
+
+void Store::sync() { check(mdb_env_sync(env_, 1), "cannot write metadata to the disk"); }
+
+std::pair<uint64_t, uint64_t> Store::counters() const {
+  std::lock_guard lock(mutex_);
+  return {transactions_, changes_};
+}
+
+}  // namespace xos::fs::metadata

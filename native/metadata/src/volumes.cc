@@ -1,0 +1,125 @@
+// Engine operations on volumes: entries of the root inode, with a policy for the files below.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "engine.h"
+
+namespace xos::fs::metadata {
+
+namespace {
+
+std::string encode_volume(const Volume& v) {
+  Writer w;
+  w.put<uint8_t>(1).put(v.root).put(v.policy.stripe_bytes).put(v.policy.width).text(v.policy.placement);
+  return std::move(w.bytes());
+}
+
+Volume decode_volume(std::string_view name, std::string_view bytes) {
+  Reader r(bytes);
+  Volume v;
+  v.name = name;
+  if (r.get<uint8_t>() != 1) throw StoreError(MDB_CORRUPTED, "volume record of an unknown format");
+  v.root = r.get<uint64_t>();
+  v.policy.stripe_bytes = r.get<uint32_t>();
+  v.policy.width = r.get<uint16_t>();
+  v.policy.placement = r.text();
+  return v;
+}
+
+}  // namespace
+
+void Engine::load_volumes() {
+  std::map<uint64_t, Volume> loaded;
+  store_.read([&](const Txn& txn) {
+    txn.scan(table_volume, "", [&](std::string_view name, std::string_view bytes) {
+      Volume v = decode_volume(name, bytes);
+      loaded[v.root] = v;
+      return true;
+    });
+  });
+  std::unique_lock lock(volumes_mutex_);
+  volumes_ = std::move(loaded);
+}
+
+int Engine::volume_create(Txn& txn, std::string_view name, uint32_t uid, uint32_t gid, uint32_t mode, const VolumePolicy& policy, uint64_t& root,
+                          Effects& effects) {
+  if (int r = check_name(name); r != 0) return r;
+  if (policy.stripe_bytes < 4096 || policy.stripe_bytes > (4u << 20) || policy.stripe_bytes % 4096 != 0 || policy.width < 1 || policy.width > 256)
+    return EINVAL;
+  if (policy.placement != "with-mrc" && policy.placement != "spread" && policy.placement != "local") return EINVAL;
+  if (load_entry(txn, root_id, name)) return EEXIST;
+  Inode parent;
+  if (int r = getattr(txn, root_id, parent); r != 0) return r;
+  Inode i;
+  i.id = root = next_id(txn);
+  i.r.mode = S_IFDIR | (mode & 07777);
+  i.r.nlink = 2;
+  i.r.uid = uid;
+  i.r.gid = gid;
+  i.r.size = 4096;
+  i.r.atime_ns = i.r.mtime_ns = i.r.ctime_ns = now_ns();
+  i.r.volume = i.id;
+  i.r.parent = root_id;
+  save_inode(txn, i);
+  save_entry(txn, root_id, name, {i.id, S_IFDIR});
+  Volume v{std::string(name), i.id, policy};
+  txn.put(table_volume, name, encode_volume(v));
+  touch_directory(txn, parent, 1, effects);
+  std::unique_lock lock(volumes_mutex_);
+  volumes_[i.id] = v;
+  return 0;
+}
+
+int Engine::volume_remove(Txn& txn, std::string_view name, bool force, Effects& effects) {
+  auto entry = load_entry(txn, root_id, name);
+  if (!entry) return ENOENT;
+  if (!is_empty(txn, entry->id) && !force) return ENOTEMPTY;
+  // Depth first, without recursion: a tree may be deeper than a stack.
+  std::vector<uint64_t> directories{entry->id};
+  for (size_t at = 0; at < directories.size(); ++at) {
+    std::string prefix = key_of(directories[at]);
+    std::vector<std::pair<std::string, uint64_t>> found;
+    txn.scan(table_entry, prefix, [&](std::string_view key, std::string_view value) {
+      if (!key.starts_with(prefix)) return false;
+      found.emplace_back(key, Reader(value).get<uint64_t>());
+      return true;
+    });
+    for (auto& [key, id] : found) {
+      txn.erase(table_entry, key);
+      auto i = load_inode(txn, id);
+      if (!i) continue;
+      bool there;
+      if (S_ISDIR(i->r.mode)) directories.push_back(id);
+      else drop_link(txn, *i, there, effects);
+    }
+  }
+  for (uint64_t id : directories) {
+    if (auto i = load_inode(txn, id)) destroy(txn, *i);
+    effects.entries.push_back(id);
+    effects.attributes.push_back(id);
+  }
+  txn.erase(table_entry, entry_key(root_id, name));
+  txn.erase(table_volume, name);
+  Inode parent;
+  if (int r = getattr(txn, root_id, parent); r != 0) return r;
+  touch_directory(txn, parent, -1, effects);
+  std::unique_lock lock(volumes_mutex_);
+  volumes_.erase(entry->id);
+  return 0;
+}
+
+std::vector<Volume> Engine::volumes() const {
+  std::shared_lock lock(volumes_mutex_);
+  std::vector<Volume> list;
+  for (auto& [id, v] : volumes_) list.push_back(v);
+  return list;
+}
+
+VolumePolicy Engine::policy_of(uint64_t volume) const {
+  std::shared_lock lock(volumes_mutex_);
+  auto it = volumes_.find(volume);
+  return it == volumes_.end() ? VolumePolicy{} : it->second.policy;
+}
+
+}  // namespace xos::fs::metadata

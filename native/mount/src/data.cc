@@ -1,0 +1,254 @@
+// FUSE operations on contents: open, read, write, flush, fsync, release, fallocate.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "capability.h"
+#include "frame_server.h"
+#include "mount.h"
+
+namespace xos::fs {
+
+using namespace metadata;
+
+namespace {
+
+Handle& handle_of(fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
+
+/// Runs `work` with the file's layout, once more with a fresh capability when the OSD refused the old one.
+template <typename Work>
+int with_capability(Mount& m, OpenFile& f, uint8_t rights, Work work) {
+  int r = m.refresh_capability(f, rights);
+  for (int attempt = 0; r == 0; ++attempt) {
+    r = work(m.layout_of(f));
+    if ((r != EACCES && r != ESTALE) || attempt > 0) return r;
+    {
+      std::lock_guard lock(f.mutex);
+      f.capability_until_ms = 0;
+    }
+    r = m.refresh_capability(f, rights);
+  }
+  return r;
+}
+
+void wrote(OpenFile& f, uint64_t end, const ObjectIo::Summary& s) {
+  std::lock_guard lock(f.mutex);
+  f.size = std::max(f.size, end);
+  f.mtime_ns = s.mtime_ns;
+  f.disk_bytes = f.layout.width == 1 ? s.disk_bytes : std::max(f.disk_bytes, f.size);
+  f.dirty = true;
+  ++f.dirty_count;
+}
+
+void open_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  uint32_t flags = static_cast<uint32_t>(fi->flags) & ~static_cast<uint32_t>(O_TRUNC);  // the kernel cuts by setattr
+  auto token = m.cache.token(ino);
+  RpcClient::Answer answer;
+  int r = m.call(req, open, Writer().put<uint64_t>(ino).put(flags), answer);
+  if (r != 0) {
+    fuse_reply_err(req, r == ESTALE ? ENOENT : r);
+    return;
+  }
+  Reader in(answer.begin(), answer.size());
+  Attr attr = get_attr(in);
+  m.cache.keep_attr(attr, token);
+  Handle* h = m.make_handle(attr, get_opened(in), (flags & O_ACCMODE) != O_RDONLY);
+  bool shared;
+  {
+    std::lock_guard lock(h->file->mutex);
+    // An invalidation that came before the file was in our table may have been about it.
+    if (m.cache.token(ino).remote != token.remote) h->file->shared = true;
+    shared = h->file->shared;
+  }
+  fi->fh = reinterpret_cast<uint64_t>(h);
+  fi->keep_cache = !shared && m.files.kernel_has(ino, attr.data_version);
+  m.files.set_kernel_version(ino, shared ? 0 : attr.data_version);
+  // Where an append lands is the OSD's choice: the page cache cannot know it.
+  fi->direct_io = (fi->flags & O_APPEND) != 0;
+  if (fuse_reply_open(req, fi) != 0) {
+    m.files.queue_close(ino, h->writes);
+    m.files.release(h->file, h->writes);
+    delete h;
+  }
+}
+
+void read_op(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  OpenFile& f = *handle_of(fi).file;
+  size = std::min<size_t>(size, 1u << 20);
+  auto buffer = BufferPool::instance().take(size);
+  uint32_t held = 0;
+  {
+    std::lock_guard lock(f.mutex);
+    if (f.layout.width == 0) {  // never written: no objects
+      fuse_reply_buf(req, nullptr, 0);
+      return;
+    }
+  }
+  int r = with_capability(m, f, right_read, [&](const Opened& layout) {
+    return m.objects.read(layout, static_cast<uint64_t>(offset), buffer.data, static_cast<uint32_t>(size), held);
+  });
+  if (r != 0) {
+    fuse_reply_err(req, r);
+    return;
+  }
+  size_t n = size;
+  if (held < size) {
+    // What no OSD holds is a hole or lies behind the end: that depends on the size.
+    bool shared;
+    uint64_t end;
+    {
+      std::lock_guard lock(f.mutex);
+      shared = f.shared;
+      end = f.size;
+    }
+    if (shared) {
+      ObjectIo::Summary s;
+      r = m.objects.summary(m.layout_of(f), s);
+      if (r != 0) {
+        fuse_reply_err(req, r);
+        return;
+      }
+      end = s.size;
+    }
+    uint64_t left = end > static_cast<uint64_t>(offset) ? end - static_cast<uint64_t>(offset) : 0;
+    n = std::max<size_t>(held, std::min<uint64_t>(size, left));
+  }
+  fuse_reply_buf(req, buffer.data, n);
+}
+
+/// Who is not root and writes takes setuid and setgid away from the file.
+void drop_privileges(Mount& m, fuse_req_t req, OpenFile& f) {
+  uint32_t mode;
+  {
+    std::lock_guard lock(f.mutex);
+    if (!(f.mode & (S_ISUID | S_ISGID)) || fuse_req_ctx(req)->uid == 0) return;
+    mode = f.mode & 07777 & ~static_cast<uint32_t>(S_ISUID | (f.mode & S_IXGRP ? S_ISGID : 0));
+    if (mode == (f.mode & 07777)) return;
+  }
+  SetAttr s;
+  s.mask = set_mode;
+  s.mode = mode;
+  Writer w;
+  w.put(f.id);
+  put(w, s);
+  auto token = m.cache.token(f.id);
+  RpcClient::Answer answer;
+  if (m.call_as_node(setattr, w, answer) != 0) return;
+  Reader r(answer.begin(), answer.size());
+  m.cache.keep_attr(get_attr(r), token);
+  std::lock_guard lock(f.mutex);
+  f.mode = (f.mode & S_IFMT) | mode;
+}
+
+void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off_t offset, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  OpenFile& f = *handle_of(fi).file;
+  drop_privileges(m, req, f);
+  ObjectIo::Summary s;
+  int r;
+  if ((fi->flags & O_APPEND) && !fi->writepage) {
+    uint64_t at = 0;
+    r = with_capability(m, f, right_read | right_write,
+                        [&](const Opened& layout) { return m.objects.append(layout, data, static_cast<uint32_t>(size), at, s); });
+    if (r == 0) {
+      wrote(f, at + size, s);
+      // The kernel thinks that it went to `offset`; pages of other descriptors may hold something else there.
+      if (at != static_cast<uint64_t>(offset)) m.invalidate_kernel(ino, static_cast<int64_t>(at), static_cast<int64_t>(size));
+    }
+  } else {
+    uint32_t done = 0;
+    r = with_capability(m, f, right_read | right_write, [&](const Opened& layout) {
+      return m.objects.write(layout, static_cast<uint64_t>(offset), data, static_cast<uint32_t>(size), done, s);
+    });
+    if (done > 0) wrote(f, static_cast<uint64_t>(offset) + done, s);
+    if (r != 0 && done > 0) {
+      fuse_reply_write(req, done);
+      return;
+    }
+  }
+  if (r != 0) fuse_reply_err(req, r);
+  else fuse_reply_write(req, size);
+}
+
+void unlock_all(Mount& m, uint64_t ino, uint64_t owner, uint8_t kind) {
+  if (!m.files.holds_locks(ino, owner, kind)) return;
+  Lock l;
+  l.kind = kind;
+  l.type = 2;
+  l.owner = owner;
+  Writer w;
+  w.put(ino);
+  put(w, l);
+  w.put<uint8_t>(0);
+  RpcClient::Answer answer;
+  if (m.call_as_node(lock_set, w, answer) == 0) m.files.note_lock(ino, l);
+}
+
+void flush_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  Handle& h = handle_of(fi);
+  int r = h.writes ? m.push_size(req, *h.file) : 0;
+  unlock_all(m, ino, fi->lock_owner, 0);
+  fuse_reply_err(req, r);
+}
+
+void fsync_op(fuse_req_t req, fuse_ino_t, int, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  OpenFile& f = *handle_of(fi).file;
+  int r = handle_of(fi).writes ? m.push_size(req, f) : 0;
+  bool has_objects;
+  {
+    std::lock_guard lock(f.mutex);
+    has_objects = f.layout.width > 0;
+  }
+  if (r == 0 && has_objects) r = with_capability(m, f, right_read, [&](const Opened& layout) { return m.objects.sync(layout); });
+  RpcClient::Answer answer;
+  if (r == 0) r = m.call_as_node(metadata::sync, Writer(), answer);
+  fuse_reply_err(req, r);
+}
+
+void release_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  Handle* h = &handle_of(fi);
+  // Pages that were written by a mapping may have come after the last flush.
+  if (h->writes) m.push_size(nullptr, *h->file);
+  if (fi->flock_release) unlock_all(m, ino, fi->lock_owner, 1);
+  m.files.queue_close(ino, h->writes);
+  m.files.release(h->file, h->writes);
+  delete h;
+  fuse_reply_err(req, 0);
+}
+
+void fallocate_op(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  OpenFile& f = *handle_of(fi).file;
+  if (mode != 0) {
+    fuse_reply_err(req, EOPNOTSUPP);
+    return;
+  }
+  ObjectIo::Summary s;
+  int r = with_capability(m, f, right_read | right_write, [&](const Opened& layout) {
+    return m.objects.allocate(layout, static_cast<uint64_t>(offset), static_cast<uint64_t>(length), s);
+  });
+  if (r == 0) wrote(f, static_cast<uint64_t>(offset + length), s);
+  fuse_reply_err(req, r);
+}
+
+}  // namespace
+
+void register_data_operations(fuse_lowlevel_ops& ops) {
+  ops.open = open_op;
+  ops.read = read_op;
+  ops.write = write_op;
+  ops.flush = flush_op;
+  ops.fsync = fsync_op;
+  ops.release = release_op;
+  ops.fallocate = fallocate_op;
+}
+
+}  // namespace xos::fs

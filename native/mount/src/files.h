@@ -1,0 +1,74 @@
+// Files that this node has open.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "lock_manager.h"
+#include "protocol.h"
+
+namespace xos::fs {
+
+struct OpenFile {
+  explicit OpenFile(uint64_t id) : id(id) {}
+  const uint64_t id;
+  std::mutex mutex;
+  int readers = 0, writers = 0;        // handles of this node, as the MRC counts them
+  uint32_t mode = 0;
+  uint64_t size = 0;                   // what this node knows; good while it writes alone
+  int64_t mtime_ns = 0;
+  uint64_t disk_bytes = 0;
+  bool dirty = false;                  // size and time are not at the MRC yet
+  uint64_t dirty_count = 0;
+  bool shared = false;                 // another node writes or wrote while we have it open: the size is what the OSDs say
+  metadata::Opened layout;             // with the strongest capability so far
+  uint8_t rights = 0;
+  int64_t capability_until_ms = 0;
+};
+using OpenFilePtr = std::shared_ptr<OpenFile>;
+
+/// What a descriptor is to FUSE (fuse_file_info::fh points to it).
+struct Handle {
+  OpenFilePtr file;
+  bool writes;
+};
+
+class OpenFiles {
+ public:
+  OpenFilePtr find(uint64_t id) const;
+  OpenFilePtr get_or_make(uint64_t id);
+  /// Counts a handle away; forgets the file after its last one.
+  void release(const OpenFilePtr& file, bool writes);
+  void mark_shared(uint64_t id);
+  void mark_all_shared();
+
+  // Closes are told to the MRC in batches: nobody waits for them.
+  void queue_close(uint64_t id, bool writes);
+  struct Close {
+    uint16_t readers = 0, writers = 0;
+  };
+  std::map<uint64_t, Close> take_closes();
+
+  // locks held through this mount, for a restarted MRC
+  void note_lock(uint64_t id, const metadata::Lock& lock);
+  bool holds_locks(uint64_t id, uint64_t owner, uint8_t kind);
+  /// Body of a reclaim request.
+  void put_reclaim(Writer& w);
+
+  // Version of the contents that the kernel's page cache holds.
+  bool kernel_has(uint64_t id, uint64_t version);
+  void set_kernel_version(uint64_t id, uint64_t version);
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<uint64_t, OpenFilePtr> files_;
+  std::map<uint64_t, Close> closes_;
+  metadata::LockManager locks_;
+  std::unordered_map<uint64_t, uint64_t> kernel_versions_;
+};
+
+}  // namespace xos::fs

@@ -1,0 +1,354 @@
+#include "mount.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "capability.h"
+#include "lock_waiters.h"
+#include "log.h"
+
+namespace xos::fs {
+
+using namespace metadata;
+
+Mount::Mount(wire::TlsContext& tls, std::string vo)
+    : tls(tls),
+      vo(std::move(vo)),
+      mrc(tls, [this](Writer& w) { files.put_reclaim(w); },
+          [this] {
+            cache.set_valid_until(0);
+            cache.clear();
+            files.mark_all_shared();
+          }),
+      objects(tls),
+      waiters(std::make_unique<LockWaiters>(*this)) {}
+
+Mount::~Mount() = default;
+
+Mount& mount_of(fuse_req_t req) {
+  auto& m = *static_cast<Mount*>(fuse_req_userdata(req));
+  m.operations.fetch_add(1, std::memory_order_relaxed);
+  return m;
+}
+
+Caller caller_of(fuse_req_t req) {
+  const fuse_ctx* c = fuse_req_ctx(req);
+  Caller caller;
+  caller.uid = c->uid;
+  caller.gid = c->gid;
+  return caller;
+}
+
+int Mount::call(fuse_req_t req, uint16_t type, const Writer& arguments, RpcClient::Answer& answer) {
+  mrc_calls.fetch_add(1, std::memory_order_relaxed);
+  return mrc.call(type, caller_of(req), arguments, answer, [req] {
+    std::vector<gid_t> groups(64);
+    int n = fuse_req_getgroups(req, static_cast<int>(groups.size()), groups.data());
+    if (n > static_cast<int>(groups.size())) {
+      groups.resize(static_cast<size_t>(n));
+      n = fuse_req_getgroups(req, n, groups.data());
+    }
+    groups.resize(n < 0 ? 0 : static_cast<size_t>(n));
+    return std::vector<uint32_t>(groups.begin(), groups.end());
+  });
+}
+
+int Mount::call_as_node(uint16_t type, const Writer& arguments, RpcClient::Answer& answer) {
+  mrc_calls.fetch_add(1, std::memory_order_relaxed);
+  return mrc.call(type, Caller{}, arguments, answer);
+}
+
+struct stat stat_of(const Attr& a) {
+  struct stat st{};
+  auto time = [](int64_t ns) {
+    timespec t{ns / 1000000000, ns % 1000000000};
+    if (t.tv_nsec < 0) --t.tv_sec, t.tv_nsec += 1000000000;
+    return t;
+  };
+  st.st_ino = a.id;
+  st.st_mode = a.mode;
+  st.st_nlink = a.nlink;
+  st.st_uid = a.uid;
+  st.st_gid = a.gid;
+  st.st_rdev = a.rdev;
+  st.st_size = static_cast<off_t>(a.size);
+  st.st_blksize = 1 << 20;
+  st.st_blocks = static_cast<blkcnt_t>(S_ISREG(a.mode) ? (a.disk_bytes + 511) / 512 : (a.size + 511) / 512);
+  st.st_atim = time(a.atime_ns);
+  st.st_mtim = time(a.mtime_ns);
+  st.st_ctim = time(a.ctime_ns);
+  return st;
+}
+
+fuse_entry_param entry_of(const Attr& a) {
+  fuse_entry_param e{};
+  e.ino = a.id;
+  e.generation = 1;
+  e.attr = stat_of(a);
+  // Names and attributes are cached here, under the MRC's leases, and not in the kernel: an invalidation then takes no kernel lock,
+  // so two nodes that change one directory cannot wait for each other.
+  e.attr_timeout = 0;
+  e.entry_timeout = 0;
+  return e;
+}
+
+int Mount::attributes(fuse_req_t req, uint64_t id, Attr& attr) {
+  if (auto cached = cache.attr(id)) {
+    attr = *cached;
+  } else {
+    auto token = cache.token(id);
+    RpcClient::Answer answer;
+    if (int r = call(req, getattr, Writer().put(id), answer); r != 0) return r;
+    Reader r(answer.begin(), answer.size());
+    attr = get_attr(r);
+    cache.keep_attr(attr, token);
+  }
+  return settle_size(attr);
+}
+
+int Mount::settle_size(Attr& attr) {
+  if (!S_ISREG(attr.mode)) return 0;
+  OpenFilePtr f = files.find(attr.id);
+  if (attr.writers == writers_others || (f && f->shared && f->writers > 0)) {
+    Opened layout;
+    if (f && f->rights) {
+      if (int r = refresh_capability(*f, right_read); r != 0) return r;
+      layout = layout_of(*f);
+    } else {
+      RpcClient::Answer answer;
+      if (int r = call_as_node(metadata::capability, Writer().put(attr.id).put<uint32_t>(O_RDONLY), answer); r != 0) return r;
+      Reader r(answer.begin(), answer.size());
+      get_attr(r);
+      layout = get_opened(r);
+    }
+    ObjectIo::Summary s;
+    if (int r = objects.summary(layout, s); r != 0) return r;
+    attr.size = s.size;
+    attr.disk_bytes = s.disk_bytes;
+    if (s.mtime_ns > attr.mtime_ns) attr.mtime_ns = s.mtime_ns;
+    if (f) {
+      std::lock_guard lock(f->mutex);
+      f->shared = true;
+      f->size = s.size;
+      f->disk_bytes = s.disk_bytes;
+    }
+    return 0;
+  }
+  if (f) {
+    std::lock_guard lock(f->mutex);
+    if (f->writers > 0 && f->dirty) {
+      attr.size = f->size;
+      attr.mtime_ns = f->mtime_ns;
+      attr.ctime_ns = std::max(attr.ctime_ns, f->mtime_ns);
+      attr.disk_bytes = f->disk_bytes;
+    } else {
+      f->size = attr.size;
+    }
+  }
+  return 0;
+}
+
+int Mount::push_size(fuse_req_t req, OpenFile& f) {
+  Writer w;
+  uint64_t count, version = 0;
+  {
+    std::unique_lock lock(f.mutex);
+    if (!f.dirty) return 0;
+    if (f.shared) {
+      lock.unlock();
+      ObjectIo::Summary s;
+      if (int r = refresh_capability(f, right_read); r != 0) return r;
+      if (int r = objects.summary(layout_of(f), s); r != 0) return r;
+      lock.lock();
+      f.size = s.size;
+      f.disk_bytes = s.disk_bytes;
+      f.mtime_ns = std::max(f.mtime_ns, s.mtime_ns);
+    }
+    count = f.dirty_count;
+    w.put(f.id).put(f.size).put(f.mtime_ns).put(f.disk_bytes);
+  }
+  auto token = cache.token(f.id);
+  RpcClient::Answer answer;
+  int status = req ? call(req, flush, w, answer) : call_as_node(flush, w, answer);
+  if (status != 0) return status;
+  Reader r(answer.begin(), answer.size());
+  Attr attr = get_attr(r);
+  version = attr.data_version;
+  std::lock_guard lock(f.mutex);
+  if (f.dirty_count == count) f.dirty = false;
+  cache.keep_attr(attr, token);
+  // What the kernel holds is the version before plus our own writes, if nobody else wrote.
+  if (!f.shared && files.kernel_has(f.id, version - 1)) files.set_kernel_version(f.id, version);
+  else files.set_kernel_version(f.id, 0);
+  return 0;
+}
+
+void Mount::take_opened(OpenFile& f, Opened opened) {
+  if (opened.body.empty()) return;
+  Capability c = decode_capability(opened.body);
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  int64_t life_ms = static_cast<int64_t>(c.expires_ms) - (now.tv_sec * 1000 + now.tv_nsec / 1000000);
+  std::lock_guard lock(f.mutex);
+  if ((f.rights & ~c.rights) != 0 && f.capability_until_ms > monotonic_ms()) return;  // what we have allows more
+  f.rights = c.rights;
+  f.layout = std::move(opened);
+  f.capability_until_ms = monotonic_ms() + life_ms - 5 * 60 * 1000;
+}
+
+int Mount::refresh_capability(OpenFile& f, uint8_t rights) {
+  bool writes;
+  {
+    std::lock_guard lock(f.mutex);
+    if ((f.rights & rights) == rights && f.layout.width > 0 && f.capability_until_ms > monotonic_ms()) return 0;
+    writes = f.writers > 0 || (rights & ~right_read);
+  }
+  RpcClient::Answer answer;
+  if (int r = call_as_node(metadata::capability, Writer().put(f.id).put<uint32_t>(writes ? O_RDWR : O_RDONLY), answer); r != 0) return r;
+  Reader r(answer.begin(), answer.size());
+  get_attr(r);
+  {
+    std::lock_guard lock(f.mutex);
+    f.rights = 0;
+  }
+  take_opened(f, get_opened(r));
+  return 0;
+}
+
+Opened Mount::layout_of(OpenFile& f) {
+  std::lock_guard lock(f.mutex);
+  return f.layout;
+}
+
+Handle* Mount::make_handle(const Attr& attr, Opened opened, bool writes) {
+  OpenFilePtr f = files.get_or_make(attr.id);
+  {
+    std::lock_guard lock(f->mutex);
+    if (!f->dirty) {
+      f->size = attr.size;
+      f->mtime_ns = attr.mtime_ns;
+      f->disk_bytes = attr.disk_bytes;
+    }
+    f->mode = attr.mode;
+    if (attr.writers == writers_others) f->shared = true;
+    ++(writes ? f->writers : f->readers);
+  }
+  take_opened(*f, std::move(opened));
+  return new Handle{f, writes};
+}
+
+void Mount::run_callbacks() {
+  std::vector<std::byte> payload;
+  bool complained = false;
+  for (;;) {
+    try {
+      auto c = mrc.open_callbacks();
+      if (!c) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        continue;
+      }
+      complained = false;
+      int64_t acknowledged = 0;
+      for (;;) {
+        wire::FrameHeader h = c->receive(payload, 10000);
+        // The frame proves that the MRC had our last acknowledgement when it sent this: from there the lease counts.
+        if (acknowledged != 0) cache.set_valid_until(acknowledged + 2500);
+        Reader r(payload.data(), payload.size());
+        if (h.type == callback_invalidate) {
+          uint32_t n = r.get<uint32_t>();
+          if (n == 0) {
+            cache.clear();
+            files.mark_all_shared();
+          }
+          for (uint32_t i = 0; i < n; ++i) {
+            uint64_t id = r.get<uint64_t>();
+            if (r.get<uint8_t>() == 2) {
+              cache.invalidate_entries(id);
+            } else {
+              cache.invalidate_attr(id);
+              files.mark_shared(id);
+            }
+          }
+        } else if (h.type == callback_lock_retry) {
+          waiters->retry(r.get<uint64_t>());
+        }
+        acknowledged = monotonic_ms();
+        c->send({0, h.type, 0, h.id}, {}, 5000);
+      }
+    } catch (const std::exception& e) {
+      cache.set_valid_until(0);
+      if (!complained) log(Priority::warning, "callbacks from the MRC interrupted: %s", e.what());
+      complained = true;
+    }
+    cache.clear();
+    files.mark_all_shared();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+}
+
+void Mount::send_closes() {
+  auto closes = files.take_closes();
+  if (closes.empty()) return;
+  Writer w;
+  w.put<uint16_t>(0);
+  uint16_t n = 0;
+  auto flush_batch = [&] {
+    w.patch(0, n);
+    RpcClient::Answer answer;
+    int r = call_as_node(metadata::close, w, answer);
+    if (r != 0) log(Priority::warning, "could not tell the MRC of %u closed files: %s", n, strerror(r));
+    w.clear();
+    w.put<uint16_t>(0);
+    n = 0;
+  };
+  for (auto& [id, c] : closes) {
+    w.put(id).put(c.readers).put(c.writers);
+    if (++n == 1000) flush_batch();
+  }
+  if (n > 0) flush_batch();
+}
+
+void Mount::run_closer() {
+  int64_t trimmed = 0;
+  uint64_t last_operations = 0;
+  for (;;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    send_closes();
+    int64_t now = monotonic_ms();
+    if (now - trimmed > 30000) {
+      trimmed = now;
+      if (operations == last_operations) {
+        mrc.trim(1);
+        objects.trim(1);
+        cache.clear();
+      }
+      last_operations = operations;
+    }
+  }
+}
+
+void Mount::invalidate_kernel(uint64_t id, int64_t offset, int64_t bytes) {
+  std::lock_guard lock(invalidations_mutex_);
+  invalidations_.push_back({id, offset, bytes});
+  invalidations_ready_.notify_one();
+}
+
+void Mount::run_invalidator() {
+  for (;;) {
+    Invalidation i;
+    {
+      std::unique_lock lock(invalidations_mutex_);
+      invalidations_ready_.wait(lock, [&] { return !invalidations_.empty(); });
+      i = invalidations_.front();
+      invalidations_.pop_front();
+    }
+    fuse_lowlevel_notify_inval_inode(session, i.id, i.offset, i.bytes);
+  }
+}
+
+}  // namespace xos::fs

@@ -1,0 +1,83 @@
+// One mounted VO: what all FUSE operations share.
+#pragma once
+#define FUSE_USE_VERSION 317
+#include <fuse_lowlevel.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cache.h"
+#include "files.h"
+#include "mrc_client.h"
+#include "object_io.h"
+
+namespace xos::fs {
+
+class LockWaiters;
+
+struct Mount {
+  explicit Mount(wire::TlsContext& tls, std::string vo);
+  ~Mount();
+  wire::TlsContext& tls;
+  const std::string vo;
+  Cache cache;
+  OpenFiles files;
+  MrcClient mrc;
+  ObjectIo objects;
+  std::unique_ptr<LockWaiters> waiters;
+  fuse_session* session = nullptr;
+  std::atomic<uint64_t> operations{0}, mrc_calls{0};
+
+  /// Asks the MRC for a caller of a FUSE request.
+  int call(fuse_req_t req, uint16_t type, const Writer& arguments, RpcClient::Answer& answer);
+  /// The same as the node itself (uid 0).
+  int call_as_node(uint16_t type, const Writer& arguments, RpcClient::Answer& answer);
+
+  /// Attributes as they are now: leased ones from the cache, else from the MRC, sizes of shared files from the OSDs.
+  int attributes(fuse_req_t req, uint64_t id, metadata::Attr& attr);
+  /// Puts what this node (or the OSDs, for files that others write) knows of the size into attributes of the MRC.
+  int settle_size(metadata::Attr& attr);
+  /// Tells the MRC size and time after writing. `f.mutex` is not held.
+  int push_size(fuse_req_t req, OpenFile& f);
+  /// Makes sure that `f` has a capability with these rights for some minutes more.
+  int refresh_capability(OpenFile& f, uint8_t rights);
+  metadata::Opened layout_of(OpenFile& f);
+  /// Registers a handle for an answer of open or create.
+  Handle* make_handle(const metadata::Attr& attr, metadata::Opened opened, bool writes);
+  void take_opened(OpenFile& f, metadata::Opened opened);
+
+  // background
+  void run_callbacks();   ///< connection on which the MRC calls back; never returns
+  void run_closer();      ///< batches of closes, trimming; never returns
+  void run_invalidator(); ///< kernel cache invalidations that may not be done inside a request; never returns
+  void invalidate_kernel(uint64_t id, int64_t offset, int64_t bytes);
+  void send_closes();
+
+ private:
+  std::mutex invalidations_mutex_;
+  std::condition_variable invalidations_ready_;
+  struct Invalidation {
+    uint64_t id;
+    int64_t offset, bytes;
+  };
+  std::deque<Invalidation> invalidations_;
+};
+
+// Helpers of the operations.
+Mount& mount_of(fuse_req_t req);
+struct stat stat_of(const metadata::Attr& attr);
+fuse_entry_param entry_of(const metadata::Attr& attr);
+metadata::Caller caller_of(fuse_req_t req);
+
+// Operations, by file.
+void register_name_operations(fuse_lowlevel_ops& ops);
+void register_data_operations(fuse_lowlevel_ops& ops);
+void register_attribute_operations(fuse_lowlevel_ops& ops);
+void register_directory_operations(fuse_lowlevel_ops& ops);
+void register_lock_operations(fuse_lowlevel_ops& ops);
+
+}  // namespace xos::fs

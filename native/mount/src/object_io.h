@@ -1,0 +1,51 @@
+// Reads and writes the stripes of a file on its OSDs.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "object_store.h"
+#include "protocol.h"
+#include "rpc_client.h"
+
+namespace xos::fs {
+
+struct OsdAddress {
+  std::string name, node, host;
+  uint16_t port = 0;
+};
+
+/// All calls return 0 or an errno (positive). They know nothing of sizes: what an OSD does not hold reads as "short".
+class ObjectIo {
+ public:
+  explicit ObjectIo(wire::TlsContext& tls) : tls_(tls) {}
+  void set_servers(const std::vector<OsdAddress>& osds);
+  void trim(size_t keep);
+
+  struct Summary {
+    uint64_t size = 0;
+    int64_t mtime_ns = 0;
+    uint64_t disk_bytes = 0;
+  };
+  /// Fills `data` and zeroes what the OSDs do not hold; `held` is the number of bytes up to the last one that came from an OSD.
+  int read(const metadata::Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held);
+  /// `done` tells how much was written, also with an error. The summary holds mtime and disk bytes of the last OSD written to.
+  int write(const metadata::Opened& layout, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done, Summary& summary);
+  int append(const metadata::Opened& layout, const char* data, uint32_t bytes, uint64_t& offset, Summary& summary);
+  int summary(const metadata::Opened& layout, Summary& summary);
+  int truncate(const metadata::Opened& layout, uint64_t size, Summary& summary);
+  int allocate(const metadata::Opened& layout, uint64_t offset, uint64_t bytes, Summary& summary);
+  int sync(const metadata::Opened& layout);
+
+ private:
+  std::shared_ptr<RpcClient> client(const std::string& name);
+  int call(const metadata::Opened& layout, size_t osd, uint16_t type, const std::string& arguments, const void* data, size_t bytes,
+           RpcClient::Answer& answer, bool repeatable = true);
+  wire::TlsContext& tls_;
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<RpcClient>> clients_;
+};
+
+}  // namespace xos::fs

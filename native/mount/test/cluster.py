@@ -1,0 +1,149 @@
+"""An MRC, OSDs and mounts on loopback, each with a node certificate of its own, for the end-to-end tests and measurements.
+
+Must run as root in a private mount namespace (the tests' main does unshare). Servers listen on 127.0.0.1, ports from `base`.
+"""
+import json, os, shutil, signal, socket, subprocess, tempfile, time
+
+CA = """[req]
+distinguished_name=dn
+prompt=no
+[dn]
+O=demo
+CN=node CA
+[ca]
+basicConstraints=critical,CA:TRUE
+keyUsage=critical,keyCertSign
+"""
+
+
+def run(*args, **kw):
+    return subprocess.run(args, check=True, capture_output=True, text=True, **kw)
+
+
+class Cluster:
+    def __init__(self, binaries, osds=("n1", "n2"), mounts=("n1", "n2"), base=17000, directory=None):
+        self.binaries, self.osds, self.mounts, self.base = binaries, osds, mounts, base
+        self.directory = directory or tempfile.mkdtemp(prefix="xos-fs-")
+        self.processes, self.logs = {}, {}
+        self.keys = {n: os.urandom(32).hex() for n in osds}
+        self.make_certificates()
+
+    def path(self, *parts):
+        return os.path.join(self.directory, *parts)
+
+    def make_certificates(self):
+        open(self.path("ca.cnf"), "w").write(CA)
+        run("openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", self.path("ca.key"), "-out", self.path("ca.pem"),
+            "-days", "2", "-config", self.path("ca.cnf"), "-extensions", "ca")
+        for node in sorted(set(self.osds) | set(self.mounts) | {"n1", "stranger"}):
+            os.makedirs(self.path(node), exist_ok=True)
+            vo = "demo" if node != "stranger" else "other"
+            run("openssl", "req", "-newkey", "ed25519", "-nodes", "-keyout", self.path(node, "key.pem"), "-out", self.path(node, "csr.pem"),
+                "-subj", f"/O={vo}/CN={node}")
+            ext = self.path(node, "ext.cnf")
+            open(ext, "w").write(f"subjectAltName=URI:xos://{vo}/node/{node},DNS:{node}.{vo}.xos,DNS:xos-node\n")
+            run("openssl", "x509", "-req", "-in", self.path(node, "csr.pem"), "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"),
+                "-CAcreateserial", "-days", "2", "-out", self.path(node, "cert.pem"), "-extfile", ext)
+            shutil.copy(self.path("ca.pem"), self.path(node, "ca.pem"))
+
+    def start(self, name):
+        """name: mrc, osd-NODE or mount-NODE."""
+        kind, _, node = name.partition("-")
+        node = node or "n1"
+        rundir = self.path("run-" + node)
+        os.makedirs(rundir, exist_ok=True)
+        args = [os.path.join(self.binaries, {"mrc": "metadata/xos-mrc", "osd": "object/xos-osd", "mount": "mount/xos-mount"}[kind]),
+                "--node", node, "--vo", "demo", "--credentials", self.path(node), "--run", rundir]
+        if kind == "mrc":
+            args += ["--listen", f"127.0.0.1:{self.base}", "--state", self.path("mrc-state")]
+            control = "mrc.ctl"
+        elif kind == "osd":
+            args += ["--listen", f"127.0.0.1:{self.osd_port(node)}", "--state", self.path("osd-state-" + node)]
+            os.makedirs(self.path("osd-state-" + node), exist_ok=True)
+            control = "osd.ctl"
+        else:
+            args += ["--mount", self.mountpoint(node)]
+            control = "mount-demo.ctl"
+        log = open(self.path(name + ".log"), "ab")
+        self.processes[name] = subprocess.Popen(args, stdout=log, stderr=log, start_new_session=True)
+        path = os.path.join(rundir, control)
+        deadline = time.time() + 10
+        while True:
+            try:
+                self.control(name, {"op": "stats"})
+                break
+            except (OSError, ValueError):
+                if time.time() > deadline or self.processes[name].poll() is not None:
+                    raise RuntimeError(f"{name} did not start: " + open(self.path(name + ".log")).read())
+                time.sleep(0.02)
+        return path
+
+    def osd_port(self, node):
+        return self.base + 1 + self.osds.index(node)
+
+    def mountpoint(self, node):
+        return self.path("grid-" + node)
+
+    def control(self, name, request):
+        kind, _, node = name.partition("-")
+        node = node or "n1"
+        path = self.path("run-" + node, {"mrc": "mrc.ctl", "osd": "osd.ctl", "mount": "mount-demo.ctl"}[kind])
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(20)
+            s.connect(path)
+            s.sendall((json.dumps({"id": 1, **request}) + "\n").encode())
+            answer = b""
+            while not answer.endswith(b"\n"):
+                piece = s.recv(65536)
+                if not piece:
+                    raise ValueError("control connection closed")
+                answer += piece
+        answer = json.loads(answer)
+        if not answer["ok"]:
+            raise ValueError(f"{name} {request['op']}: {answer['error']}")
+        return answer
+
+    def tell_osd(self, node):
+        self.control("osd-" + node, {"op": "keys", "keys": [{"mrc": "n1", "key": self.keys[node]}]})
+
+    def tell_mrc(self):
+        self.control("mrc", {"op": "osds", "osds": [{"osd": n, "node": n, "address": "127.0.0.1", "port": self.osd_port(n), "key": self.keys[n],
+                                                     "free_bytes": 1 << 33, "up": True} for n in self.osds]})
+
+    def tell_mount(self, node):
+        self.control("mount-" + node, {"op": "servers", "mrc": {"node": "n1", "address": "127.0.0.1", "port": self.base},
+                                       "osds": [{"osd": n, "node": n, "address": "127.0.0.1", "port": self.osd_port(n)} for n in self.osds]})
+
+    def up(self):
+        for n in self.osds:
+            self.start("osd-" + n)
+            self.tell_osd(n)
+        self.start("mrc")
+        self.tell_mrc()
+        for n in self.mounts:
+            self.start("mount-" + n)
+            self.tell_mount(n)
+
+    def volume(self, name, uid=0, gid=0, mode=0o777, **policy):
+        self.control("mrc", {"op": "volume-create", "name": name, "uid": uid, "gid": gid, "mode": mode, "policy": policy})
+        return {n: os.path.join(self.mountpoint(n), name) for n in self.mounts}
+
+    def kill(self, name, sig=signal.SIGKILL):
+        p = self.processes.pop(name)
+        p.send_signal(sig)
+        return p.wait(20)
+
+    def memory_kib(self, name):
+        for line in open(f"/proc/{self.processes[name].pid}/status"):
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+
+    def down(self):
+        for name in [n for n in self.processes if n.startswith("mount")] + [n for n in self.processes if not n.startswith("mount")]:
+            try:
+                self.kill(name, signal.SIGTERM)
+            except subprocess.TimeoutExpired:
+                pass
+        for n in self.mounts:
+            subprocess.run(["umount", "-l", self.mountpoint(n)], capture_output=True)
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,66 @@
+// xos-osd: keeps stripes of files on the local disk of its node.
+#include <malloc.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "capability.h"
+#include "control.h"
+#include "flags.h"
+#include "frame_server.h"
+#include "log.h"
+#include "object_service.h"
+#include "object_store.h"
+
+using namespace xos;
+using namespace xos::fs;
+
+namespace {
+
+void control(ObjectStore& store, CapabilityVerifier& verifier, const std::string& op, const nlohmann::json& request, ControlServer::Reply& reply) {
+  if (op == "keys") {
+    std::map<std::string, std::string> keys;
+    for (const auto& k : request.at("keys")) {
+      std::string key = parse_key(k.at("key").get<std::string>());
+      if (key.size() < 16) throw CodedError("XOS_BAD_KEY", "cannot take the key of MRC '" + k.at("mrc").get<std::string>() + "': it is shorter than 16 bytes");
+      keys[k.at("mrc").get<std::string>()] = key;
+    }
+    verifier.set_keys(std::move(keys));
+    reply({});
+  } else if (op == "stats") {
+    Space s = store.space();
+    reply({{"total_bytes", s.total_bytes}, {"free_bytes", s.free_bytes}, {"objects", s.objects}, {"keys", verifier.has_keys()}});
+  } else {
+    throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the OSD knows keys and stats");
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  DaemonFlags flags = parse_flags(argc, argv, needs_listen | needs_state);
+  prepare_process();
+  signal(SIGTERM, [](int) { _exit(0); });  // nothing is held back in memory: what was acknowledged is in the kernel
+  signal(SIGINT, [](int) { _exit(0); });
+  try {
+    ObjectStore store(flags.state);
+    CapabilityVerifier verifier(flags.node);
+    wire::TlsContext tls(flags.credentials);
+    ControlServer server(flags.run + "/osd.ctl", [&](const std::string& op, const nlohmann::json& request, ControlServer::Reply reply,
+                                                     ControlServer::Fail) { control(store, verifier, op, request, reply); });
+    std::thread([] {
+      for (;;) {
+        std::this_thread::sleep_for(std::chrono::seconds(5));
+        BufferPool::instance().trim();
+        malloc_trim(0);
+      }
+    }).detach();
+    log(Priority::info, "object service of node '%s' on %s:%u, objects in '%s'", flags.node.c_str(), flags.listen_address.c_str(),
+        flags.listen_port, flags.state.c_str());
+    serve_frames(tls, flags.listen_address, flags.listen_port, 1024, [&](wire::Connection& c) { ObjectService(store, verifier).serve(c); });
+  } catch (const std::exception& e) {
+    log(Priority::error, "cannot start the object service: %s", e.what());
+    return 1;
+  }
+}

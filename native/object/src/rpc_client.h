@@ -1,0 +1,61 @@
+// Blocking calls to one server over a pool of wire connections.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "wire.h"
+
+namespace xos::fs {
+
+/// One server (MRC or OSD). Thread-safe; each call uses a connection alone. The most recently used idle connection is taken first,
+/// so that the thread behind it is warm and unused ones can be closed.
+class RpcClient {
+ public:
+  using Greeting = std::function<void(wire::Connection&)>;
+  /// `what` names the server in errors and logs ("MRC 'n1'"). `greet` runs on every new connection and may throw wire::Error.
+  RpcClient(wire::TlsContext& tls, std::string what, std::string host, uint16_t port, Greeting greet = {});
+
+  struct Answer {
+    int status = 0;               ///< 0 or errno (positive)
+    std::vector<std::byte> data;  ///< behind the status
+    size_t offset = 4;
+    const char* begin() const { return reinterpret_cast<const char*>(data.data()) + offset; }
+    size_t size() const { return data.size() - offset; }
+  };
+  /// Sends a request and waits for its answer. When the connection breaks the call is repeated on a new one until `timeout_ms` is over
+  /// (only if `repeatable`; else EIO, since the server may have done it). Unreachable: EHOSTDOWN; silent: ETIMEDOUT; not admitted: EACCES.
+  int call(uint16_t type, std::span<const iovec> payload, Answer& answer, int timeout_ms, bool repeatable);
+  /// The same for an answer whose data goes to the caller's memory; `data_bytes` says how much came. Answers longer than `capacity` are EPROTO.
+  int call_into(uint16_t type, std::span<const iovec> payload, void* data, size_t capacity, size_t& data_bytes, int timeout_ms);
+  /// Closes idle connections beyond `keep`.
+  void trim(size_t keep);
+  const std::string& what() const { return what_; }
+  const std::string& host() const { return host_; }
+  uint16_t port() const { return port_; }
+
+ private:
+  std::unique_ptr<wire::Connection> acquire(int timeout_ms, bool& fresh);
+  void release(std::unique_ptr<wire::Connection> connection);
+  template <typename Receive>
+  int exchange(uint16_t type, std::span<const iovec> payload, int timeout_ms, bool repeatable, Receive receive);
+
+  wire::TlsContext& tls_;
+  const std::string what_, host_;
+  const uint16_t port_;
+  Greeting greet_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<wire::Connection>> idle_;
+  std::atomic<uint64_t> next_id_{1};
+  std::atomic<int64_t> down_since_ms_{0};
+  std::atomic<int64_t> tried_ms_{0};
+};
+
+int64_t monotonic_ms();
+
+}  // namespace xos::fs
