@@ -13,6 +13,8 @@ export interface Binding {
   statFileSystem(path: string): Promise<{ type: number; block_bytes: number; blocks: number; blocks_available: number }>;
   /** Payload of a key of type user or logon by its description, searched from the session keyring; null when there is none. keyctl(2). */
   readSessionKey(description: string): Buffer | null;
+  /** KEYCTL_UPDATE of a key by its id; throws ENOKEY, EKEYREVOKED, EACCES, EDQUOT … keyctl(2). */
+  updateKey(key: number, payload: Uint8Array): void;
   /** prctl(PR_SET_DUMPABLE): false keeps the keys of this process out of core files and away from ptrace by its own uid. */
   setDumpable(dumpable: boolean): void;
 }

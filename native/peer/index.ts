@@ -19,6 +19,7 @@ export const mount: Binding['mount'] = (source, target, flags) => binding().moun
 export const unmount: Binding['unmount'] = (target, flags) => binding().unmount(target, flags);
 export const statFileSystem: Binding['statFileSystem'] = (path) => binding().statFileSystem(path);
 export const readSessionKey: Binding['readSessionKey'] = (description) => binding().readSessionKey(description);
+export const updateKey: Binding['updateKey'] = (key, payload) => binding().updateKey(key, payload);
 export const setDumpable: Binding['setDumpable'] = (dumpable) => binding().setDumpable(dumpable);
 
 /** The addon, loaded at first use. Installed: /usr/lib/xos/lib/peer.node; in the source tree: build/<any>/peer/peer.node. */

@@ -41,6 +41,8 @@ export interface Disk {
   list(path: string): Promise<readonly string[]>;
   /** Does not follow links; null when it does not exist. */
   facts(path: string): Promise<FileFacts | null>;
+  /** chown(2); does not follow links. */
+  own(path: string, owner: { uid: number; gid: number }): Promise<void>;
   /** Copies a tree into an existing directory as owner uid:gid; never replaces what is there. */
   copyTree(from: string, to: string, owner: { uid: number; gid: number }, signal?: AbortSignal): Promise<void>;
 }

@@ -27,6 +27,8 @@ type ResponseOf<M> = M extends { responseType: { decode(input: never, ...rest: n
 export interface PeerIdentity {
   readonly vo: string;
   readonly node: string;
+  /** Of the certificate, lower-case hexadecimal; absent for a call of this node to itself. */
+  readonly serial?: string;
 }
 
 /** Who calls and how long the caller waits. */

@@ -42,6 +42,8 @@ export interface Paths {
   readonly grid: string;
   /** /home */
   readonly home: string;
+  /** /etc/skel */
+  readonly skeleton: string;
   /** /run/service (runit) */
   readonly services: string;
 }

@@ -77,5 +77,6 @@ export const systemDisk: Disk = {
     const kind = found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'symlink' : 'other';
     return { kind, size_bytes: found.size, mode: found.mode & 0o7777, uid: found.uid, gid: found.gid };
   },
+  own: (path, { uid, gid }) => lchown(path, uid, gid),
   copyTree,
 };

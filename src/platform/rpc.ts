@@ -1,5 +1,5 @@
 import * as grpc from '@grpc/grpc-js';
-import type { SecureContextOptions } from 'node:tls';
+import { connect, type SecureContextOptions } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { XosError, asXosError, describe } from '../core/errors.ts';
 import { nodeHost, parseUri } from '../core/ids.ts';
@@ -283,7 +283,7 @@ export function nodeOfCertificate(certificate: X509Certificate, vo: string, addr
   if (uris.length !== 1 || uri === null || uri === undefined || uri.kind !== 'node' || uri.vo !== vo) {
     throw new XosError('XOS_NOT_ADMITTED', `caller '${address}' has a certificate that names no node of VO '${vo}'`, { address });
   }
-  return { vo, node: uri.name };
+  return { vo, node: uri.name, serial: certificate.serialNumber.toLowerCase() };
 }
 
 /**
@@ -299,6 +299,31 @@ export function joiningClient<D extends ServiceDefinition>(
   const methods: Record<string, unknown> = {};
   for (const [key, method] of Object.entries(definition.methods)) methods[key] = remoteMethod(() => channel, definition, method, where.registry, clock);
   return { client: methods as RpcClient<D>, close: () => channel.close() };
+}
+
+/**
+ * The certificates that a TLS server shows, leaf first, PEM. Nothing is verified: for a joining node, which looks for the root that its
+ * token pins and verifies on a second connection.
+ */
+export function shownChain(address: string, port: number, signal: AbortSignal): Promise<readonly string[]> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: address, port, rejectUnauthorized: false, ALPNProtocols: ['h2'], minVersion: 'TLSv1.3' });
+    const aborted = (): void => void socket.destroy(asXosError(signal.reason, 'XOS_ABORTED'));
+    signal.addEventListener('abort', aborted, { once: true });
+    socket.once('error', (cause) => reject(new XosError('XOS_UNREACHABLE', `cannot reach '${address}:${port}': ${cause.message}`, { address, port }, { cause })));
+    socket.once('close', () => signal.removeEventListener('abort', aborted));
+    socket.once('secureConnect', () => {
+      const chain: string[] = [];
+      // The last certificate is its own issuer.
+      for (let certificate = socket.getPeerX509Certificate(); certificate !== undefined && chain.length < 8; certificate = certificate.issuerCertificate) {
+        const pem = certificate.toString();
+        if (chain.at(-1) === pem) break;
+        chain.push(pem);
+      }
+      resolve(chain);
+      socket.destroy();
+    });
+  });
 }
 
 function target(address: string, port: number): string {

@@ -46,6 +46,8 @@ export interface NodeEntry {
   /** Hash of the secret of the token that is still good; null when there is none. */
   readonly token: string | null;
   readonly token_expires_ms: number;
+  /** The token that let it in and the key (SHA-256) that it came with: the same node may ask again when the answer was lost. */
+  readonly joined: { readonly token: string; readonly key: string } | null;
   /** Certificates that may still be in use, the newest last. */
   readonly certificates: readonly { readonly serial: string; readonly expires_ms: number }[];
 }
@@ -67,7 +69,7 @@ export type RegistryCommand =
   | { readonly kind: 'login-failed'; readonly user: string; readonly at_ms: number }
   | { readonly kind: 'login-succeeded'; readonly user: string }
   | { readonly kind: 'node-invite'; readonly node: string; readonly token: string; readonly expires_ms: number }
-  | ({ readonly kind: 'node-join'; readonly token: string; readonly serial: string; readonly expires_ms: number; readonly at_ms: number } & NodePlace)
+  | ({ readonly kind: 'node-join'; readonly token: string; readonly key: string; readonly serial: string; readonly expires_ms: number; readonly at_ms: number } & NodePlace)
   | { readonly kind: 'node-renew'; readonly node: string; readonly serial: string; readonly expires_ms: number; readonly at_ms: number }
   | ({ readonly kind: 'node-move' } & NodePlace)
   | { readonly kind: 'node-revoke'; readonly node: string; readonly at_ms: number };
@@ -120,7 +122,7 @@ function applyToVo(vo: VoState, command: Exclude<RegistryCommand, { kind: 'found
 function found(state: RegistryState, command: Extract<RegistryCommand, { kind: 'found' }>): Change {
   if (state.vo !== null) return refuse('XOS_VO_EXISTS', `this node is the registry of VO '${state.vo.vo}' already`);
   const { node, address, port, roles, serial, expires_ms } = command;
-  const first: NodeEntry = { node, address, port, roles, state: 'admitted', token: null, token_expires_ms: 0, certificates: [{ serial, expires_ms }] };
+  const first: NodeEntry = { node, address, port, roles, state: 'admitted', token: null, token_expires_ms: 0, joined: null, certificates: [{ serial, expires_ms }] };
   return {
     vo: {
       vo: command.vo,
@@ -187,17 +189,23 @@ function nodeInvite(vo: VoState, command: Extract<RegistryCommand, { kind: 'node
   const known = own(vo.nodes, node);
   if (known?.state === 'admitted') return refuse('XOS_NODE_EXISTS', `node '${node}' takes part in VO '${vo.vo}' already; revoke it first if its keys are lost`);
   if (known === undefined && Object.keys(vo.nodes).length >= limits.nodes_max) return refuse('XOS_VO_FULL', `VO '${vo.vo}' has ${limits.nodes_max} nodes already`);
-  const entry: NodeEntry = known ?? { node, address: '', port: 0, roles: [], state: 'invited', token: null, token_expires_ms: 0, certificates: [] };
+  const entry: NodeEntry = known ?? { node, address: '', port: 0, roles: [], state: 'invited', token: null, token_expires_ms: 0, joined: null, certificates: [] };
   return { vo: { ...vo, nodes: { ...vo.nodes, [node]: { ...entry, state: 'invited', token, token_expires_ms: expires_ms } } }, effects: ['membership'] };
 }
 
 function nodeJoin(vo: VoState, command: Extract<RegistryCommand, { kind: 'node-join' }>): Change {
-  const { node, token, address, port, roles, serial, expires_ms, at_ms } = command;
+  const { node, token, key, address, port, roles, serial, expires_ms, at_ms } = command;
   const entry = own(vo.nodes, node);
   if (entry === undefined) return noNode(vo, node);
-  if (entry.token === null || entry.token !== token) return refuse('XOS_BAD_TOKEN', `the join token of node '${node}' is not (or no more) good; a token works once; make a new one with 'xvo node invite ${vo.vo} ${node}'`);
+  if (!tokenFits(entry, token, key)) return refuse('XOS_BAD_TOKEN', `the join token of node '${node}' is not (or no more) good; a token works once; make a new one with 'xvo node invite ${vo.vo} ${node}'`);
   if (at_ms > entry.token_expires_ms) return refuse('XOS_TOKEN_EXPIRED', `the join token of node '${node}' expired ${new Date(entry.token_expires_ms).toISOString()}; make a new one with 'xvo node invite ${vo.vo} ${node}'`);
-  return withNode(vo, node, ['membership'], () => ({ address, port, roles, state: 'admitted', token: null, certificates: [...living(entry, at_ms), { serial, expires_ms }] }));
+  return withNode(vo, node, ['membership'], () => ({ address, port, roles, state: 'admitted', token: null, joined: { token, key }, certificates: [...living(entry, at_ms), { serial, expires_ms }] }));
+}
+
+/** True for the token of an open invitation, and for the one just used when the same key asks again. */
+export function tokenFits(entry: NodeEntry, token: string, key: string): boolean {
+  if (entry.token !== null) return entry.token === token;
+  return entry.state === 'admitted' && entry.joined?.token === token && entry.joined.key === key;
 }
 
 const living = (entry: NodeEntry, at_ms: number): NodeEntry['certificates'] => entry.certificates.filter((certificate) => certificate.expires_ms > at_ms);
@@ -220,7 +228,7 @@ function nodeRevoke(vo: VoState, command: Extract<RegistryCommand, { kind: 'node
   if (entry === undefined) return noNode(vo, node);
   if (entry.state === 'revoked') return refuse('XOS_REVOKED', `node '${node}' is revoked already`);
   const void_now = living(entry, at_ms).map(({ serial }) => ({ node, serial, since_ms: at_ms }));
-  const changed = withNode(vo, node, ['membership', 'revocation'], () => ({ state: 'revoked', token: null, certificates: [] }));
+  const changed = withNode(vo, node, ['membership', 'revocation'], () => ({ state: 'revoked', token: null, joined: null, certificates: [] }));
   return 'code' in changed ? changed : { ...changed, vo: { ...changed.vo, revoked_nodes: [...vo.revoked_nodes, ...void_now] } };
 }
 

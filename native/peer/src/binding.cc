@@ -128,6 +128,18 @@ Napi::Value read_session_key(const Napi::CallbackInfo& info) {
   }
 }
 
+Napi::Value update_key(const Napi::CallbackInfo& info) {
+  const int key = integer(info, 0, "key");
+  if (info.Length() < 2 || !info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) throw Napi::TypeError::New(info.Env(), "payload must be a Uint8Array");
+  const auto payload = info[1].As<Napi::Uint8Array>();
+  try {
+    xos::peer::update_key(key, payload.Data(), payload.ByteLength());
+  } catch (const xos::peer::SystemError& error) {
+    throw to_js(info.Env(), error);
+  }
+  return info.Env().Undefined();
+}
+
 Napi::Value set_dumpable(const Napi::CallbackInfo& info) {
   if (info.Length() < 1 || !info[0].IsBoolean()) throw Napi::TypeError::New(info.Env(), "dumpable must be a boolean");
   try {
@@ -144,6 +156,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("unmount", Napi::Function::New(env, unmount, "unmount"));
   exports.Set("statFileSystem", Napi::Function::New(env, stat_file_system, "statFileSystem"));
   exports.Set("readSessionKey", Napi::Function::New(env, read_session_key, "readSessionKey"));
+  exports.Set("updateKey", Napi::Function::New(env, update_key, "updateKey"));
   exports.Set("setDumpable", Napi::Function::New(env, set_dumpable, "setDumpable"));
   return exports;
 }

@@ -54,6 +54,10 @@ std::optional<std::vector<uint8_t>> read_session_key(const std::string& descript
   }
 }
 
+void update_key(int32_t key, const uint8_t* payload, size_t length) {
+  if (::syscall(SYS_keyctl, KEYCTL_UPDATE, static_cast<long>(key), payload, length) != 0) throw SystemError("keyctl", errno);
+}
+
 void set_dumpable(bool dumpable) {
   if (::prctl(PR_SET_DUMPABLE, dumpable ? 1L : 0L, 0L, 0L, 0L) != 0) throw SystemError("prctl", errno);
 }

@@ -38,6 +38,8 @@ void unmount(const std::string& target, int flags);
 FileSystem stat_file_system(const std::string& path);
 /// Payload of the key of type user found from the session keyring; nothing when there is none or it expired.
 std::optional<std::vector<uint8_t>> read_session_key(const std::string& description);
+/// KEYCTL_UPDATE.
+void update_key(int32_t key, const uint8_t* payload, size_t length);
 /// prctl(PR_SET_DUMPABLE).
 void set_dumpable(bool dumpable);
 

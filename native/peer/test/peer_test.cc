@@ -84,6 +84,7 @@ int main() {
   CHECK(xos::peer::stat_file_system("/").blocks > 0);
   CHECK(errno_of([] { xos::peer::stat_file_system("/no/such/path"); }) == ENOENT);
   CHECK(!xos::peer::read_session_key("xos:no-such-key-for-a-test").has_value());
+  CHECK(errno_of([] { xos::peer::update_key(0x7ffffff0, reinterpret_cast<const uint8_t*>("x"), 1); }) == ENOKEY);
   xos::peer::set_dumpable(false);
   CHECK(::prctl(PR_GET_DUMPABLE) == 0);
   xos::peer::set_dumpable(true);

@@ -18,7 +18,7 @@ export interface VolumeOperations {
 }
 
 export interface VolumePolicy {
-  /** Bytes; a power of two from 4 KiB to 4 MiB. */
+  /** Bytes; a multiple of 4 KiB up to 4 MiB. */
   readonly stripe_size: number;
   /** How many object servers a file's stripes go over. */
   readonly width: number;

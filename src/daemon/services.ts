@@ -1,0 +1,7 @@
+import type { ServiceFactory } from './context.ts';
+
+/** Parts that a node of a VO runs besides membership, accounts and sessions; loaded when they start, stopped in reverse order. */
+export const services: readonly { readonly name: string; readonly load: () => Promise<ServiceFactory> }[] = [
+  { name: 'volume', load: async () => (await import('../volume/index.ts')).createVolumeService },
+  { name: 'job', load: async () => (await import('../job/index.ts')).createJobService },
+];
