@@ -251,7 +251,7 @@ export const command: Command = {
   files: [{ name: '/var/lib/xos/grids/NAME', summary: 'data of the nodes and passwords; deleted by `xgrid down --purge`' }, { name: '/run/xos-grid/NAME', summary: 'what runs now' }],
   examples: [{ text: 'three nodes', line: 'xgrid up --detach' }, { text: 'a command as alice on n2', line: 'xgrid exec --node n2 alice@demo -- id' }, { text: 'pull the plug', line: 'xgrid crash n2' }],
   exitStatus: commonExitStatus,
-  seeAlso: [['xintro', 7]],
+  seeAlso: [['xos', 7]],
 }
 
 /** Streams that write at once and leave the descriptors as they are: Node's own would make a pipe non-blocking, also for what `exec` becomes. */

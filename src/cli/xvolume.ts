@@ -39,7 +39,7 @@ const show: Command<typeof showOptions> = {
 const createOptions = {
   owner: { kind: 'text', value: 'USER', summary: 'member who owns the root directory; you, when absent' },
   mode: { kind: 'text', value: 'BITS', summary: 'permission bits of the root directory, octal (default 700)' },
-  'stripe-size': { kind: 'text', value: 'SIZE', summary: 'bytes in a stripe, a power of two from 4K to 4M (default 128K)' },
+  'stripe-size': { kind: 'text', value: 'SIZE', summary: 'bytes in a stripe, a multiple of 4K up to 4M (default 4M)' },
   width: { kind: 'number', value: 'N', integer: true, min: 1, max: 64, summary: 'object servers that a file is spread over (default 1)' },
   placement: { kind: 'text', value: 'POLICY', choices: ['with-mrc', 'local', 'spread'], summary: "where a new file's data goes" },
   json: jsonOption,
@@ -52,7 +52,7 @@ const create: Command<typeof createOptions> = {
     const { owner, mode, width, placement, json } = call.options;
     const size = call.options['stripe-size'];
     const stripe_size = size === undefined ? undefined : parseBytes(size);
-    if (size !== undefined && stripe_size === undefined) throw new UsageError(`option '--stripe-size' is '${size}': it must be a size such as 128K`);
+    if (size !== undefined && stripe_size === undefined) throw new UsageError(`option '--stripe-size' is '${size}': it must be a size such as 1M`);
     if (mode !== undefined && !/^[0-7]{3,4}$/.test(mode)) throw new UsageError(`option '--mode' is '${mode}': it must be three or four octal digits`);
     const { volume } = await ask(call as Call, 'volume-create', {
       volume: call.args[0] ?? '', ...(owner === undefined ? {} : { owner }), ...(mode === undefined ? {} : { mode: Number.parseInt(mode, 8) }),

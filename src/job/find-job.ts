@@ -32,6 +32,6 @@ export async function askHome<T>(target: Target, attempt: string, call: () => Pr
   try {
     return await call();
   } catch (thrown) {
-    throw hasCode(thrown, 'XOS_UNAVAILABLE', 'XOS_TIMEOUT') ? homeSilent(attempt, target.job, target.home, thrown) : thrown;
+    throw hasCode(thrown, 'XOS_UNREACHABLE', 'XOS_UNAVAILABLE', 'XOS_TIMEOUT') ? homeSilent(attempt, target.job, target.home, thrown) : thrown;
   }
 }

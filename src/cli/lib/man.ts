@@ -32,7 +32,7 @@ export function manPage(command: Command): string {
   }
   if (command.examples !== undefined) {
     lines.push('.Sh EXAMPLES');
-    for (const example of command.examples) lines.push(...prose(`${capital(example.text)}:`), '.Dl ' + escape(example.line));
+    for (const example of command.examples) lines.push('.Pp', ...prose(`${capital(example.text)}:`), '.Bd -literal -offset indent', literal(example.line), '.Ed');
   }
   return [...lines, ...seeAlso(command.seeAlso ?? [])].join('\n') + '\n';
 }
@@ -101,6 +101,8 @@ function prose(text: string): string[] {
     return /^[.']/.test(set) ? `\\&${set}` : set;
   });
 }
+
+const literal = (line: string): string => (/^[.']/.test(line) ? `\\&${escape(line)}` : escape(line));
 
 /** roff reads `\` as an escape and `-` as a hyphen; what one types needs the minus sign. */
 const escape = (text: string): string => text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll('…', '...').replaceAll('–', '\\(en');

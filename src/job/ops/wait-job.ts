@@ -10,7 +10,7 @@ import type { Job } from '../model.ts';
 export async function waitJob(jobs: Jobs, asker: Asker, request: { job: string; turn_ms: number }, signal: AbortSignal): Promise<{ readonly job: Job }> {
   const target = findTarget(jobs, asker, request.job, 'wait for');
   const uid = isAdmin(jobs.context, asker) ? 0 : asker.uid;
-  const turn_ms = Math.min(Math.max(0, request.turn_ms), limits.wait_turn_ms);
+  const turn_ms = Math.ceil(Math.min(Math.max(0, request.turn_ms), limits.wait_turn_ms));
   const client = jobs.context.rpc.client(target.home, JobServiceDefinition);
   const reply = await askHome(target, 'wait for', () =>
     client.wait({ job: target.job, uid, turn_ms }, { deadline_ms: turn_ms + limits.wait_turn_margin_ms, signal }));

@@ -1,0 +1,125 @@
+import type { Page } from './man.ts';
+
+/** Manual pages that are about no single command. The bodies are mdoc(7) source. */
+const overview: Page = {
+  name: 'xos', section: 7, summary: 'overview of the XtreemOS grid',
+  seeAlso: [['xps', 1], ['xkill', 1], ['xwait', 1], ['xwhere', 1], ['xrun', 1], ['xlocal', 1], ['xcheckpoint', 1], ['xrestart', 1], ['xnode', 1],
+    ['xvolume', 1], ['xvo', 1], ['xgrid', 8], ['xos-policy', 5], ['xosd', 8]],
+  body: String.raw`.Sh DESCRIPTION
+XtreemOS makes the machines of a virtual organisation (VO) one system for its members.
+You log in on any node with a name such as
+.Li alice@demo
+and your password, once; then ordinary programs, files and commands are used as on one machine.
+.Ss Jobs
+A program whose name you type may run on any node that has room.
+An ordinary process stands for it here, the proxy: it has the program's name in
+.Xr ps 1 ,
+gets its signals, and ends as it ends; pipes, redirections and the terminal work over it.
+Cheap programs, and those that work on this node's own state, stay here;
+.Xr xos-policy 5
+tells how that is decided,
+.Xr xwhere 1
+where something runs or would, and
+.Xr xrun 1
+and
+.Xr xlocal 1
+decide by hand.
+.Xr xps 1
+shows your jobs on all nodes;
+.Xr xkill 1
+and
+.Xr xwait 1
+take their ids on any node.
+.Pp
+A job id is the node where it was started and a number:
+.Li n1\-42 .
+.Ss Files
+Your home is a volume of the grid, the same on every node, below
+.Pa /grid .
+What you write on one node is read on another.
+.Pa /tmp
+is each node's own.
+.Ss Checkpoints
+.Xr xcheckpoint 1
+stores a job with all its processes in your volume;
+.Xr xrestart 1
+brings it back, on another node too.
+.Ss When a node dies
+The jobs that ran there are lost: their proxies say so and end with status 137,
+.Xr xps 1
+shows them as lost.
+A job that has a checkpoint can be brought back.
+.Ss Virtual organisations
+Members, their passwords and roles, and nodes are kept by the VO's registry;
+.Xr xvo 1
+manages them.
+A member has the same uid on every node without an entry in any file there.
+A login gives a credential of eight hours, which is renewed while the session lasts and gone at its end.
+.Sh ENVIRONMENT
+.Bl -tag -width Ds
+.It Ev XOS_LOCAL
+If set, and neither empty nor 0, programs stay on this node.
+.It Ev XOS_NODE
+The node where programs that leave this one go.
+.It Ev XOS_DEBUG
+If set, x\-commands print where in their source an error arose.
+.El
+.Sh EXIT STATUS
+X\-commands end with 0 when it was done, 1 when it could not be done (the reason is on stderr) and 2 when the command line was not understood.
+Those that run or wait for a job end with its status.`.split('\n'),
+};
+
+const policy: Page = {
+  name: 'xos-policy', section: 5, summary: 'which programs leave a node when their name is typed',
+  seeAlso: [['xwhere', 1], ['xrun', 1], ['xlocal', 1], ['xos', 7]],
+  body: String.raw`.Sh DESCRIPTION
+The policy is text, one rule a line:
+.Pp
+.Dl PATTERN  local|grid  [node=NODE]
+.Pp
+PATTERN is an absolute path in which
+.Li *
+and
+.Li \&?
+match within a folder and
+.Li **
+matches over folders.
+It is compared with the path that was typed (found in PATH) and with the file behind its symbolic links.
+The
+.Em last
+line that matches decides:
+.Cm local
+keeps the program on this node,
+.Cm grid
+lets it go to a node that has room, or to NODE.
+Empty lines, lines that start with
+.Li #
+and lines that are no rule are skipped.
+.Pp
+The rules of the node are read first, in the order of their file names, then the user's own, which so win over them.
+A program that no line matches may go.
+.Pp
+Some programs never leave, whatever the policy says: those that carry the mark
+.Pq byte 9 of the ELF header is Ql x ,
+which the image gives to cheap programs, to shells and to what works on the node's own state; set\-uid programs; and programs outside the places that
+all nodes share
+.Pq Pa /home , /grid , /usr , /opt , /bin , /sbin , /lib , /etc .
+A program also stays when its working directory is not in such a place, or when it inherits descriptors above 2.
+A script goes where its interpreter goes.
+.Sh FILES
+.Bl -tag -width Ds
+.It Pa /etc/xos/policy.d/*.policy
+The rules of the node.
+.It Pa ~/.config/xos/policy
+Your own.
+.El
+.Sh EXAMPLES
+.Bd -literal
+# what I build, except linking, on the big machine
+/usr/bin/gcc*     grid  node=n2
+/usr/bin/*ld*     local
+/home/alice/**    grid
+.Ed`.split('\n'),
+};
+
+export const topics: readonly Page[] = [overview, policy];
