@@ -1,0 +1,212 @@
+#include "cell.h"
+
+#include "world.h"
+
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <fstream>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+namespace xos::cell {
+namespace {
+
+constexpr int leftover_ms = 2000;
+
+int64_t now_ms() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+}
+
+template <typename T> std::span<const uint8_t> bytes_of(const T& value) { return {reinterpret_cast<const uint8_t*>(&value), sizeof value}; }
+
+/// Whether the process would do nothing else than stop.
+bool default_action(pid_t pid, int number) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  std::string line;
+  unsigned long handled = 0;
+  while (std::getline(status, line))
+    if (line.starts_with("SigIgn:") || line.starts_with("SigCgt:")) handled |= strtoul(line.c_str() + 7, nullptr, 16);
+  return !(handled >> (number - 1) & 1);
+}
+
+}  // namespace
+
+void Cell::run() {
+  for (;;) {
+    pollfd polls[2] = {{socket_, POLLIN, 0}, {signals_, POLLIN, 0}};
+    int wait_ms = -1;
+    if (kill_at_ms_ >= 0) wait_ms = static_cast<int>(std::max<int64_t>(0, kill_at_ms_ - now_ms()));
+    if (poll(polls, 2, wait_ms) < 0 && errno != EINTR) _exit(1);
+    if (polls[1].revents) {
+      signalfd_siginfo info;
+      if (read(signals_, &info, sizeof info) < 0) { /* another look at the children does no harm */ }
+      reap();
+    }
+    if (kill_at_ms_ >= 0 && now_ms() >= kill_at_ms_) {
+      kill(-1, SIGKILL);
+      kill_at_ms_ = now_ms() + leftover_ms;
+    }
+    if (polls[0].revents) take_frame();
+  }
+}
+
+bool Cell::send(uint16_t type, std::span<const uint8_t> payload, std::span<const int> fds) {
+  if (!send_frame(socket_, type, id_, payload, fds)) _exit(0);  // the relay is gone, and with pid 1 all of the cell goes
+  return true;
+}
+
+void Cell::say(uint16_t type, const nlohmann::json& value, std::span<const int> fds) {
+  const std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  send(type, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, fds);
+}
+
+void Cell::take_frame() {
+  relay::Header header;
+  std::vector<uint8_t> payload;
+  std::vector<int> fds;
+  if (!receive_frame(socket_, header, payload, fds)) _exit(0);
+  relay::Reader in(payload.data(), payload.size());
+  switch (header.type) {
+    case relay::frame_spawn:
+      id_ = header.id;
+      spawn(in, fds);
+      break;
+    case relay::frame_signal: {
+      const int number = in.u8();
+      const bool from_terminal = in.u8() != 0;
+      if (running_ && header.id == id_) signal_job(number, from_terminal);
+      break;
+    }
+    case relay::frame_control:
+      id_ = header.id;
+      control(nlohmann::json::parse(payload.begin(), payload.end(), nullptr, false));
+      break;
+  }
+  for (const int fd : fds) close(fd);
+}
+
+void Cell::spawn(relay::Reader& in, std::vector<int>& fds) {
+  Order order;
+  const bool readable = read_order(in, order);
+  if (!readable || running_ || used_up_) {
+    job_ = {};
+    job_.error = readable ? "cannot start a job: the cell is in use" : "cannot start a job: its description is malformed";
+  } else {
+    job_ = start(order, fds);
+  }
+  if (!job_.error.empty()) {
+    relay::Buffer buffer;
+    relay::Writer out(buffer);
+    out.u8(job_.elsewhere);
+    out.u8(job_.status);
+    out.text(job_.status == 127 ? "XOS_PROGRAM_NOT_FOUND" : "XOS_JOB_NOT_STARTED");
+    out.text(job_.error);
+    send(relay::frame_refused, {buffer.data(), buffer.size()});
+    return;
+  }
+  running_ = true;
+  stopped_ = false;
+  identity_ = order.identity;
+  job_name_ = order.job;
+  node_ = order.node;
+  path_ = order.spec.path;
+  cwd_ = order.spec.cwd;
+  arguments_.clear();
+  const char* at = order.spec.arguments.block;
+  for (uint32_t i = 0; i < order.spec.arguments.count; i++, at += strlen(at) + 1) arguments_.emplace_back(at);
+  if (job_.master) {
+    const uint32_t index = job_.pty_index;
+    const int master = job_.master.get();
+    send(relay::frame_cell_pty, bytes_of(index), {&master, 1});
+  }
+}
+
+void Cell::to_group(int number) { kill(-job_.program, number); }
+
+void Cell::signal_job(int number, bool from_terminal) {
+  if (number < 1 || number > 64) return;
+  pid_t foreground = 0;
+  if (job_.master && (from_terminal || number == SIGHUP || number == SIGCONT) && ioctl(job_.master.get(), TIOCGPGRP, &foreground) == 0 && foreground > 1) kill(-foreground, number);
+  const bool told = foreground > 1;
+  if (number == SIGCONT) {
+    to_group(SIGCONT);
+    kill(job_.root, SIGCONT);
+    if (stopped_) {
+      stopped_ = false;
+      say_state(relay::state_running, 0);
+    }
+    return;
+  }
+  if (told && (number != SIGHUP || foreground == job_.program)) return;
+  const bool stops = number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
+  // The group of a job without terminal is orphaned: the kernel would drop a stop signal that nobody handles.
+  if (stops && !job_.master && default_action(job_.program, number)) number = SIGSTOP;
+  to_group(number);
+}
+
+void Cell::say_state(relay::JobState state, int signal) {
+  const uint8_t payload[2] = {state, static_cast<uint8_t>(signal)};
+  send(relay::frame_state, payload);
+}
+
+void Cell::reap() {
+  for (;;) {
+    int status;
+    rusage usage;
+    const pid_t pid = wait4(-1, &status, WNOHANG | WUNTRACED, &usage);
+    if (pid == 0) return;
+    if (pid < 0) {
+      if (errno == EINTR) continue;
+      if (kill_at_ms_ >= 0) say_empty();
+      return;
+    }
+    if (!running_ || pid != job_.root) continue;
+    if (WIFSTOPPED(status)) {
+      if (stopped_) continue;
+      stopped_ = true;
+      say_state(relay::state_stopped, WSTOPSIG(status));
+      continue;
+    }
+    root_ended(status, usage);
+  }
+}
+
+void Cell::root_ended(int status, const rusage& usage) {
+  running_ = stopped_ = false;
+  relay::Exit end;
+  if (WIFSIGNALED(status)) end.signal = static_cast<uint8_t>(WTERMSIG(status));
+  else end.code = static_cast<uint8_t>(WEXITSTATUS(status));
+  end.cpu_us = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000ull + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+  end.memory_kb_max = static_cast<uint64_t>(usage.ru_maxrss);
+  int ignored;
+  pid_t left;
+  while ((left = waitpid(-1, &ignored, WNOHANG)) > 0 || (left < 0 && errno == EINTR)) {}
+  const bool empty = left < 0;
+  if (empty && ipc_left_behind()) used_up_ = true;
+  end.reusable = empty && !used_up_;
+  job_.master.reset();
+  send(relay::frame_exit, bytes_of(end));
+  if (empty && !used_up_) return;
+  if (empty) return say_empty();
+  // What the job left running is asked to go, then made to.
+  kill(-1, SIGHUP);
+  kill(-1, SIGCONT);
+  kill_at_ms_ = now_ms() + leftover_ms;
+}
+
+void Cell::say_empty() {
+  kill_at_ms_ = -1;
+  if (ipc_left_behind()) used_up_ = true;
+  const uint8_t reusable = !used_up_;
+  send(relay::frame_cell_empty, {&reusable, 1});
+}
+
+}  // namespace xos::cell

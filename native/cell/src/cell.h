@@ -1,0 +1,48 @@
+// Pid 1 of a cell: one job at a time, its signals and its end, its checkpoints.
+#pragma once
+#include "channel.h"
+#include "spawn.h"
+
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+
+namespace xos::cell {
+
+class Cell {
+ public:
+  /// `socket` leads to the relay, `signals` is a signalfd of SIGCHLD. Neither is owned.
+  Cell(int socket, int signals) : socket_(socket), signals_(signals) {}
+  /// Serves until the relay is gone; then everything in the cell dies with pid 1.
+  void run();
+
+ private:
+  int socket_, signals_;
+  uint64_t id_ = 0;  ///< the job's number in frames
+  Started job_;
+  relay::Identity identity_;
+  std::string job_name_, node_;
+  std::vector<std::string> arguments_;
+  std::string path_, cwd_;
+  bool running_ = false, stopped_ = false, used_up_ = false, frozen_ = false;
+  int64_t kill_at_ms_ = -1;  ///< when what the job left behind is killed
+
+  void take_frame();
+  void spawn(relay::Reader& in, std::vector<int>& fds);
+  void signal_job(int number, bool from_terminal);
+  void to_group(int number);
+  void reap();
+  void root_ended(int status, const rusage& usage);
+  void say_state(relay::JobState state, int signal);
+  /// Nothing of the last job is left: tells the relay whether the cell may serve another one.
+  void say_empty();
+  bool send(uint16_t type, std::span<const uint8_t> payload, std::span<const int> fds = {});
+  void say(uint16_t type, const nlohmann::json& value, std::span<const int> fds = {});
+
+  void control(const nlohmann::json& request);
+  void checkpoint(const nlohmann::json& request);
+  void check();
+  void restore(const nlohmann::json& request);
+  void die_with_relay();  ///< called while the engine works
+};
+
+}  // namespace xos::cell

@@ -1,0 +1,104 @@
+// The far end of jobs: starts them in cells and pumps their streams.
+#pragma once
+#include "cells.h"
+#include "link.h"
+#include "sessions.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace xos::relay {
+
+class Far;
+
+/// A job that runs on this node.
+class FarJob : public CellUser, public Watcher {
+ public:
+  FarJob(Far& far, Link& home, uint64_t number) : far_(far), home_(home), number_(number) {}
+  bool start(const Session& session, const std::string& job, Bytes spec_bytes, const Spec& spec);
+  bool restore(const Session& session, const std::string& job, const nlohmann::json& request);
+  void take(const Header& header, Bytes payload);
+  void cell_frame(const Header& header, std::span<const uint8_t> payload, std::vector<int>& fds) override;
+  void cell_gone() override;
+  void ready(uint32_t events) override;
+  void link_drained();
+  /// Kills everything of the job; the owner then forgets it.
+  void kill_cell();
+  void tick();
+
+  std::string job, session;
+  uid_t uid = 0;
+  pid_t cell_pid() const { return cell_ ? cell_->pid() : -1; }
+  const Link& home() const { return home_; }
+  uint64_t number() const { return number_; }
+
+ private:
+  struct Source {             ///< a stream from the job
+    unique_fd fd;
+    uint32_t credit = window_bytes;
+    bool watched = false;
+    int64_t final_left = -1;  ///< after the job's end: bytes still to fetch, -1 before
+  };
+  Far& far_;
+  Link& home_;
+  uint64_t number_;
+  Cell* cell_ = nullptr;
+  Source sources_[stream_count];  ///< out, err, tty
+  unique_fd input_;
+  bool input_careful_ = false, input_closing_ = false, input_watched_ = false, input_broken_ = false, terminal_broken_ = false;
+  std::vector<uint8_t> input_queue_, terminal_queue_;
+  bool terminal_watched_out_ = false;
+  uint64_t written_ = 0, taken_ = 0;  ///< of stdin
+  uint32_t input_credit_ = 0, terminal_credit_ = 0;
+  Termios termios_;
+  bool termios_known_ = false;
+  bool ended_ = false, paused_ = false, restoring_ = false, checkpointing_ = false, leave_running_ = false, reported_ = false;
+  Exit exit_;
+  bool cell_released_ = false;
+
+  void adopt(uint16_t stream, int fd);
+  void set_watch(uint16_t stream, bool on);
+  void watch_terminal();
+  void pump(uint16_t stream, uint32_t events);
+  ssize_t fetch(uint16_t stream, size_t room);
+  void check_termios();
+  void queue_input(Bytes data);
+  void write_input();
+  void credit_input(uint32_t bytes);
+  void write_terminal();
+  void finish_if_drained();
+  void report();
+  void send(uint16_t type, uint16_t flags, Bytes payload);
+  void control_result(nlohmann::json result, std::vector<int>& fds);
+  void adopt_restored(const nlohmann::json& result, std::vector<int>& fds);
+  void refuse(bool elsewhere, uint8_t status, const std::string& code, const std::string& message);
+  void gone();
+};
+
+class Far : public End {
+ public:
+  Far(Loop& loop, Sessions& sessions, Cells& cells, std::string node) : loop_(loop), sessions_(sessions), cells_(cells), node_(std::move(node)) {}
+  void take(Link& link, const Header& header, Bytes payload) override;
+  void link_down(Link& link, const std::string& reason, bool began) override;
+  void link_drained(Link& link) override;
+  void end_session(const std::string& session);
+  void tick();
+  struct Seen { std::string job, home, session; uid_t uid; pid_t cell; };
+  std::vector<Seen> jobs() const;
+
+ private:
+  friend class FarJob;
+  Loop& loop_;
+  Sessions& sessions_;
+  Cells& cells_;
+  std::string node_;
+  std::map<std::pair<const Link*, uint64_t>, std::unique_ptr<FarJob>> jobs_;
+  std::vector<std::unique_ptr<FarJob>> graves_;
+  void spawn(Link& link, uint64_t number, Bytes payload);
+  void control(Link& link, uint64_t number, Bytes payload);
+  void refuse(Link& link, uint64_t number, const std::string& code, const std::string& message);
+  void forget(FarJob& job);
+};
+
+}  // namespace xos::relay

@@ -1,0 +1,473 @@
+#include "far.h"
+
+#include "log.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+namespace xos::relay {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr uint32_t credit_step = 16 << 10;
+
+bool wants_pipe(uint8_t kind) { return kind == kind_pipe || kind == kind_file || kind == kind_stream; }
+
+template <typename T> Bytes bytes_of(const T& value) { return {reinterpret_cast<const uint8_t*>(&value), sizeof value}; }
+
+void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+
+uint8_t scratch[data_bytes_max];  // of the loop's one thread
+
+}  // namespace
+
+void FarJob::send(uint16_t type, uint16_t flags, Bytes payload) { home_.send(type, flags, number_, {payload}); }
+
+bool FarJob::start(const Session& owner, const std::string& name, Bytes spec_bytes, const Spec& spec) {
+  job = name;
+  session = owner.id;
+  uid = owner.uid;
+  std::vector<unique_fd> theirs;
+  for (uint16_t fd = 0; fd < 3; fd++) {
+    if (!wants_pipe(spec.head.streams[fd])) continue;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+      log(Priority::error, "cannot start job '%s': pipe: %s", job.c_str(), strerror(errno));
+      return false;
+    }
+    theirs.emplace_back(ends[fd == 0 ? 0 : 1]);
+    set_nonblocking(ends[fd == 0 ? 1 : 0]);
+    if (fd == 0) input_.reset(ends[1]);
+    else sources_[fd].fd.reset(ends[0]);
+  }
+  if (input_ && spec.head.streams[0] == kind_pipe) {
+    // One page: it is empty, and polls writable, exactly when the job has read what we gave it.
+    input_careful_ = fcntl(input_.get(), F_SETPIPE_SZ, 4096) >= 0;
+  }
+  cell_ = far_.cells_.acquire(uid, owner.vo, this);
+  if (!cell_) return false;
+  Buffer buffer;
+  Writer out(buffer);
+  const Identity identity{owner.uid, owner.gid, static_cast<uint32_t>(owner.groups.size())};
+  out.raw(&identity, sizeof identity);
+  out.raw(owner.groups.data(), owner.groups.size() * sizeof(gid_t));
+  out.text(job);
+  out.text(far_.node_);
+  cell_->send(frame_spawn, number_, {{buffer.data(), buffer.size()}, spec_bytes}, std::move(theirs));
+  for (const uint16_t stream : {stream_out, stream_err}) set_watch(stream, true);
+  return true;
+}
+
+bool FarJob::restore(const Session& owner, const std::string& name, const json& request) {
+  job = name;
+  session = owner.id;
+  uid = owner.uid;
+  restoring_ = true;
+  cell_ = far_.cells_.acquire(uid, owner.vo, this, true);
+  if (!cell_) return false;
+  json order = request;
+  order["uid"] = uid;
+  order["node"] = far_.node_;
+  const std::string text = order.dump();
+  cell_->send(frame_control, number_, {{reinterpret_cast<const uint8_t*>(text.data()), text.size()}});
+  return true;
+}
+
+void FarJob::set_watch(uint16_t stream, bool on) {
+  Source& source = sources_[stream];
+  if (stream == stream_tty) {
+    if (source.fd && source.watched != on) {
+      source.watched = on;
+      watch_terminal();
+    }
+    return;
+  }
+  on = on && source.fd.valid();
+  if (source.watched == on) return;
+  source.watched = on;
+  if (on) far_.loop_.watch(*this, source.fd.get(), EPOLLIN, stream);
+  else if (source.fd) far_.loop_.unwatch(source.fd.get());
+}
+
+void FarJob::watch_terminal() {
+  Source& source = sources_[stream_tty];
+  const uint32_t events = (source.watched ? static_cast<uint32_t>(EPOLLIN) : 0u) | (terminal_watched_out_ ? static_cast<uint32_t>(EPOLLOUT) : 0u);
+  far_.loop_.unwatch(source.fd.get());
+  if (events) far_.loop_.watch(*this, source.fd.get(), events, stream_tty);
+}
+
+void FarJob::take(const Header& header, Bytes payload) {
+  Reader in(payload.data(), payload.size());
+  switch (header.type) {
+    case frame_data:
+      if (header.flags == stream_in) return queue_input(payload);
+      if (header.flags == stream_tty) {
+        terminal_queue_.insert(terminal_queue_.end(), payload.begin(), payload.end());
+        return write_terminal();
+      }
+      return;
+    case frame_close:
+      if (header.flags == stream_in) {
+        input_closing_ = true;
+        return write_input();
+      }
+      if (header.flags == stream_out || header.flags == stream_err) {
+        set_watch(header.flags, false);
+        sources_[header.flags].fd.reset();  // the job's next write gets its SIGPIPE
+        finish_if_drained();
+      }
+      return;
+    case frame_credit:
+      if (header.flags == stream_in || header.flags >= stream_count) return;
+      sources_[header.flags].credit += in.u32();
+      if (!paused_) set_watch(header.flags, true);
+      if (ended_) pump(header.flags, EPOLLIN), finish_if_drained();
+      return;
+    case frame_signal:
+      if (cell_ && payload.size() == 2) cell_->send(frame_signal, number_, {payload});
+      return;
+    case frame_winsize: {
+      WindowSize window;
+      if (!in.raw(&window, sizeof window) || !sources_[stream_tty].fd) return;
+      const winsize size{window.rows, window.columns, window.x, window.y};
+      ioctl(sources_[stream_tty].fd.get(), TIOCSWINSZ, &size);
+      return;
+    }
+    case frame_kill:
+      return cell_gone();
+    case frame_control: {
+      if (!cell_ || ended_ || checkpointing_ || restoring_) {
+        std::vector<int> none;
+        return control_result({{"ok", false}, {"error", {{"code", "XOS_JOB_BUSY"}, {"message", "job '" + job + "' ends, or is being checkpointed or restored already"}}}}, none);
+      }
+      const json request = json::parse(payload.begin(), payload.end(), nullptr, false);
+      if (request.is_object() && request.value("op", "") == "checkpoint") {
+        checkpointing_ = true;
+        leave_running_ = request.value("leave_running", false);
+        // What is in the job's pipes belongs to the checkpoint: nothing may be fetched until it is written.
+        paused_ = true;
+        for (const uint16_t stream : {stream_out, stream_err, stream_tty}) set_watch(stream, false);
+      }
+      return cell_->send(frame_control, number_, {payload});
+    }
+  }
+}
+
+void FarJob::queue_input(Bytes data) {
+  if (input_broken_ || !input_) return;
+  input_queue_.insert(input_queue_.end(), data.begin(), data.end());
+  write_input();
+}
+
+void FarJob::credit_input(uint32_t bytes) {
+  taken_ += bytes;
+  input_credit_ += bytes;
+  if (!input_careful_ && input_credit_ < credit_step && !input_queue_.empty()) return;
+  send(frame_credit, stream_in, bytes_of(input_credit_));
+  input_credit_ = 0;
+}
+
+void FarJob::write_input() {
+  if (!input_) return;
+  while (!input_queue_.empty()) {
+    const ssize_t sent = write(input_.get(), input_queue_.data(), input_queue_.size());
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && errno == EAGAIN) break;
+    if (sent < 0) {  // nobody reads any more
+      input_broken_ = true;
+      input_queue_.clear();
+      send(frame_close, stream_in, {});
+      break;
+    }
+    written_ += sent;
+    input_queue_.erase(input_queue_.begin(), input_queue_.begin() + sent);
+    if (!input_careful_) credit_input(static_cast<uint32_t>(sent));
+  }
+  const bool unread = input_careful_ && written_ > taken_ && !input_broken_;
+  const bool wait = !input_broken_ && (!input_queue_.empty() || unread);
+  if (wait != input_watched_) {
+    input_watched_ = wait;
+    if (wait) far_.loop_.watch(*this, input_.get(), EPOLLOUT, stream_in);
+    else far_.loop_.unwatch(input_.get());
+  }
+  // A closed pipe keeps what is in it for its reader; `taken_` is then settled at the job's end.
+  if (input_closing_ && input_queue_.empty() && !wait) {
+    input_.reset();
+    taken_ = written_;
+  }
+}
+
+void FarJob::write_terminal() {
+  Source& terminal = sources_[stream_tty];
+  while (terminal.fd && !terminal_queue_.empty()) {
+    const ssize_t sent = write(terminal.fd.get(), terminal_queue_.data(), terminal_queue_.size());
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) break;
+    terminal_queue_.erase(terminal_queue_.begin(), terminal_queue_.begin() + sent);
+    terminal_credit_ += static_cast<uint32_t>(sent);
+  }
+  if (terminal_credit_ >= credit_step) {
+    send(frame_credit, stream_tty, bytes_of(terminal_credit_));
+    terminal_credit_ = 0;
+  }
+  const bool wait = terminal.fd && !terminal_queue_.empty();
+  if (wait != terminal_watched_out_) {
+    terminal_watched_out_ = wait;
+    if (terminal.fd) watch_terminal();
+  }
+}
+
+void FarJob::ready(uint32_t events) {
+  const uint16_t tag = far_.loop_.tag();
+  if (tag == stream_in) {
+    if (!input_) return;
+    int left = 0;
+    if (events & EPOLLERR) {
+      input_broken_ = true;
+      input_queue_.clear();
+      far_.loop_.unwatch(input_.get());
+      input_watched_ = false;
+      return send(frame_close, stream_in, {});
+    }
+    if (input_careful_ && ioctl(input_.get(), FIONREAD, &left) == 0 && left == 0 && written_ > taken_) {
+      credit_input(static_cast<uint32_t>(written_ - taken_));
+      if (taken_ >= careful_bytes) {
+        input_careful_ = false;
+        fcntl(input_.get(), F_SETPIPE_SZ, 64 << 10);
+      }
+    }
+    return write_input();
+  }
+  if (tag == stream_tty && (events & EPOLLOUT)) write_terminal();
+  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) pump(tag, events);
+}
+
+void FarJob::check_termios() {
+  struct termios now;
+  if (tcgetattr(sources_[stream_tty].fd.get(), &now) < 0) return;
+  Termios seen;
+  seen.iflag = now.c_iflag;
+  seen.oflag = now.c_oflag;
+  seen.cflag = now.c_cflag;
+  seen.lflag = now.c_lflag;
+  memcpy(seen.cc, now.c_cc, sizeof seen.cc);
+  if (termios_known_ && memcmp(&seen, &termios_, sizeof seen) == 0) return;
+  termios_ = seen;
+  termios_known_ = true;
+  send(frame_termios, 0, bytes_of(seen));
+}
+
+/// Reads at most `room` bytes; 0 at the end, negative when there is nothing now.
+ssize_t FarJob::fetch(uint16_t stream, size_t room) {
+  ssize_t got;
+  while ((got = read(sources_[stream].fd.get(), scratch, room)) < 0 && errno == EINTR) {}
+  return got;
+}
+
+void FarJob::pump(uint16_t stream, uint32_t) {
+  Source& source = sources_[stream];
+  if (!source.fd || paused_) return;
+  if (stream == stream_tty) check_termios();
+  if (source.credit == 0 || home_.congested()) return set_watch(stream, false);
+  size_t room = std::min<size_t>(sizeof scratch, source.credit);
+  if (source.final_left >= 0 && stream != stream_tty) room = std::min<size_t>(room, source.final_left);
+  if (room == 0) return set_watch(stream, false);
+  const ssize_t got = fetch(stream, room);
+  if (got > 0) {
+    source.credit -= static_cast<uint32_t>(got);
+    if (source.final_left > 0) source.final_left = std::max<int64_t>(0, source.final_left - got);
+    send(frame_data, stream, {scratch, static_cast<size_t>(got)});
+    return;
+  }
+  if (got < 0 && errno == EAGAIN) return;
+  set_watch(stream, false);
+  if (stream == stream_tty) {  // EIO: nobody has the terminal open just now; tick() looks again
+    terminal_broken_ = true;
+    return;
+  }
+  source.fd.reset();
+  if (!ended_) send(frame_close, stream, {});
+}
+
+void FarJob::link_drained() {
+  if (paused_) return;
+  for (const uint16_t stream : {stream_out, stream_err, stream_tty})
+    if (sources_[stream].credit) set_watch(stream, true);
+  if (ended_) finish_if_drained();
+}
+
+void FarJob::tick() {
+  Source& terminal = sources_[stream_tty];
+  if (!terminal.fd || ended_ || paused_) return;
+  check_termios();
+  if (terminal_broken_) {
+    pollfd look{terminal.fd.get(), POLLIN, 0};
+    if (poll(&look, 1, 0) == 0 || !(look.revents & POLLHUP)) {
+      terminal_broken_ = false;
+      if (terminal.credit) set_watch(stream_tty, true);
+    }
+  }
+}
+
+void FarJob::finish_if_drained() {
+  if (!ended_ || reported_) return;
+  bool waiting = false;
+  for (const uint16_t stream : {stream_out, stream_err}) {
+    Source& source = sources_[stream];
+    while (source.fd && source.final_left > 0 && source.credit && !home_.congested()) {
+      const int64_t before = source.final_left;
+      pump(stream, EPOLLIN);
+      if (source.fd && source.final_left == before) break;
+    }
+    waiting = waiting || (source.fd && source.final_left > 0);
+  }
+  Source& terminal = sources_[stream_tty];
+  while (terminal.fd) {
+    pollfd look{terminal.fd.get(), POLLIN, 0};  // poll makes the kernel pass on what the slave has written last
+    if (poll(&look, 1, 0) != 1 || !(look.revents & POLLIN)) break;
+    if (terminal.credit == 0 || home_.congested()) {
+      waiting = true;
+      break;
+    }
+    const uint32_t before = terminal.credit;
+    pump(stream_tty, EPOLLIN);
+    if (terminal.credit == before) break;
+  }
+  if (waiting) {
+    for (const uint16_t stream : {stream_out, stream_err, stream_tty})
+      if (sources_[stream].credit == 0) set_watch(stream, false);
+    return;
+  }
+  report();
+}
+
+void FarJob::report() {
+  reported_ = true;
+  int unread = 0;
+  if (input_ && ioctl(input_.get(), FIONREAD, &unread) == 0) taken_ = written_ - std::min<uint64_t>(written_, static_cast<uint64_t>(unread));
+  exit_.consumed = taken_;
+  send(frame_exit, 0, bytes_of(exit_));
+  gone();
+}
+
+void FarJob::gone() {
+  for (const uint16_t stream : {stream_out, stream_err, stream_tty}) set_watch(stream, false);
+  far_.forget(*this);
+}
+
+void FarJob::adopt(uint16_t stream, int fd) {
+  set_nonblocking(fd);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (stream == stream_in) input_.reset(fd);
+  else sources_[stream].fd.reset(fd);
+}
+
+void FarJob::cell_frame(const Header& header, std::span<const uint8_t> payload, std::vector<int>& fds) {
+  Reader in(payload.data(), payload.size());
+  switch (header.type) {
+    case frame_cell_pty:
+      if (fds.size() != 1) return;
+      adopt(stream_tty, fds[0]);
+      fds[0] = -1;
+      set_watch(stream_tty, true);
+      return write_terminal();
+    case frame_exit:
+      in.raw(&exit_, sizeof exit_);
+      far_.cells_.release(cell_, exit_.reusable);
+      cell_ = nullptr;
+      ended_ = true;
+      for (const uint16_t stream : {stream_out, stream_err}) {
+        int left = 0;
+        if (sources_[stream].fd && ioctl(sources_[stream].fd.get(), FIONREAD, &left) == 0) sources_[stream].final_left = left;
+      }
+      return finish_if_drained();
+    case frame_refused:
+      send(frame_refused, 0, payload);
+      far_.cells_.release(cell_, true);
+      cell_ = nullptr;
+      return gone();
+    case frame_state:
+    case frame_progress:
+      return send(header.type, 0, payload);
+    case frame_result:
+      return control_result(json::parse(payload.begin(), payload.end(), nullptr, false), fds);
+  }
+}
+
+void FarJob::control_result(json result, std::vector<int>& fds) {
+  const bool good = result.is_object() && result.value("ok", false);
+  const bool restored = restoring_, checkpointed = checkpointing_;
+  if (result.is_object() && result.contains("log_tail")) {
+    log(Priority::warning, "checkpoint engine, job '%s': %s", job.c_str(), result["log_tail"].get<std::string>().c_str());
+    result.erase("log_tail");
+  }
+  if (restored) {
+    restoring_ = false;
+    if (good) adopt_restored(result, fds);
+  }
+  if (checkpointed) {
+    checkpointing_ = paused_ = false;
+    // stdin that has not reached the job's pipe is not in the checkpoint: it goes home and comes back with the restore.
+    if (good && !leave_running_ && !input_queue_.empty()) send(frame_data, stream_in, {input_queue_.data(), input_queue_.size()});
+    if (good && !leave_running_ && sources_[stream_tty].fd) {
+      ended_ = true;  // the terminal's last output is in no checkpoint either
+      sources_[stream_out].fd.reset();
+      sources_[stream_err].fd.reset();
+      reported_ = true;
+      while (sources_[stream_tty].credit) {
+        const uint32_t before = sources_[stream_tty].credit;
+        pump(stream_tty, EPOLLIN);
+        if (before == sources_[stream_tty].credit) break;
+      }
+    }
+  }
+  const std::string text = result.dump(-1, ' ', false, json::error_handler_t::replace);
+  send(frame_result, 0, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  if ((restored && !good) || (checkpointed && good && !leave_running_)) {
+    kill_cell();
+    return gone();
+  }
+  for (const uint16_t stream : {stream_out, stream_err, stream_tty})
+    if (sources_[stream].credit) set_watch(stream, true);
+}
+
+void FarJob::adopt_restored(const json& result, std::vector<int>& fds) {
+  size_t next = 0;
+  for (const json& stream : result.value("streams", json::array())) {
+    if (!stream.value("attached", false) || next >= fds.size()) continue;
+    const std::string kind = stream.value("kind", "");
+    const std::vector<int> targets = stream.value("target_fds", std::vector<int>());
+    const uint16_t which = kind == "pty" ? stream_tty : kind == "pipe_in" ? stream_in : !targets.empty() && targets[0] == 2 ? stream_err : stream_out;
+    adopt(which, fds[next]);
+    fds[next++] = -1;
+  }
+  termios_known_ = false;
+}
+
+void FarJob::kill_cell() {
+  if (cell_) far_.cells_.drop(cell_);
+  cell_ = nullptr;
+}
+
+void FarJob::cell_gone() {
+  kill_cell();
+  if (reported_) return;
+  if (restoring_ || checkpointing_) {
+    const std::string text = json{{"ok", false}, {"error", {{"code", "XOS_JOB_ENDED"}, {"message", "the cell of job '" + job + "' ended meanwhile"}}}}.dump();
+    send(frame_result, 0, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  }
+  exit_ = {};
+  exit_.signal = SIGKILL;
+  report();
+}
+
+}  // namespace xos::relay

@@ -1,0 +1,435 @@
+#include "home.h"
+
+#include "control.h"
+#include "log.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace xos::relay {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr uint64_t numbers_per_block = 10000;
+constexpr size_t ended_jobs_max = 1000;
+constexpr int64_t ended_ms_max = 600000;
+constexpr size_t arguments_bytes_max = 4096;
+
+Bytes bytes_of(const std::string& text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
+Bytes bytes_of(const Buffer& buffer) { return {buffer.data(), buffer.size()}; }
+
+std::vector<std::string> first_arguments(const Strings& strings) {
+  std::vector<std::string> list;
+  size_t total = 0;
+  const char* at = strings.block;
+  for (uint32_t i = 0; i < strings.count && total < arguments_bytes_max; i++) {
+    list.emplace_back(at);
+    total += list.back().size() + 1;
+    at += list.back().size() + 1;
+  }
+  return list;
+}
+
+std::string base_name(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
+
+}  // namespace
+
+Home::Home(Loop& loop, Sessions& sessions, Placer& placer, std::string node, const std::string& state_directory, LinkTo link_to, Emit emit)
+    : loop_(loop), sessions_(sessions), placer_(placer), node_(std::move(node)), counter_path_(state_directory + "/next-job"), link_to_(std::move(link_to)), emit_(std::move(emit)) {
+  std::ifstream stored(counter_path_);
+  if (!(stored >> reserved_)) reserved_ = 1;
+  next_ = reserved_;
+  reserve_numbers();
+}
+
+/// Writes down the end of a block of numbers before the first of them is used: no id comes twice, also after a crash.
+void Home::reserve_numbers() {
+  reserved_ = next_ + numbers_per_block;
+  const std::string fresh = counter_path_ + ".new", text = std::to_string(reserved_) + "\n";
+  unique_fd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(fd.get()) < 0 || rename(fresh.c_str(), counter_path_.c_str()) < 0)
+    throw CodedError("XOS_STATE", "cannot keep the job counter '" + counter_path_ + "': " + strerror(errno));
+}
+
+uint64_t Home::new_number() {
+  if (next_ >= reserved_) reserve_numbers();
+  return next_++;
+}
+
+Job* Home::find(const std::string& id) const {
+  const size_t dash = id.rfind('-');
+  if (dash == id.npos || id.substr(0, dash) != node_) return nullptr;
+  const auto found = jobs_.find(strtoull(id.c_str() + dash + 1, nullptr, 10));
+  return found == jobs_.end() || found->second->id != id ? nullptr : found->second.get();
+}
+
+void Home::accept_proxy(int fd, uid_t uid, pid_t pid) {
+  auto proxy = std::make_unique<Proxy>(*this, fd, uid, pid);
+  Proxy* key = proxy.get();
+  loop_.watch(*proxy, fd, EPOLLIN);
+  proxies_[key] = std::move(proxy);
+}
+
+void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
+  Job* job = proxy.job;
+  if (!job) {
+    if (header.type == frame_spawn) return spawn(proxy, payload);
+    if (header.type == frame_attach) return attach(proxy, payload);
+    return proxy_gone(proxy);
+  }
+  if (!job->link) return;
+  switch (header.type) {
+    case frame_data:
+      if (header.flags != stream_in && header.flags != stream_tty) return proxy_gone(proxy);
+      job->in_flight[header.flags] += header.length;
+      if (job->in_flight[header.flags] > 2 * window_bytes) {
+        log(Priority::warning, "proxy of job '%s' ignores its window; it is dropped", job->id.c_str());
+        return proxy_gone(proxy);
+      }
+      return job->link->send(frame_data, header.flags, job->number, {payload});
+    case frame_close:
+    case frame_credit:
+    case frame_winsize:
+      return job->link->send(header.type, header.flags, job->number, {payload});
+    case frame_signal: {
+      if (payload.empty()) return;
+      const uint8_t with_source[2] = {payload[0], static_cast<uint8_t>(payload.size() > 1 ? payload[1] : 0)};
+      return job->link->send(frame_signal, 0, job->number, {with_source});
+    }
+    default:
+      return proxy_gone(proxy);
+  }
+}
+
+void Home::refuse(Proxy& proxy, bool here, uint8_t status, const std::string& code, const std::string& message) {
+  Buffer buffer;
+  Writer out(buffer);
+  out.u8(here);
+  out.u8(status);
+  out.text(code);
+  out.text(std::string_view(message).substr(0, 1024));
+  proxy.send(frame_refused, 0, bytes_of(buffer));
+  proxy.finish();
+}
+
+void Home::spawn(Proxy& proxy, Bytes payload) {
+  Reader in(payload.data(), payload.size());
+  Prelude prelude;
+  const bool readable = read_prelude(in, prelude);
+  const Bytes spec_bytes(in.at(), in.left());
+  Spec spec;
+  if (!readable || !read_spec(in, spec)) return refuse(proxy, true, 126, "XOS_MALFORMED", "cannot start a job: its description is malformed");
+  const Session* session = sessions_.prove(prelude.session, prelude.secret, proxy.uid(), Loop::clock_ms());
+  if (!session) return refuse(proxy, prelude.node.empty(), 126, "XOS_SESSION_UNKNOWN", "cannot start a job: the session is over, or its key is not this user's; log in again");
+  auto fresh = std::make_unique<Job>();
+  Job& job = *fresh;
+  job.number = new_number();
+  job.id = node_ + "-" + std::to_string(job.number);
+  job.name = base_name(spec.path);
+  job.arguments = first_arguments(spec.arguments);
+  job.session = session->id;
+  job.user = session->user;
+  job.vo = session->vo;
+  job.uid = session->uid;
+  job.wanted = prelude.node;
+  job.process_group = prelude.process_group;
+  memcpy(job.kinds, spec.head.streams, 3);
+  job.has_terminal = spec.head.has_terminal;
+  job.started_ms = Loop::clock_ms();
+  job.proxy = &proxy;
+  job.proxy_pid = proxy.pid();
+  proxy.job = &job;
+  Buffer order;
+  Writer out(order);
+  out.text(job.session);
+  out.text(job.id);
+  job.order.assign(order.data(), order.data() + order.size());
+  job.order.insert(job.order.end(), spec_bytes.begin(), spec_bytes.end());
+  jobs_[job.number] = std::move(fresh);
+  if (!place(job)) give_up(job, "XOS_NODE_UNREACHABLE", "cannot run '" + job.name + "' on node '" + (job.wanted.empty() ? node_ : job.wanted) + "': it cannot be reached; see 'xnode'", job.wanted.empty(), 125);
+}
+
+/// Sends the job to the best node that was not tried yet. False when there is none.
+bool Home::place(Job& job) {
+  for (;;) {
+    const std::string node = job.wanted.empty() ? placer_.choose(job.tried) : job.wanted;
+    if (!job.tried.insert(node).second) return false;
+    Link* link = link_to_(node, !job.wanted.empty());
+    if (!link) continue;
+    job.link = link;
+    job.node = node;
+    job.state = "running";
+    placer_.started(node);
+    job.counted = true;
+    link->send(frame_spawn, 0, job.number, {Bytes(job.order)});
+    emit_({{"event", "job-started"}, {"job", job.id}, {"name", job.name}, {"argv", job.arguments}, {"node", node}, {"state", job.state}, {"session", job.session}, {"uid", job.uid},
+           {"user", job.user}, {"vo", job.vo}, {"proxy_pid", job.proxy_pid}, {"started_ms", job.started_ms}});
+    return true;
+  }
+}
+
+void Home::give_up(Job& job, const std::string& code, const std::string& message, bool here, uint8_t status) {
+  if (job.proxy) {
+    Proxy& proxy = *job.proxy;
+    proxy.job = nullptr;
+    job.proxy = nullptr;
+    refuse(proxy, here, status, code, message);
+  }
+  job.exit.code = status;
+  end(job, "ended");
+}
+
+void Home::take(Link&, const Header& header, Bytes payload) {
+  const auto found = jobs_.find(header.id);
+  if (found == jobs_.end() || found->second->ended) return;
+  Job& job = *found->second;
+  if (header.type != frame_refused) job.begun = true;
+  Reader in(payload.data(), payload.size());
+  switch (header.type) {
+    case frame_exit: return ended(job, payload);
+    case frame_refused: return refused(job, payload);
+    case frame_result: return control_done(job, payload);
+    case frame_progress: {
+      json event = json::parse(payload.begin(), payload.end(), nullptr, false);
+      if (!event.is_object()) return;
+      event["event"] = "progress";
+      event["job"] = job.id;
+      return emit_(event);
+    }
+    case frame_state: {
+      const uint8_t state = in.u8();
+      set_state(job, state == state_stopped ? "stopped" : "running");
+      return to_proxy(job, header, payload);
+    }
+    case frame_termios: {
+      Termios seen;
+      if (in.raw(&seen, sizeof seen) && job.reads_terminal != !(seen.lflag & 2)) {  // ICANON
+        job.reads_terminal = !job.reads_terminal;
+        yield_terminal(job);
+      }
+      return to_proxy(job, header, payload);
+    }
+    case frame_credit: {
+      const uint32_t bytes = in.u32();
+      if (header.flags < stream_count) job.in_flight[header.flags] -= std::min(bytes, job.in_flight[header.flags]);
+      return to_proxy(job, header, payload);
+    }
+    case frame_data:
+      if (header.flags == stream_in) {
+        job.returned_input.assign(payload.begin(), payload.end());
+        return;
+      }
+      [[fallthrough]];
+    case frame_close:
+      return to_proxy(job, header, payload);
+  }
+}
+
+void Home::to_proxy(Job& job, const Header& header, Bytes payload) {
+  if (job.proxy) return job.proxy->send(header.type, header.flags, payload);
+  if (job.detached) {
+    const uint32_t bytes = header.length;
+    if (header.type == frame_data && job.link) job.link->send(frame_credit, header.flags, job.number, {{reinterpret_cast<const uint8_t*>(&bytes), sizeof bytes}});
+    return;
+  }
+  // Bounded by the windows: without a proxy nobody gives new credit.
+  if (header.type != frame_data && header.type != frame_termios && header.type != frame_close) return;
+  Header kept{static_cast<uint32_t>(payload.size()), header.type, header.flags, 0};
+  const auto* head = reinterpret_cast<const uint8_t*>(&kept);
+  job.waiting.insert(job.waiting.end(), head, head + sizeof kept);
+  job.waiting.insert(job.waiting.end(), payload.begin(), payload.end());
+}
+
+/// Of one pipeline's programs the one that reads the terminal key by key gets it; the others' proxies leave it alone meanwhile.
+void Home::yield_terminal(Job& reader) {
+  const uint8_t yield = reader.reads_terminal && !reader.ended;
+  for (auto& [number, job] : jobs_) {
+    if (job.get() == &reader || job->ended || !job->proxy || job->process_group != reader.process_group || job->uid != reader.uid) continue;
+    job->proxy->send(frame_yield, 0, {&yield, 1});
+  }
+}
+
+void Home::set_state(Job& job, const std::string& state) {
+  if (job.state == state) return;
+  job.state = state;
+  emit_({{"event", "job-state"}, {"job", job.id}, {"state", state}});
+}
+
+void Home::refused(Job& job, Bytes payload) {
+  Reader in(payload.data(), payload.size());
+  const bool elsewhere = in.u8() != 0;
+  const uint8_t status = in.u8();
+  const std::string code(in.text(64)), message(in.text(4096));
+  log(Priority::info, "job '%s': %s (%s)", job.id.c_str(), message.c_str(), code.c_str());
+  if (job.counted) placer_.ended(job.node);
+  job.counted = false;
+  job.link = nullptr;
+  if (job.proxy && elsewhere && job.wanted.empty()) {
+    if (job.in_flight[stream_in] == 0 && place(job)) return;
+    // Input is on its way already; only the proxy itself still has it.
+    return give_up(job, code, message, true, status);
+  }
+  give_up(job, code, message, false, status);
+}
+
+void Home::ended(Job& job, Bytes payload) {
+  Reader in(payload.data(), payload.size());
+  in.raw(&job.exit, sizeof job.exit);
+  if (job.proxy) {
+    job.proxy->send(frame_exit, 0, payload);
+    job.proxy->job = nullptr;
+    job.proxy->finish();
+    job.proxy = nullptr;
+  }
+  end(job, "ended");
+}
+
+void Home::end(Job& job, const std::string& state) {
+  job.ended = true;
+  job.state = state;
+  job.ended_ms = Loop::clock_ms();
+  if (job.counted) placer_.ended(job.node);
+  job.counted = false;
+  job.link = nullptr;
+  job.order = {};
+  job.waiting = {};
+  if (job.reads_terminal) yield_terminal(job);
+  if (job.control) {
+    const auto answer = std::move(job.control);
+    job.control = nullptr;
+    answer({{"ok", false}, {"error", {{"code", "XOS_JOB_ENDED"}, {"message", "cannot " + job.control_op + " job '" + job.id + "': it has ended"}}}});
+  }
+  if (state == "ended") {
+    json event{{"event", "job-ended"}, {"job", job.id}, {"cpu_seconds", job.exit.cpu_us / 1e6}};
+    if (job.exit.signal) event["exit_signal"] = job.exit.signal;
+    else event["exit_code"] = job.exit.code;
+    emit_(event);
+  }
+  ended_.push_back(job.number);
+  while (ended_.size() > ended_jobs_max) {
+    jobs_.erase(ended_.front());
+    ended_.pop_front();
+  }
+}
+
+void Home::lost(Job& job, const std::string& reason) {
+  log(Priority::warning, "job '%s' ('%s') was lost with node '%s': %s", job.id.c_str(), job.name.c_str(), job.node.c_str(), reason.c_str());
+  if (job.proxy) {
+    Buffer buffer;
+    Writer out(buffer);
+    out.text("node '" + job.node + "' that ran '" + job.name + "' (job " + job.id + ") was lost; a checkpoint of it, if there is one, goes on with 'xrestart'");
+    job.proxy->send(frame_lost, 0, bytes_of(buffer));
+    job.proxy->job = nullptr;
+    job.proxy->finish();
+    job.proxy = nullptr;
+  }
+  job.exit.code = 137;
+  emit_({{"event", "job-lost"}, {"job", job.id}, {"node", job.node}, {"reason", reason}});
+  end(job, "lost");
+}
+
+void Home::link_up(Link& link) { emit_({{"event", "peer-up"}, {"node", link.node()}}); }
+
+void Home::link_down(Link& link, const std::string& reason, bool began) {
+  if (began) emit_({{"event", "peer-down"}, {"node", link.node()}, {"reason", reason}});
+  std::vector<Job*> affected;
+  for (auto& [number, job] : jobs_)
+    if (job->link == &link && !job->ended) affected.push_back(job.get());
+  for (Job* job : affected) {
+    if (began) {
+      lost(*job, reason);
+      continue;
+    }
+    if (job->counted) placer_.ended(job->node);
+    job->counted = false;
+    job->link = nullptr;
+    // It cannot have begun: the connection was never open.
+    if (!job->wanted.empty() || job->in_flight[stream_in] || !place(*job))
+      give_up(*job, "XOS_NODE_UNREACHABLE", "cannot run '" + job->name + "' on node '" + job->node + "': it cannot be reached: " + reason, job->wanted.empty(), 125);
+  }
+}
+
+void Home::proxy_gone(Proxy& proxy) {
+  if (proxy.gone_) return;
+  proxy.gone_ = true;
+  loop_.unwatch(proxy.fd());
+  if (Job* job = proxy.job) {
+    proxy.job = nullptr;
+    job->proxy = nullptr;
+    // A checkpointed job has no link: it stays, and may be restored with another proxy.
+    if (job->link) job->link->send(frame_kill, 0, job->number, {});
+  }
+  const auto found = proxies_.find(&proxy);
+  if (found != proxies_.end()) {
+    graves_.push_back(std::move(found->second));
+    proxies_.erase(found);
+  }
+  loop_.later([this] { graves_.clear(); });
+}
+
+void Home::attach(Proxy& proxy, Bytes payload) {
+  Reader in(payload.data(), payload.size());
+  Prelude prelude;
+  const bool readable = read_prelude(in, prelude);
+  const std::string id(in.text(128));
+  WindowSize window;
+  in.raw(&window, sizeof window);
+  if (!readable || !in.ok()) return refuse(proxy, false, 125, "XOS_MALFORMED", "cannot attach: the request is malformed");
+  if (!sessions_.prove(prelude.session, prelude.secret, proxy.uid(), Loop::clock_ms()))
+    return refuse(proxy, false, 125, "XOS_SESSION_UNKNOWN", "cannot attach to job '" + id + "': the session is over; log in again");
+  Job* job = find(id);
+  if (!job || job->ended || job->uid != proxy.uid()) return refuse(proxy, false, 125, "XOS_JOB_UNKNOWN", "cannot attach to job '" + id + "': there is no such job of yours on this node; see 'xps'");
+  if (job->proxy) return refuse(proxy, false, 125, "XOS_JOB_ATTACHED", "cannot attach to job '" + id + "': it has its proxy, process " + std::to_string(job->proxy_pid));
+  proxy.job = job;
+  job->proxy = &proxy;
+  job->proxy_pid = proxy.pid();
+  job->process_group = prelude.process_group;
+  Buffer buffer;
+  Writer out(buffer);
+  for (const uint8_t kind : job->kinds) out.u8(kind);
+  out.text(std::string_view(job->name).substr(0, 255));
+  proxy.send(frame_ready, 0, bytes_of(buffer));
+  proxy.send_raw(job->waiting);
+  job->waiting.clear();
+  if (job->link && window.rows) job->link->send(frame_winsize, 0, job->number, {{reinterpret_cast<const uint8_t*>(&window), sizeof window}});
+}
+
+void Home::end_session(const std::string& session) {
+  for (auto& [number, job] : jobs_)
+    if (job->session == session && !job->ended && job->link) job->link->send(frame_kill, 0, job->number, {});
+}
+
+void Home::tick() {
+  const int64_t now = Loop::clock_ms();
+  while (!ended_.empty()) {
+    const auto found = jobs_.find(ended_.front());
+    if (found != jobs_.end() && now - found->second->ended_ms < ended_ms_max) break;
+    if (found != jobs_.end()) jobs_.erase(found);
+    ended_.pop_front();
+  }
+}
+
+json Home::jobs() const {
+  json list = json::array();
+  for (const auto& [number, job] : jobs_) {
+    json entry{{"job", job->id}, {"name", job->name}, {"argv", job->arguments}, {"node", job->node}, {"state", job->state}, {"session", job->session}, {"uid", job->uid},
+               {"user", job->user}, {"vo", job->vo}, {"proxy_pid", job->proxy_pid}, {"started_ms", job->started_ms}};
+    if (job->ended) {
+      entry["ended_ms"] = job->ended_ms;
+      entry["cpu_seconds"] = job->exit.cpu_us / 1e6;
+      if (job->exit.signal) entry["exit_signal"] = job->exit.signal;
+      else entry["exit_code"] = job->exit.code;
+    }
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+}  // namespace xos::relay

@@ -1,0 +1,129 @@
+// The home end of jobs: proxies, placement, the job table.
+#pragma once
+#include "link.h"
+#include "placement.h"
+#include "sessions.h"
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace xos::relay {
+
+class Home;
+class Proxy;
+
+struct Job {
+  uint64_t number = 0;
+  std::string id, name, node, session, user, vo, wanted;
+  std::vector<std::string> arguments;
+  uid_t uid = 0;
+  std::string state = "starting";
+  Proxy* proxy = nullptr;
+  pid_t proxy_pid = 0;
+  Link* link = nullptr;               ///< where it runs; null when it does not
+  std::vector<uint8_t> order;         ///< session, id and Spec: kept until the job has begun, for another try elsewhere
+  std::set<std::string> tried;
+  uint8_t kinds[3] = {};
+  bool has_terminal = false, reads_terminal = false;
+  bool detached = false;              ///< restored without a proxy: its output goes nowhere
+  int32_t process_group = 0;
+  uint32_t in_flight[stream_count] = {};  ///< input that the proxy sent and the far end did not take yet
+  std::vector<uint8_t> waiting;       ///< frames for a proxy that is not there
+  std::vector<uint8_t> returned_input;///< stdin that a checkpoint did not take in
+  int64_t started_ms = 0, ended_ms = 0;
+  Exit exit;
+  bool begun = false, ended = false, counted = false;
+  std::function<void(const nlohmann::json&)> control;  ///< who waits for the result of a checkpoint, check or restore
+  std::string control_op, state_before;
+  bool control_leaves_running = false;
+};
+
+/// A connection of /run/xos/relay.sock.
+class Proxy : public Watcher {
+ public:
+  Proxy(Home& home, int fd, uid_t uid, pid_t pid) : home_(home), fd_(fd), uid_(uid), pid_(pid) {}
+  void ready(uint32_t events) override;
+  void send(uint16_t type, uint16_t flags, Bytes payload);
+  void send_raw(Bytes frames);
+  /// Closes the connection once everything is out.
+  void finish();
+  int fd() const { return fd_.get(); }
+  uid_t uid() const { return uid_; }
+  pid_t pid() const { return pid_; }
+  Job* job = nullptr;
+
+ private:
+  Home& home_;
+  unique_fd fd_;
+  uid_t uid_;
+  pid_t pid_;
+  Buffer in_;
+  std::vector<uint8_t> out_;
+  size_t out_done_ = 0;
+  bool finishing_ = false, watched_out_ = false, flush_due_ = false, gone_ = false;
+  friend class Home;
+  void flush();
+  bool receive();
+};
+
+class Home : public End {
+ public:
+  using Emit = std::function<void(const nlohmann::json&)>;
+  using Answer = std::function<void(const nlohmann::json&)>;
+  using LinkTo = std::function<Link*(const std::string& node, bool may_wait)>;
+  /// `link_to`: the link to a node, or null when it cannot be reached now; with `may_wait` also one that is being opened.
+  Home(Loop& loop, Sessions& sessions, Placer& placer, std::string node, const std::string& state_directory, LinkTo link_to, Emit emit);
+  void take(Link& link, const Header& header, Bytes payload) override;
+  void link_up(Link& link) override;
+  void link_down(Link& link, const std::string& reason, bool began) override;
+
+  void accept_proxy(int fd, uid_t uid, pid_t pid);
+  void take_proxy(Proxy& proxy, const Header& header, Bytes payload);
+  void proxy_gone(Proxy& proxy);
+  void end_session(const std::string& session);
+  void tick();
+
+  nlohmann::json jobs() const;
+  void signal(const std::string& job, int number, uid_t uid);
+  void control(const nlohmann::json& request, Answer answer);
+
+ private:
+  friend class Proxy;
+  Loop& loop_;
+  Sessions& sessions_;
+  Placer& placer_;
+  std::string node_, counter_path_;
+  LinkTo link_to_;
+  Emit emit_;
+  uint64_t next_ = 1, reserved_ = 1;
+  std::map<uint64_t, std::unique_ptr<Job>> jobs_;
+  std::deque<uint64_t> ended_;
+  std::map<Proxy*, std::unique_ptr<Proxy>> proxies_;
+  std::vector<std::unique_ptr<Proxy>> graves_;
+
+  uint64_t new_number();
+  void reserve_numbers();
+  Job* find(const std::string& id) const;
+  Job& owned(const nlohmann::json& request);
+  void spawn(Proxy& proxy, Bytes payload);
+  void attach(Proxy& proxy, Bytes payload);
+  void refuse(Proxy& proxy, bool here, uint8_t status, const std::string& code, const std::string& message);
+  bool place(Job& job);
+  void give_up(Job& job, const std::string& code, const std::string& message, bool here, uint8_t status);
+  void refused(Job& job, Bytes payload);
+  void ended(Job& job, Bytes payload);
+  void lost(Job& job, const std::string& reason);
+  void end(Job& job, const std::string& state);
+  void set_state(Job& job, const std::string& state);
+  void to_proxy(Job& job, const Header& header, Bytes payload);
+  void control_done(Job& job, Bytes payload);
+  void yield_terminal(Job& reader);
+  void restore(const nlohmann::json& request, Answer answer);
+  void restored(Job& job, const nlohmann::json& result);
+};
+
+}  // namespace xos::relay

@@ -1,0 +1,96 @@
+// What joins the home and the far end of jobs: a wire connection to another node, or a queue inside this process.
+#pragma once
+#include "async.h"
+#include "loop.h"
+#include "protocol.h"
+
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace xos::relay {
+
+using Bytes = std::span<const uint8_t>;
+
+class Link;
+
+/// One end of jobs. The home end serves links that this node opened, the far end those it accepted; the link inside the process serves both.
+class End {
+ public:
+  virtual ~End() = default;
+  virtual void take(Link& link, const Header& header, Bytes payload) = 0;
+  virtual void link_up(Link&) {}
+  /// The link is over. `began`: it was open once, so what was sent may have arrived.
+  virtual void link_down(Link& link, const std::string& reason, bool began) = 0;
+  /// Queued data has gone out again.
+  virtual void link_drained(Link&) {}
+};
+
+class Link {
+ public:
+  virtual ~Link() = default;
+  virtual void send(uint16_t type, uint16_t flags, uint64_t id, std::initializer_list<Bytes> payload) = 0;
+  /// Too much is queued already: streams should wait for link_drained.
+  virtual bool congested() const = 0;
+  const std::string& node() const { return node_; }
+
+ protected:
+  std::string node_;  ///< the other end's
+};
+
+/// A wire connection in the loop, with heartbeats.
+class WireLink : public Link, public Watcher {
+ public:
+  /// Opens a connection to `node`. Its certificate must say that name.
+  WireLink(Loop& loop, End& end, wire::TlsContext& tls, const std::string& node, const std::string& address, uint16_t port);
+  /// Serves an accepted socket, which it owns.
+  WireLink(Loop& loop, End& end, wire::TlsContext& tls, int fd);
+  void send(uint16_t type, uint16_t flags, uint64_t id, std::initializer_list<Bytes> payload) override;
+  bool congested() const override;
+  void ready(uint32_t events) override;
+  bool open() const { return up_; }
+  bool over() const { return over_; }
+  int64_t heard_ms() const { return heard_ms_; }
+  /// Sends a heartbeat; ends the link when nothing was heard for `silence_ms`.
+  void beat(int64_t silence_ms);
+  void end_link(const std::string& reason);
+
+ private:
+  Loop& loop_ref_;
+  End& end_;
+  std::unique_ptr<wire::AsyncConnection> connection_;
+  bool client_, up_ = false, over_ = false, flush_due_ = false, was_congested_ = false;
+  uint32_t watched_ = 0;
+  int64_t heard_ms_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  void settle();
+  void drive();
+  void came_up();
+};
+
+/// Both ends of jobs that run on their home node. Frames wait until the end of the loop's round, so that nobody is called back inside a call.
+class LocalLink {
+ public:
+  LocalLink(Loop& loop, End& home, End& far, const std::string& node);
+  Link& to_far() { return to_far_; }
+
+ private:
+  class Direction : public Link {
+   public:
+    Direction(Loop& loop, End& end, const std::string& node) : loop_(loop), end_(end) { node_ = node; }
+    void send(uint16_t type, uint16_t flags, uint64_t id, std::initializer_list<Bytes> payload) override;
+    bool congested() const override { return false; }
+    Direction* back = nullptr;
+
+   private:
+    Loop& loop_;
+    End& end_;
+    std::vector<uint8_t> queue_;
+    bool due_ = false;
+    void deliver();
+  };
+  Direction to_far_, to_home_;
+};
+
+}  // namespace xos::relay
