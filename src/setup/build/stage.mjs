@@ -22,7 +22,7 @@ const NOT_SHIPPED = new Set(['xgrid'])
  */
 export function makeStage(native) {
   const inputs = hashInputs(clone, ['build/dist.json', 'build/native/.xos-built', 'image/base/tree', 'image/grid/tree', 'pam/pam.d', 'docs/man',
-    'completions', 'package-lock.json', 'src/setup/build', 'image/base/policy.d', 'src/cli/completion'])
+    'package-lock.json', 'src/setup/build', 'src/cli/completion'])
   const stamp = join(build, 'stage.json')
   const last = existsSync(stamp) && existsSync(stage) ? JSON.parse(readFileSync(stamp, 'utf8')) : null
   if (last?.inputs === inputs) return { missing: last.missing, changed: false }
@@ -42,6 +42,7 @@ export function makeStage(native) {
   for (const flavour of ['base', 'grid']) copyTree(join(clone, 'image', flavour, 'tree'), next)
   copyTree(join(clone, 'pam/pam.d'), join(next, 'etc/pam.d'))
   stageManual(next)
+  stageCompletion(next)
   normalise(next)
 
   const old = `${stage}.old`
@@ -124,6 +125,17 @@ function stageManual(next) {
     mkdirSync(join(next, `usr/share/man/man${section}`), { recursive: true })
     copyFileSync(join(folder, name), join(next, `usr/share/man/man${section}`, name))
   }
+}
+
+/** One file for all commands; bash-completion loads it by the name of the command that is typed. */
+function stageCompletion(next) {
+  const source = join(clone, 'src/cli/completion/xos')
+  if (!existsSync(source)) return
+  const folder = join(next, 'usr/share/bash-completion/completions')
+  mkdirSync(folder, { recursive: true })
+  const text = readFileSync(source, 'utf8')
+  writeFileSync(join(folder, 'xos'), text)
+  for (const [, name] of text.matchAll(/^complete -F \S+ (\S+)$/gm)) symlinkSync('xos', join(folder, name))
 }
 
 /** A checkout may have any mask: folders 0755, files 0644 or 0755. */
