@@ -33,7 +33,8 @@ class Agent:
         self.server.bind(path)
         os.chmod(path, 0o600)
         self.server.listen(16)
-        threading.Thread(target=self.run, daemon=True).start()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
 
     def run(self):
         while True:
@@ -72,6 +73,11 @@ class Agent:
         return [request['op'] for request in self.seen]
 
     def close(self):
+        if self.server.fileno() < 0:
+            return
+        # First the thread, then the number of the descriptor: or it would take a connection of the next agent, which gets the same one.
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.server.close()
         try:
             os.unlink(self.path)

@@ -23,6 +23,15 @@ XENTER = '/usr/lib/xos/bin/xenter'
 PROMPT = r'\$ (\x1b\[[^a-zA-Z]*[a-zA-Z])*$'
 
 
+def ended(pid):
+    """Also when nobody collects it: the first process of a container may be a test runner."""
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rpartition(')')[2].split()[0] == 'Z'
+    except FileNotFoundError:
+        return True
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         self.honest = agent.Honest(UIDS)
@@ -296,7 +305,7 @@ class Xenter(Case):
         child.kill()
         child.wait()
         child.stdout.close()
-        self.wait_for('the command to end', lambda: not os.path.exists(f'/proc/{command}'))
+        self.wait_for('the command to end', lambda: ended(command))
 
     def test_many_logins_leave_nothing_behind(self):
         def count():
