@@ -11,7 +11,7 @@ import type { GridPaths } from './paths.ts'
 import { nodeAddress, nodePaths } from './paths.ts'
 import { killAll } from './processes.ts'
 import type { Layers } from './stage.ts'
-import { nodeRun, writeNodeRecord } from './state.ts'
+import { list, nodeRun, writeNodeRecord } from './state.ts'
 
 const all_roles = ['registry', 'dir', 'mrc', 'osd', 'relay', 'mount']
 const other_roles = ['osd', 'relay', 'mount']
@@ -100,15 +100,16 @@ export async function killNode(record: { readonly node: string; readonly init: P
   }
 }
 
-/** The last lines of a node's logs, for an error: what its init and its xosd said. */
+/** The last lines of a node's logs, for an error: what its init and its daemons said. */
 export function logTail(grid: GridPaths, node: string): string {
-  const paths = nodePaths(grid, node)
-  const parts = [['init', paths.initLog], ['xosd', join(paths.log, 'xosd/current')]] as const
-  return parts.map(([name, path]) => {
+  const { log, initLog } = nodePaths(grid, node)
+  const parts = [['init', initLog], ...list(log).map((name) => [name, join(log, name, 'current')] as const)] as const
+  return parts.flatMap(([name, path]) => {
     try {
-      return `  last lines of ${name} on ${node}:\n${lastLines(readFileSync(path, 'utf8').slice(-8000), 12)}`
+      const lines = lastLines(readFileSync(path, 'utf8').slice(-8000), name === 'xosd' ? 10 : 4)
+      return lines === '' ? [] : [`  last lines of ${name} on ${node}:\n${lines}`]
     } catch {
-      return `  ${name} on ${node} has no log`
+      return []
     }
   }).join('\n')
 }

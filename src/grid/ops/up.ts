@@ -11,7 +11,7 @@ import type { GridPaths } from '../paths.ts'
 import { down } from './down.ts'
 import { gridLayers, type Layers } from '../stage.ts'
 import { nodeRun, readGrid, startedNodes, writeGrid } from '../state.ts'
-import { addUser, createdUsers } from '../users.ts'
+import { ensureUser } from '../users.ts'
 
 export const ready_timeout_ms = 60_000
 const default_nodes = 3
@@ -83,8 +83,7 @@ async function found(grid: GridPaths, options: UpOptions): Promise<UpResult['cre
     await waitForNode('n1', init, (each) => each.state === 'ready', 'ready', { timeout_ms: ready_timeout_ms, signal: options.signal })
     options.say(`node n1 is ready and founded the VO '${vo}'`)
   }
-  if (createdUsers(grid).includes(`alice@${vo}`)) return null
-  return await addUser(grid, 'alice', ['admin'])
+  return await ensureUser(grid, 'alice', ['admin'])
 }
 
 /** A token with which the node joins the VO; null when it has its certificate. */
