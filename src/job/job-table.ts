@@ -65,8 +65,9 @@ export class JobTable {
 
   #started(job: Job): Applied {
     const known = this.#jobs.get(job.id);
-    // A start that arrives after its own end (out of order around a resync) must not bring the job back to life.
-    if (known !== undefined && (known.state !== 'starting' || same(known, job))) return nothing;
+    // A start that arrives after its own end (out of order around a resync) must not bring the job back to life. A second start of a
+    // job that lives is news: it was refused where it was to run and goes elsewhere, or it was restored.
+    if (known !== undefined && (isFinal(known.state) || same(known, job))) return nothing;
     return this.#set(job);
   }
 

@@ -10,8 +10,8 @@ export const limits = {
   report_deadline_ms: second_ms,
   /** A node with less free memory gets no new job: starting one would push it into swap or the OOM killer. */
   memory_free_bytes_min: 64 * mib,
-  /** Load is rounded to this share of a CPU, so that noise of measurement does not move jobs about. */
-  load_step_cpus: 0.25,
+  /** Other load counts in whole CPUs once it is within this of one, so that a busy daemon or the noise of measurement moves no job. */
+  load_slack_cpus: 0.25,
   /** A job that is younger counts as a whole CPU, whatever it has used: it has had no time to show what it needs. */
   job_young_ms: 2 * second_ms,
   /** An older job that uses less is idle (an editor waits for a key) and holds no CPU. */

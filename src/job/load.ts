@@ -7,6 +7,12 @@ import type { LoadReport, Usage } from './model.ts';
  * cost 20 MB of resident memory and some 30 ms at import, every second of which counts against the node's memory bar.
  */
 
+/** A job that ran here and ended since the last measurement: without it a stream of short jobs would look like other load. */
+export interface EndedHere {
+  readonly job: string;
+  readonly cpu_seconds: number;
+}
+
 /** One reading of the machine's counters. */
 export interface Counters {
   readonly cpus: number;
@@ -55,10 +61,11 @@ export function parseCounters(stat: string, meminfo: string, ticks_per_second = 
  * Works out the load from two readings. A job that is young or busy holds a CPU (`running`); what a busy one uses beyond one CPU
  * counts as load, and an idle one holds nothing.
  * @param cells what runs here now
+ * @param ended what ended here since `previous`
  * @param now_ms monotonic
  */
 export function measure(
-  node: string, previous: LoadSample | null, counters: Counters, cells: readonly Usage[], now_ms: number,
+  node: string, previous: LoadSample | null, counters: Counters, cells: readonly Usage[], ended: readonly EndedHere[], now_ms: number,
 ): { readonly sample: LoadSample; readonly report: LoadReport } {
   const seconds = previous === null ? 0 : (now_ms - previous.at_ms) / 1000;
   const jobs = new Map<string, JobSample>();
@@ -72,10 +79,13 @@ export function measure(
     beyond += Math.max(0, rate - 1);
     if (now_ms - first_seen_ms < limits.job_young_ms || rate >= limits.job_idle_cpus) running++;
   }
+  for (const { job, cpu_seconds } of ended) {
+    if (seconds > 0 && !jobs.has(job)) grid += Math.max(0, cpu_seconds - (previous?.jobs.get(job)?.cpu_seconds ?? 0)) / seconds;
+  }
   const busy = previous === null || seconds <= 0 ? 0 : Math.max(0, counters.busy_seconds - previous.counters.busy_seconds) / seconds;
   const other_now = Math.min(counters.cpus, Math.max(0, busy - grid));
   const other = previous === null ? other_now : previous.other + smoothing * (other_now - previous.other);
-  const load = Math.round((other + beyond) / limits.load_step_cpus) * limits.load_step_cpus;
+  const load = Math.floor(other + beyond + limits.load_slack_cpus);
   return {
     sample: { at_ms: now_ms, counters, jobs, other },
     report: {

@@ -45,7 +45,7 @@ export interface LoadReport {
   readonly cpus: number;
   /** Grid jobs that hold a CPU here, wherever their home is. */
   readonly running: number;
-  /** CPUs in use by anything else, smoothed. */
+  /** Whole CPUs in use by anything else, smoothed. */
   readonly load: number;
   readonly memory_free_bytes: number;
   readonly memory_total_bytes: number;

@@ -3,7 +3,7 @@ import { describe } from '../core/errors.ts';
 import type { NodeRecord, NodeRole } from '../core/model.ts';
 import { JobServiceDefinition, type Load } from '../proto/xos/job/v1/job.ts';
 import { limits } from './limits.ts';
-import { measure, parseCounters, type LoadSample } from './load.ts';
+import { measure, parseCounters, type EndedHere, type LoadSample } from './load.ts';
 import { loadFromMessage, loadToMessage } from './messages.ts';
 import type { LoadReport, ServiceState, Usage } from './model.ts';
 import { rank, type Candidate, type KnownNode, type NodeSelector } from './placement.ts';
@@ -28,13 +28,14 @@ export class VoSelector implements NodeSelector {
   readonly #context: NodeContext;
   readonly #heard = new Map<string, Heard>();
   #sample: LoadSample | null = null;
+  #ended: EndedHere[] = [];
 
   constructor(context: NodeContext) {
     this.#context = context;
   }
 
   candidates(): readonly Candidate[] {
-    return rank(this.view());
+    return rank(this.view(), this.#context.node);
   }
 
   /** All nodes of the VO; one that is unknown to it is not among them, whatever it reports. */
@@ -55,13 +56,19 @@ export class VoSelector implements NodeSelector {
     return this.#own();
   }
 
+  /** A job ended on this node. */
+  ended(job: EndedHere): void {
+    if (this.#ended.length < limits.jobs_max) this.#ended.push(job);
+  }
+
   /** Measures this node and remembers the result as its report. */
   async measure(cells: readonly Usage[]): Promise<void> {
     const { disk, clock } = this.#context.ports;
     const [stat, meminfo] = await Promise.all([disk.read('/proc/stat'), disk.read('/proc/meminfo')]);
     const counters = parseCounters(String(stat ?? ''), String(meminfo ?? ''));
     const now_ms = clock.monotonic_ms();
-    const { sample, report } = measure(this.#context.node, this.#sample, counters, cells, now_ms);
+    const { sample, report } = measure(this.#context.node, this.#sample, counters, cells, this.#ended, now_ms);
+    this.#ended = [];
     this.#sample = sample;
     this.#heard.set(this.#context.node, { report, services: servicesOf(this.#context), at_ms: now_ms });
   }

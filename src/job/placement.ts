@@ -36,23 +36,24 @@ export interface KnownNode {
 /** CPUs that nobody uses: the measure of the choice. May be negative. */
 export const freeCpus = (candidate: Pick<Candidate, 'cpus' | 'running' | 'load'>): number => candidate.cpus - candidate.running - candidate.load;
 
-/** Turns what is known of the nodes into candidates, best first. */
-export function rank(nodes: readonly KnownNode[]): readonly Candidate[] {
-  return nodes.map(assess).sort(compare);
+/**
+ * Turns what is known of the nodes into candidates, best first. A draw goes to the local node: it costs no network. The relay takes the
+ * first of equals, so the order is part of the choice.
+ */
+export function rank(nodes: readonly KnownNode[], local: string): readonly Candidate[] {
+  const isLocal = (candidate: Candidate): number => Number(candidate.node === local);
+  return nodes.map(assess).sort((a, b) => compareFree(a, b) || isLocal(b) - isLocal(a) || compareRest(a, b));
 }
 
 /**
- * The choice for one job, as `xos-relayd` makes it: the local node while it has a whole free CPU, else the one with the most free
- * CPUs (the local node wins a draw: it costs no network). Null when no node is eligible.
+ * The choice for one job among ranked candidates, as `xos-relayd` makes it: the local node while it has a whole free CPU, else the
+ * first. Null when no node is eligible.
  */
 export function choose(candidates: readonly Candidate[], local: string): { readonly node: string; readonly why: string } | null {
   const eligible = candidates.filter((each) => each.eligible);
   const here = eligible.find((each) => each.node === local);
   if (here !== undefined && freeCpus(here) >= 1) return { node: local, why: `this node has ${free(here)}` };
-  let best = here;
-  for (const each of [...eligible].sort(compare)) {
-    if (best === undefined || freeCpus(each) > freeCpus(best)) best = each;
-  }
+  const [best] = eligible;
   if (best === undefined) return null;
   if (best.node === local) return { node: local, why: `no other node has more than this one's ${free(best)}` };
   return { node: best.node, why: `it has the most free CPUs (${free(best)}; this node: ${here === undefined ? 'not eligible' : free(here)})` };
@@ -72,11 +73,11 @@ function assess(known: KnownNode): Candidate {
   };
 }
 
-/** Best first: eligible, free CPUs, free memory, and the name so that the order is the same everywhere. */
-function compare(a: Candidate, b: Candidate): number {
-  return Number(b.eligible) - Number(a.eligible) || freeCpus(b) - freeCpus(a)
-    || b.memory_free_bytes - a.memory_free_bytes || (a.node < b.node ? -1 : a.node > b.node ? 1 : 0);
-}
+const compareFree = (a: Candidate, b: Candidate): number => Number(b.eligible) - Number(a.eligible) || freeCpus(b) - freeCpus(a);
+
+/** Among equals: less load (as the relay has it), more free memory, and the name so that the order is the same everywhere. */
+const compareRest = (a: Candidate, b: Candidate): number =>
+  a.load - b.load || b.memory_free_bytes - a.memory_free_bytes || (a.node < b.node ? -1 : a.node > b.node ? 1 : 0);
 
 const free = (candidate: Candidate): string => {
   const cpus = Math.max(0, freeCpus(candidate));

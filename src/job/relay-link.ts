@@ -40,6 +40,10 @@ export class RelayLink {
     if (resync) this.#resync();
   }
 
+  onChange(listener: (job: Job) => void): () => void {
+    return this.#changed.add(listener);
+  }
+
   /** What runs on this node, by the relay's word; empty when the relay is away. */
   async cells(signal: AbortSignal): Promise<readonly Usage[]> {
     const { relay } = this.#context.native;
@@ -49,7 +53,8 @@ export class RelayLink {
   async pushPlacement(candidates: readonly Candidate[], signal: AbortSignal): Promise<void> {
     const { relay } = this.#context.native;
     if (!relay.connected) return;
-    const nodes = candidates.map(({ reason: _reason, ...row }) => row);
+    // The relay takes `running` from `cpus`, and `load` only to break a draw: what holds a CPU is in `running`, whatever it is.
+    const nodes = candidates.map(({ reason: _reason, ...row }) => ({ ...row, running: row.running + row.load }));
     await relay.request('placement', { nodes }, { signal });
   }
 

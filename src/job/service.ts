@@ -44,6 +44,9 @@ export class JobService implements Service {
     this.#undo.push(...registerOperations(this.jobs));
     this.#undo.push(context.native.relay.onConnect(() => void this.#push()));
     this.#undo.push(context.members.onChange(() => this.#membersChanged()));
+    this.#undo.push(link.onChange(({ id, state, node, cpu_seconds }) => {
+      if (state === 'ended' && node === context.node && cpu_seconds !== null) selector.ended({ job: id, cpu_seconds });
+    }));
     link.start();
     await selector.measure([]);
     this.#rounds = this.#run(this.#stopping.signal);

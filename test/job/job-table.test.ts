@@ -21,6 +21,14 @@ test('a job starts, stops, goes on and ends with its status', (t) => {
   t.like(table.get('n1-1'), { state: 'ended', exit_code: 3, exit_signal: null, cpu_seconds: 1.5, ended_ms: 2_000_000 });
 });
 
+test('a job that was refused elsewhere, or restored, has its new node by a second start', (t) => {
+  const table = run({ kind: 'started', job: sampleJob() }, { kind: 'started', job: sampleJob({ node: 'n1' }) });
+  t.is(table.get('n1-1')?.node, 'n1');
+  table.apply({ kind: 'state', id: 'n1-1', state: 'restoring' }, 0);
+  table.apply({ kind: 'started', job: sampleJob({ node: 'n3' }) }, 0);
+  t.like(table.get('n1-1'), { node: 'n3', state: 'running' });
+});
+
 test('every event applied twice changes nothing the second time', (t) => {
   const events: JobEvent[] = [
     { kind: 'started', job: sampleJob({ state: 'starting' }) }, { kind: 'state', id: 'n1-1', state: 'running' },
