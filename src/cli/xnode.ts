@@ -58,7 +58,7 @@ export const command = defineCommand({
   subcommands: [list as Command, status as Command],
   examples: [{ text: 'the nodes at a glance', line: 'xnode' }, { text: 'why is this node not ready', line: 'xnode status' }],
   exitStatus: commonExitStatus,
-  seeAlso: [['xps', 1], ['xvo', 1], ['xosd', 8], ['xos', 7]],
+  seeAlso: [['xps', 1], ['xvo', 8], ['xosd', 8], ['xos', 7]],
   run: (call) => list.run?.(call) ?? Promise.resolve(),
 });
 

@@ -82,7 +82,7 @@ const xosd: Command = {
     { name: '/run/xos/agent.sock', summary: 'Socket of the PAM module; root only.' },
   ],
   exitStatus: [{ status: '0', meaning: 'asked to end' }, { status: '1', meaning: 'it could not start; the reason is in its log' }],
-  seeAlso: [['xnode', 1], ['xvo', 1], ['xos-relayd', 8], ['xos-osd', 8], ['xos-mrc', 8], ['xos-mount', 8], ['xos', 7]],
+  seeAlso: [['xnode', 1], ['xvo', 8], ['xos-relayd', 8], ['xos-osd', 8], ['xos-mrc', 8], ['xos-mount', 8], ['xos', 7]],
 };
 
 const common = {

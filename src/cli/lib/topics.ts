@@ -4,7 +4,7 @@ import type { Page } from './man.ts';
 const overview: Page = {
   name: 'xos', section: 7, summary: 'overview of the XtreemOS grid',
   seeAlso: [['xps', 1], ['xkill', 1], ['xwait', 1], ['xwhere', 1], ['xrun', 1], ['xlocal', 1], ['xcheckpoint', 1], ['xrestart', 1], ['xnode', 1],
-    ['xvolume', 1], ['xvo', 1], ['xgrid', 8], ['xos-policy', 5], ['xosd', 8]],
+    ['xvolume', 1], ['xvo', 8], ['xgrid', 8], ['xos-policy', 5], ['xosd', 8]],
   body: String.raw`.Sh DESCRIPTION
 XtreemOS makes the machines of a virtual organisation (VO) one system for its members.
 You log in on any node with a name such as
@@ -51,7 +51,7 @@ shows them as lost.
 A job that has a checkpoint can be brought back.
 .Ss Virtual organisations
 Members, their passwords and roles, and nodes are kept by the VO's registry;
-.Xr xvo 1
+.Xr xvo 8
 manages them.
 A member has the same uid on every node without an entry in any file there.
 A login gives a credential of eight hours, which is renewed while the session lasts and gone at its end.
