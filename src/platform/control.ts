@@ -323,14 +323,10 @@ export class ControlServer {
       stream,
       (line) => this.#onLine(line, stream, peer, open),
       () => {
-        // A client that ended its sending side may still read; one that is gone may not.
-        const gone = (): void => {
-          this.#streams.delete(stream);
-          for (const call of open.values()) call.abort();
-          stream.destroy();
-        };
-        if (open.size === 0 || stream.destroyed) gone();
-        else stream.once('close', gone);
+        // Node does not tell a client that is gone from one that only closed its sending side; what nobody waits for must end.
+        this.#streams.delete(stream);
+        for (const call of open.values()) call.abort();
+        stream.destroy();
       },
     );
   }
@@ -352,10 +348,7 @@ export class ControlServer {
     open.set(id, controller);
     void this.#answer(op as string, fields, { peer, signal: controller.signal, progress: (more) => void send(stream, { id, more }) })
       .then((answer) => send(stream, { ...answer, id }))
-      .finally(() => {
-        open.delete(id);
-        if (open.size === 0 && stream.readableEnded) stream.end(() => stream.destroy());
-      });
+      .finally(() => open.delete(id));
   }
 
   async #answer(op: string, fields: Record<string, unknown>, call: ControlCall): Promise<object> {
