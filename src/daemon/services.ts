@@ -4,4 +4,5 @@ import type { ServiceFactory } from './context.ts';
 export const services: readonly { readonly name: string; readonly load: () => Promise<ServiceFactory> }[] = [
   { name: 'volume', load: async () => (await import('../volume/index.ts')).createVolumeService },
   { name: 'job', load: async () => (await import('../job/index.ts')).createJobService },
+  { name: 'checkpoint', load: async () => (await import('../checkpoint/index.ts')).createCheckpointService },
 ];

@@ -1,0 +1,1 @@
+export { createCheckpointService, type CheckpointService } from './service.ts';

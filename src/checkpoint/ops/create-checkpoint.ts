@@ -1,0 +1,45 @@
+import type { ApiCaller } from '../../api/registry.ts';
+import type { NodeContext } from '../../daemon/context.ts';
+import { notRunning } from '../errors.ts';
+import { askRelay, findJob, type CheckpointProgress } from '../home.ts';
+import { checkpointsOf, defaultName, parseCheckpointName } from '../names.ts';
+
+export interface CreateRequest {
+  /** Id of the job, or pid of its proxy on this node. */
+  readonly job: string;
+  /** null: `<program>-<job>-<n>`. */
+  readonly name: string | null;
+  /** The job goes on after it; otherwise it ends and its proxy waits. */
+  readonly leave_running: boolean;
+}
+
+export interface Created {
+  readonly job: string;
+  readonly program: string;
+  readonly node: string;
+  readonly name: string;
+  readonly directory: string;
+  readonly bytes: number;
+  readonly processes: number;
+  /** How long it stood still. */
+  readonly frozen_ms: number;
+  readonly total_ms: number;
+}
+
+/** xosd.sock `checkpoint-create`: stores a job with all its processes in its owner's home. A checkpoint of the same job and name is replaced. */
+export async function* createCheckpoint(
+  context: NodeContext, caller: ApiCaller, request: CreateRequest, signal: AbortSignal,
+): AsyncGenerator<CheckpointProgress, Created, void> {
+  const wanted = request.name === null ? null : parseCheckpointName(request.name);
+  const { job, home, uid } = await findJob(context, caller, request.job, 'checkpoint', signal);
+  if (job.state !== 'running' && job.state !== 'stopped') throw notRunning('checkpoint', job.id, job.state);
+  const place = checkpointsOf(`${context.paths.home}/${job.user}`);
+  const name = wanted ?? await defaultName(context.ports.disk, place, job.name, job.id);
+  const directory = `${place}/${name}`;
+  const answer = yield* askRelay(context, home, 'checkpoint', job.id, uid, { directory, leave_running: request.leave_running }, signal);
+  const number = (key: string): number => Number(answer[key] ?? 0);
+  return {
+    job: job.id, program: job.name, node: job.node, name, directory,
+    bytes: number('bytes'), processes: number('processes'), frozen_ms: number('frozen_ms'), total_ms: number('total_ms'),
+  };
+}
