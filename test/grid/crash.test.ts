@@ -1,5 +1,6 @@
 // n1 (registry), n2, n3. A node that crashes is dead at once, and comes back with its disk.
 import test from 'ava'
+import { readFileSync } from 'node:fs'
 import { gridFor } from './support/grid.ts'
 import { namespaces, nodeRecord, processesIn } from './support/processes.ts'
 
@@ -9,7 +10,8 @@ test.serial('a crash ends every process of the node and no other', async (t) => 
   await grid.root('n2', 'echo kept > /var/lib/xos/kept; echo lost > /root/lost')
   const [n2, n3] = [namespaces(nodeRecord(grid.name, 'n2').init.pid), namespaces(nodeRecord(grid.name, 'n3').init.pid)]
   t.is((await grid.xgrid(['crash', 'n2'])).status, 0)
-  t.deepEqual(processesIn(n2), [])
+  const left = processesIn(n2)
+  t.deepEqual(left, [], left.map((pid) => readFileSync(`/proc/${pid}/status`, 'utf8')).join('\n'))
   t.true(processesIn(n3).length > 0)
   const seen = await grid.status()
   t.is(seen.state, 'partly')

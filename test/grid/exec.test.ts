@@ -8,7 +8,7 @@ test.serial('the session is that of the member, the same on every node', async (
   const [here, there] = await Promise.all(['n1', 'n2'].map((node) => grid.exec('id; pwd; echo $HOME $USER', { node })))
   t.regex(here?.stdout ?? '', /^uid=1879113729\(alice@demo\) gid=1879113729\(alice@demo\) .*members@demo/)
   t.regex(here?.stdout ?? '', /\n\/home\/alice\n\/home\/alice alice@demo\n$/)
-  t.is(there?.stdout, here?.stdout)
+  t.is(there?.stdout, here?.stdout, there?.stderr)
   t.regex((await grid.exec('id -u', { user: 'bob@demo' })).stdout, /^18791137\d\d\n$/)
 })
 
@@ -37,4 +37,5 @@ test.serial('what is killed outside is gone inside, and no session stays', async
   await running.finished
   await grid.until('the sleep is gone', async () => (await grid.root('n1', 'pgrep -x sleep')).status === 1)
   await grid.until('the session is closed', async () => (await grid.status()).nodes[0]?.sessions === 0)
+  t.pass()
 })

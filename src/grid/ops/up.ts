@@ -38,6 +38,7 @@ export async function up(grid: GridPaths, options: UpOptions): Promise<UpResult>
   refuseForeignGrid(grid, before?.clone)
   const nodes = options.nodes === null ? [...before?.nodes ?? names(default_nodes)] : names(options.nodes)
   const missing = nodes.filter((node) => nodeRun(grid, node).state !== 'up')
+  mkdirSync(grid.state, { recursive: true, mode: 0o700 })
   const layers = gridLayers(grid)
   writeGrid(grid, { name: grid.name, vo, nodes: [...new Set([...before?.nodes ?? [], ...nodes])], clone })
   mkdirSync(join(grid.run, 'nodes'), { recursive: true, mode: 0o700 })

@@ -1,0 +1,155 @@
+// Logging in: the real login, su and passwd of Debian, our PAM modules, the real xosd.
+//
+//   n1 (registry of VO demo) ─── n2      members: alice (made by the grid), bob, carol (made here)
+import test, { type ExecutionContext } from 'ava'
+import { expectDone, gridFor } from './support/grid.ts'
+import { asked, dialogue, loggedIn, login, prompt, type Dialogue } from './support/login.ts'
+
+const grid = gridFor(test, { nodes: 2 })
+const passwords = { 'bob@demo': 'bobs-first-secret', 'carol@demo': 'carols secret = 100% ä' } as const
+
+const addMember = async (name: 'bob' | 'carol'): Promise<void> => {
+  await expectDone(grid.root('n1', `xvo member add demo ${name} --password-stdin`, { input: `${passwords[`${name}@demo`]}\n` }), `xvo member add ${name}`)
+}
+
+/** The outputs of the steps that have one; fails when a step did. */
+function outputs (t: ExecutionContext, done: Dialogue): string[] {
+  t.is(done.error, null)
+  return done.results.map(({ output }) => output)
+}
+
+const sessions = async (): Promise<number> => (await grid.status()).nodes.reduce((sum, node) => sum + (node.sessions ?? 0), 0)
+const noSessions = (): Promise<void> => grid.until('no session is left', async () => await sessions() === 0)
+
+test.serial('a member who is added logs in on every node at once', async (t) => {
+  await addMember('bob')
+  for (const node of ['n2', 'n1']) {
+    const [id, home, tty, left] = outputs(t, await login(grid, node, 'bob@demo', [...loggedIn(passwords['bob@demo']), ['run', 'id'], ['run', 'pwd; echo $HOME $USER $SHELL $XOS_VO'],
+      ['run', 'stat -c "%U %a" "$(tty)"'], ['send', 'exit'], ['end']]))
+    t.regex(id ?? '', /^uid=1879113730\(bob@demo\) gid=1879113730\(bob@demo\) groups=.*1879113728\(members@demo\)/)
+    t.is(home, '/home/bob\n/home/bob bob@demo /bin/bash demo\n')
+    t.is(tty, 'bob@demo 600\n')
+    t.is(left, '')
+  }
+  await noSessions()
+})
+
+test.serial('names and numbers are the same on every node', async (t) => {
+  const look = 'getent passwd alice@demo bob@demo 1879113730; getent group members@demo bob@demo; id bob@demo; getent passwd nobody@demo 1879119999; echo $?'
+  const [one, two] = await Promise.all(['n1', 'n2'].map((node) => grid.root(node, look)))
+  t.is(one?.stdout, two?.stdout)
+  t.regex(one?.stdout ?? '', /^alice@demo:[^:]*:1879113729:1879113729:[^:]*:\/home\/alice:\/bin\/bash\nbob@demo:.*\nbob@demo:/)
+  t.regex(one?.stdout ?? '', /members@demo:[^:]*:1879113728:.*alice@demo.*\n[^]*2\n$/)
+})
+
+test.serial('who may not is refused: politely to the user, with the reason in the log of the node', async (t) => {
+  const refusal = async (user: string, password: string, line: string): Promise<void> => {
+    const done = await login(grid, 'n2', user, [...asked(password), ['expect', `${line}\\s+Login incorrect`]])
+    t.is(done.error, null, user)
+  }
+  await refusal('bob@demo', 'wrong', 'Login refused\\.')
+  await refusal('nobody@demo', 'wrong', 'Login refused\\.')
+  await refusal('bob@foo', passwords['bob@demo'], "The virtual organisation 'foo' is not known here\\.")
+  await refusal('bob@demo@demo', passwords['bob@demo'], '')
+  const { stdout } = await grid.xgrid(['logs', 'n2', '--lines', '200'])
+  t.regex(stdout, /auth refused.*XOS_WRONG_PASSWORD/)
+  t.regex(stdout, /auth refused.*XOS_VO_UNKNOWN/)
+  t.notRegex(stdout, new RegExp(passwords['bob@demo']), 'a password is never logged')
+  t.is(await sessions(), 0)
+})
+
+test.serial('job control works on the terminal of a login', async (t) => {
+  const [stopped, ended, interrupted] = outputs(t, await login(grid, 'n1', 'bob@demo', [...loggedIn(passwords['bob@demo']),
+    ['send', 'xlocal sleep 1000'], ['expect', 'sleep 1000\\s'], ['type', '\u001a'], ['expect', 'Stopped'], ['run', 'jobs | grep -c Stopped'],
+    ['run', 'bg %1; kill %1; wait %1; echo $?'], ['run', 'echo again'], ['send', 'exit'], ['end']]))
+  t.is(stopped, '1\n')
+  t.regex(ended ?? '', /143\n$/)
+  t.is(interrupted, 'again\n')
+})
+
+test.serial("a session's keys are for this session only, and gone after its end", async (t) => {
+  const loop = 'setsid bash -c \'while keyctl pipe $0 >/dev/null 2>&1; do sleep 0.1; done; echo gone > ~/keys\' $(keyctl search @s user xos:session) </dev/null >/dev/null 2>&1 &'
+  const first = grid.startExec(`rm -f ~/keys; ${loop} echo key $(keyctl search @s user xos:session) ring $(keyctl id @s) credential $(keyctl search @s user xos:credential); ` +
+    'keyctl pipe $(keyctl search @s user xos:session); echo; keyctl pipe $(keyctl search @s user xos:credential); echo end; read line')
+  const input = first.seen(/key (\d+) ring (\d+) credential (\d+)\n([0-9a-f]{32}:[0-9a-f]{32})\n(-----BEGIN CERTIFICATE-----[^]*)end\n/)
+  const [, key, ring, credential] = await input
+  const other = await grid.exec(`for id in ${key} ${credential}; do keyctl pipe $id; keyctl link $id @s; keyctl setperm $id 0x3f3f3f3f; done 2>&1; keyctl link ${ring} @s 2>&1; keyctl list ${ring} 2>&1`)
+  t.notRegex(other.stdout, /[0-9a-f]{32}|BEGIN|xos:/)
+  t.is((await grid.root('n1', `keyctl pipe ${key}`)).status === 0, false, 'not even for root outside')
+  await first.finished
+  await grid.until('the session is over and its keys are gone', async () => (await grid.exec('cat ~/keys 2>/dev/null')).stdout === 'gone\n')
+  await noSessions()
+})
+
+test.serial('nothing of the environment of the caller gets into a session', async (t) => {
+  const evil = { XOS_LOGIN_HANDLE: '0'.repeat(32), XOS_SESSION: '0'.repeat(32), BASH_ENV: '/tmp/evil', EVIL: '1', IFS: 'x', PYTHONPATH: '/tmp' }
+  const { stdout } = await grid.exec(['env'], { env: { ...process.env, XOS_GRID: grid.name, ...evil } })
+  t.deepEqual(stdout.split('\n').map((line) => line.split('=')[0]).filter((name) => name !== '' && name !== '_').sort(),
+    ['HOME', 'LANG', 'LOGNAME', 'PATH', 'SHELL', 'TERM', 'USER', 'XOS_NODE_HOME', 'XOS_SESSION', 'XOS_VO'])
+  t.notRegex(stdout, /0{32}|LOGIN_HANDLE/)
+})
+
+test.serial('setuid programs work in a session; su opens a session inside of it', async (t) => {
+  await addMember('carol')
+  const [first, id, second, back, mount] = outputs(t, await login(grid, 'n1', 'bob@demo', [...loggedIn(passwords['bob@demo']), ['run', 'keyctl search @s user xos:session'],
+    ['send', 'su - carol@demo'], ...loggedIn(passwords['carol@demo']), ['run', 'id -un; pwd'], ['run', 'keyctl search @s user xos:session'], ['send', 'exit'], ['expect', prompt],
+    ['run', 'id -un; keyctl search @s user xos:session'], ['run', 'mount -t tmpfs none /mnt 2>/dev/null; echo $?'], ['send', 'exit'], ['end']]))
+  t.is(id, 'carol@demo\n/home/carol\n')
+  t.not(first, second)
+  t.is(back, `bob@demo\n${first}`)
+  t.not(mount, '0\n')
+  await noSessions()
+})
+
+test.serial('a member changes the password; the old one is refused from then on', async (t) => {
+  const changed = await login(grid, 'n2', 'bob@demo', [...loggedIn(passwords['bob@demo']), ['send', 'passwd'], ['expect', '[Cc]urrent.*assword: '], ['send', passwords['bob@demo']],
+    ['expect', '[Nn]ew .*assword: '], ['send', 'bobs-second-secret'], ['expect', '[Rr]etype.*assword: '], ['send', 'bobs-second-secret'], ['expect', prompt], ['run', 'true'], ['send', 'exit'], ['end']])
+  t.is(changed.error, null)
+  t.is((await login(grid, 'n1', 'bob@demo', loggedIn('bobs-second-secret'))).error, null)
+  t.is((await login(grid, 'n1', 'bob@demo', [...asked(passwords['bob@demo']), ['expect', 'Login refused\\.']])).error, null)
+})
+
+test.serial('a hangup, and a login that is killed, end the session', async (t) => {
+  for (const end of ['hang up', 'kill'] as const) {
+    outputs(t, await login(grid, 'n1', 'bob@demo', [...loggedIn('bobs-second-secret'), [end]]))
+    await noSessions()
+  }
+  const running = grid.startExec('echo begun; exec xlocal sleep 1000')
+  await running.seen(/begun/)
+  await grid.root('n1', 'pkill -KILL -x xenter')
+  await running.finished
+  await noSessions()
+})
+
+test.serial('a revoked member is refused on every node, and running sessions lose the grid', async (t) => {
+  const running = grid.startExec('echo begun; exec xlocal sleep 1000', { user: 'alice@demo' })
+  await running.seen(/begun/)
+  t.is((await login(grid, 'n2', 'carol@demo', [...loggedIn(passwords['carol@demo']), ['send', 'exit'], ['end']])).error, null)
+  await expectDone(grid.root('n1', 'xvo member revoke demo carol'), 'xvo member revoke')
+  for (const node of ['n1', 'n2']) {
+    await grid.until(`carol is refused on ${node}`, async () => (await login(grid, node, 'carol@demo', [...asked(passwords['carol@demo']), ['expect', 'Login refused\\.']])).error === null)
+  }
+  t.is((await grid.exec('id -un')).stdout, 'alice@demo\n', 'others are not concerned')
+  running.kill('SIGTERM')
+  await running.finished
+})
+
+test.serial('a node that is cut off from the registry says so, and its own users log in as ever', async (t) => {
+  await expectDone(grid.xgrid(['cut', 'n2']), 'xgrid cut')
+  const away = await login(grid, 'n2', 'bob@demo', [...asked('bobs-second-secret'), ['expect', 'The grid cannot be reached; try again later\\.']])
+  t.is(away.error, null)
+  await grid.root('n2', 'useradd -m -s /bin/bash local && echo local:native-secret | chpasswd')
+  t.is((await login(grid, 'n2', 'local', [...loggedIn('native-secret'), ['run', '/usr/bin/true'], ['send', 'exit'], ['end']])).error, null)
+  await expectDone(grid.xgrid(['heal', 'n2']), 'xgrid heal')
+  await grid.until('bob logs in again', async () => (await login(grid, 'n2', 'bob@demo', [...asked('bobs-second-secret'), ['expect', prompt]])).error === null)
+})
+
+test.serial('an agent that hangs, or is away, does not hang a login', async (t) => {
+  await expectDone(grid.root('n2', 'pkill -STOP -f /usr/lib/xos/dist/src/daemon/main.js'), 'stop xosd')
+  t.is((await login(grid, 'n2', 'bob@demo', [...asked('bobs-second-secret'), ['expect', 'The grid cannot be reached; try again later\\.']])).error, null)
+  t.is((await grid.root('n2', 'getent passwd bob@demo; ls -l /home')).status, 0, 'names need no daemon')
+  await expectDone(grid.root('n2', 'pkill -CONT -f /usr/lib/xos/dist/src/daemon/main.js; sv down /run/service/xosd; while [ -e /run/xos/agent.sock ] && pgrep -f daemon/main.js; do sleep 0.1; done; true'), 'end xosd')
+  t.is((await dialogue(grid, 'n2', ['/usr/bin/login', 'bob@demo'], [...asked('bobs-second-secret'), ['expect', 'The grid cannot be reached; try again later\\.']])).error, null)
+  await expectDone(grid.root('n2', 'sv up /run/service/xosd'), 'start xosd')
+  await grid.until('bob logs in again', async () => (await login(grid, 'n2', 'bob@demo', loggedIn('bobs-second-secret'))).error === null)
+})
