@@ -21,9 +21,15 @@ export const systemMounts: Mounts = {
     await bounded(wrapped(peer.mount(from, to, peer.MS_BIND), `bind '${from}' on '${to}'`), signal);
   },
   async unmount(path) {
-    // Mounts stack; the bound only keeps a broken mount table from looping for ever.
+    // Mounts stack; the bound only keeps a broken mount table from looping for ever. A mount may also have been propagated below
+    // another one at the same path: taking the upper one away takes its copy with it, and EINVAL then says that nothing is left.
     for (let count = (await mountPoints()).filter((point) => point === path).length; count > 0; count--) {
-      await wrapped(peer.unmount(path, peer.MNT_DETACH), `unmount '${path}'`);
+      try {
+        await peer.unmount(path, peer.MNT_DETACH);
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code === 'EINVAL' || /Invalid argument/.test((cause as Error).message)) return;
+        await wrapped(Promise.reject(cause as Error), `unmount '${path}'`);
+      }
     }
   },
   async list(path) {
@@ -32,9 +38,12 @@ export const systemMounts: Mounts = {
   async share(path) {
     await mkdir(path, { recursive: true });
     const mounts = await mountTable();
-    const own = mounts.findLast((mount) => mount.point === path);
-    if (own === undefined) await wrapped(peer.mount(path, path, peer.MS_BIND), `bind '${path}' on itself`);
-    if (own?.shared !== true) await wrapped(peer.mount('none', path, peer.MS_SHARED), `share '${path}'`);
+    const covers = (mount: MountLine): boolean => mount.point === path || mount.point === '/' || path.startsWith(`${mount.point}/`);
+    const own = mounts.filter(covers).toSorted((a, b) => a.point.length - b.point.length).at(-1);
+    // Where the mount that holds the path is shared already, a bind of the path on itself would only double every mount below it.
+    if (own?.shared === true) return;
+    if (own?.point !== path) await wrapped(peer.mount(path, path, peer.MS_BIND), `bind '${path}' on itself`);
+    await wrapped(peer.mount('none', path, peer.MS_SHARED), `share '${path}'`);
   },
 };
 
