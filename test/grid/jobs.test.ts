@@ -13,10 +13,8 @@ async function sleeper(t: { teardown(work: () => void): void }, node: string, ho
   const running = grid.startExec(`XOS_NODE=${node} sleep 600 & echo pid=$!; wait $!`, { node: home })
   t.teardown(() => running.kill('SIGTERM'))
   await running.seen(/pid=\d+/)
-  const before = new Set((await jobs(home)).map(({ id }) => id))
   let found: Row | undefined
   await grid.until('the job appears', async () => (found = (await jobs(home)).filter((job) => job.name === 'sleep' && job.node === node).at(-1)) !== undefined)
-  void before
   return { id: found?.id ?? '', finished: running.finished }
 }
 
@@ -57,9 +55,9 @@ test.serial('xkill from another node ends the job, its proxy and the wait for it
   const refused = await grid.exec(`xkill ${id}`, { node: 'n3', user: 'bob@demo' })
   t.is(refused.status, 1)
   t.regex(refused.stderr, /belongs to alice@demo/)
-  t.is((await grid.exec(`xkill -INT ${id}`, { node: 'n3' })).status, 0)
-  t.is((await waiting).status, 130)
-  t.is((await finished).status, 130)
+  t.is((await grid.exec(`xkill -HUP ${id}`, { node: 'n3' })).status, 0)
+  t.is((await waiting).status, 129)
+  t.is((await finished).status, 129)
   t.like((await jobs('n2', '--ended')).find((job) => job.id === id), { state: 'ended' })
   const again = await grid.exec(`xkill ${id}`, { node: 'n2' })
   t.is(again.status, 1)
@@ -73,6 +71,7 @@ test.serial('a stopped job shows as stopped and goes on', async (t) => {
   await grid.until('stopped', async () => (await state()) === 'stopped')
   await grid.exec(`xkill -CONT ${id}`, { node: 'n3' })
   await grid.until('running', async () => (await state()) === 'running')
+  t.is(await state(), 'running')
 })
 
 test.serial('the pid of a proxy is good for xkill, xwait and xwhere on its own node', async (t) => {
