@@ -149,7 +149,10 @@ void Cell::signal_job(int number, bool from_terminal) {
   const bool stops = number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
   // The group of a job without terminal is orphaned: the kernel would drop a stop signal that nobody handles.
   if (stops && !job_.master && default_action(job_.program, number)) number = SIGSTOP;
-  to_group(number);
+  // What ends or stops things is meant for all of a job, as a shell sends it; anything else for the program that asked for it.
+  const bool for_all = number == SIGHUP || number == SIGINT || number == SIGQUIT || number == SIGTERM || number == SIGKILL || number == SIGSTOP || stops;
+  if (for_all) to_group(number);
+  else kill(job_.program, number);
 }
 
 void Cell::say_state(relay::JobState state, int signal) {

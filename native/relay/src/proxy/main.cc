@@ -112,7 +112,7 @@ bool find_command(const char* command, char* path, size_t size) {
   char session[33], secret[33];
   const char* why = "this is no session of a VO (log in as user@vo)";
   if (read_session_key(session, secret)) {
-    why = "its working directory, or a descriptor it inherits, exists on this node only";
+    why = "its working directory exists on this node only";
     const bool named = program.node[0];
     if (resolve(program) && !must_stay_local(program)) {
       why = run_there(program, session, secret) == NotStarted::no_relay ? "the grid's relay on this node cannot be reached" : nullptr;

@@ -171,9 +171,9 @@ bool must_stay_local(Program& program) {
     if (local && *local && strcmp(local, "0") != 0) return true;
     if (!is_shared_place(program.real, false)) return true;
     if (policy_for(program, node) == Placement::local) return true;
+    if (has_other_descriptors()) return true;  // with xrun the user has decided
   }
   if (!is_shared_place(program.cwd, true)) return true;
-  if (has_other_descriptors()) return true;
   if (program.node[0]) return false;
   if (wanted && *wanted) node = wanted;
   if (node.size() < sizeof program.node) memcpy(program.node, node.data(), node.size());

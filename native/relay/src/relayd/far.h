@@ -46,6 +46,7 @@ class FarJob : public CellUser, public Watcher {
   Cell* cell_ = nullptr;
   Source sources_[stream_count];  ///< out, err, tty
   unique_fd input_;
+  unique_fd input_rest_;  ///< a reading end of the closed input, to see how much of it was read
   bool input_careful_ = false, input_closing_ = false, input_watched_ = false, input_broken_ = false, terminal_broken_ = false;
   std::vector<uint8_t> input_queue_, terminal_queue_;
   bool terminal_watched_out_ = false;

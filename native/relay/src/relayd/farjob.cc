@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <poll.h>
@@ -192,18 +193,21 @@ void FarJob::write_input() {
     input_queue_.erase(input_queue_.begin(), input_queue_.begin() + sent);
     if (!input_careful_) credit_input(static_cast<uint32_t>(sent));
   }
-  const bool unread = input_careful_ && written_ > taken_ && !input_broken_;
-  const bool wait = !input_broken_ && (!input_queue_.empty() || unread);
+  const bool closing = input_closing_ && input_queue_.empty();
+  const bool unread = input_careful_ && written_ > taken_;
+  const bool wait = !input_broken_ && !closing && (!input_queue_.empty() || unread);
   if (wait != input_watched_) {
     input_watched_ = wait;
     if (wait) far_.loop_.watch(*this, input_.get(), EPOLLOUT, stream_in);
     else far_.loop_.unwatch(input_.get());
   }
-  // A closed pipe keeps what is in it for its reader; `taken_` is then settled at the job's end.
-  if (input_closing_ && input_queue_.empty() && !wait) {
-    input_.reset();
-    taken_ = written_;
-  }
+  if (!closing) return;
+  // A closed pipe keeps what is in it for its reader. How much of it the job will have read shows at a reading end of our own, opened anew through
+  // /proc; as no writer is left, it changes nothing for anybody.
+  char path[40];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", input_.get());
+  input_rest_.reset(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  input_.reset();
 }
 
 void FarJob::write_terminal() {
@@ -353,7 +357,8 @@ void FarJob::finish_if_drained() {
 void FarJob::report() {
   reported_ = true;
   int unread = 0;
-  if (input_ && ioctl(input_.get(), FIONREAD, &unread) == 0) taken_ = written_ - std::min<uint64_t>(written_, static_cast<uint64_t>(unread));
+  const int look = input_ ? input_.get() : input_rest_.get();
+  if (look >= 0 && ioctl(look, FIONREAD, &unread) == 0) taken_ = written_ - std::min<uint64_t>(written_, static_cast<uint64_t>(unread));
   exit_.consumed = taken_;
   send(frame_exit, 0, bytes_of(exit_));
   gone();

@@ -1,0 +1,412 @@
+"""The job path end to end: two relays in two network namespaces, real TLS, real cells, alice's session with a real keyring.
+
+   unshare -m --propagation unchanged -n -p -f --kill-child python3 jobs.py BUILD [NAME PART]
+"""
+import fcntl, os, re, resource, signal, struct, subprocess, sys, termios, time, traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from grid import UID, SECRET, SESSION, Terminal, become_alice, build_grid, session, start
+
+tests = []
+
+
+def test(title):
+    def add(function):
+        tests.append((title, function))
+        return function
+    return add
+
+
+def equal(got, wanted, what='value'):
+    if got != wanted:
+        raise AssertionError(f'{what}: got {got!r}, wanted {wanted!r}')
+
+
+def far(*argv, **options):
+    return session(n1, ['xrun', '--node', 'n2', *argv], **options)
+
+
+def wait_until(check, seconds=10):
+    end = time.time() + seconds
+    while time.time() < end:
+        if check():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def processes(pattern):
+    found = []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            if pattern in open(f'/proc/{pid}/cmdline', 'rb').read().replace(b'\0', b' ').decode('utf8', 'replace'):
+                found.append(int(pid))
+        except OSError:
+            pass
+    return [pid for pid in found if pid != os.getpid()]
+
+
+@test('exit status, standard output and standard error are the job\'s, and it ran on the other node')
+def _():
+    done = far('sh', '-c', 'echo out; echo err >&2; echo $XOS_NODE_NAME $XOS_JOB; exit 7')
+    equal((done.returncode, done.stderr), (7, b'err\n'))
+    assert re.fullmatch(rb'out\nn2 n1-\d+\n', done.stdout), done.stdout
+
+
+@test('a job that dies by a signal takes its proxy with it by the same signal, without a core')
+def _():
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGHUP):
+        equal(far('sh', '-c', f'kill -{int(number)} $$').returncode, -number)
+
+
+@test('arguments with blanks, newlines and nothing, and an environment with newlines arrive as they are')
+def _():
+    done = session(n1, ['env', 'A=x\ny', 'B= ', 'C=', 'xrun', '--node', 'n2', 'python3', '-c', 'import os,sys;print([sys.argv[1:],os.environ["A"],os.environ["B"],os.environ["C"]])', 'a b', 'c\nd', '', 'é'])
+    equal(done.stdout.decode(), repr([['a b', 'c\nd', '', 'é'], 'x\ny', ' ', '']) + '\n')
+
+
+@test('working directory, umask, limits, niceness, groups and ignored signals follow')
+def _():
+    code = ('import os,resource,signal;print(os.getcwd(),oct(os.umask(0)),resource.getrlimit(resource.RLIMIT_NOFILE),os.getpriority(0,0),os.getuid(),os.getgid(),os.getgroups(),'
+            'signal.getsignal(signal.SIGUSR1)==signal.SIG_IGN,signal.getsignal(signal.SIGTERM)==signal.SIG_DFL)')
+    os.makedirs('/home/alice/d e', exist_ok=True)
+    done = session(n1, ['sh', '-c', 'cd "d e"; umask 027; ulimit -n 321; trap "" USR1; exec nice -n 5 xrun --node n2 python3 -c "$0"', code])
+    equal(done.stdout.decode().strip(), f'/home/alice/d e 0o27 (321, 321) 5 {UID} {UID} [{UID - 1}] True True')
+
+
+@test('closed standard descriptors are closed there too, and nothing else is open')
+def _():
+    code = 'import os;os.write(1,b" ".join(b"%d"%fd for fd in range(64) if not __import__("errno").EBADF==(lambda:0)() and os.path.exists("/proc/self/fd/%d"%fd)))'
+    equal(session(n1, ['sh', '-c', 'exec xrun --node n2 python3 -c "$0" <&- 2>&-', code]).stdout, b'1')
+    equal(far('python3', '-c', code).stdout, b'0 1 2')
+
+
+@test('standard output and error that are one pipe stay in order')
+def _():
+    done = far('sh', '-c', 'for i in 1 2 3 4 5 6 7 8; do echo o$i; echo e$i >&2; done', stderr=subprocess.STDOUT)
+    equal(done.stdout.decode().split(), [kind + str(i) for i in range(1, 9) for kind in 'oe'])
+
+
+@test('a large output and a large input arrive whole')
+def _():
+    data = os.urandom(1 << 20) * 24
+    done = far('sha256sum', input=data, wait=60)
+    import hashlib
+    equal(done.stdout.split()[0].decode(), hashlib.sha256(data).hexdigest())
+    done = far('cat', input=data, wait=60)
+    equal(done.stdout == data, True, 'cat of 24 MiB')
+
+
+@test('a reader that goes away ends the job by SIGPIPE')
+def _():
+    done = session(n1, ['bash', '-c', 'xrun --node n2 yes | head -n 2; echo ${PIPESTATUS[0]}'])
+    equal(done.stdout, b'y\ny\n141\n')
+
+
+@test('a file on standard input is left where the job stopped reading')
+def _():
+    with open('/home/alice/list', 'w') as file:
+        file.write('a\nb\nc\n')
+    done = session(n1, ['bash', '-c', 'while read line; do xrun --node n2 /bin/true; echo $line; done < list'])
+    equal(done.stdout, b'a\nb\nc\n')
+    done = session(n1, ['bash', '-c', '(xrun --node n2 bash -c "read x; echo far \\$x"; cat) < list'])
+    equal(done.stdout, b'far a\nb\nc\n')
+
+
+@test('of a pipe on standard input a job consumes only what it reads')
+def _():
+    done = session(n1, ['bash', '-c', 'printf "a\\nb\\nc\\n" | (xrun --node n2 bash -c "read x; echo far \\$x"; cat)'])
+    equal(done.stdout, b'far a\nb\nc\n')
+    done = session(n1, ['bash', '-c', 'printf "a\\nb\\n" | (xrun --node n2 /bin/true; xrun --node n2 cat)'])
+    equal(done.stdout, b'a\nb\n')
+    done = session(n1, ['bash', '-c', '(echo one; sleep 0.3; echo two) | xrun --node n2 cat'])
+    equal(done.stdout, b'one\ntwo\n')
+
+
+@test('signals reach the job, and a handler there decides')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'bash', '-c', 'trap "echo got; exit 3" USR1; echo ready; while :; do sleep 0.05; done'], stdout=subprocess.PIPE)
+    equal(proxy.stdout.readline(), b'ready\n')
+    proxy.send_signal(signal.SIGUSR1)
+    equal((proxy.stdout.read(), proxy.wait(10)), (b'got\n', 3))
+
+
+@test('stopping and continuing the proxy stops and continues the job')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'bash', '-c', 'echo ready; while :; do sleep 0.05; done; : stops'], stdout=subprocess.PIPE)
+    proxy.stdout.readline()
+    job = [pid for pid in processes('while :; do sleep 0.05; done; : stops') if pid != proxy.pid][0]
+    state = lambda pid: open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[0]
+    proxy.send_signal(signal.SIGTSTP)
+    assert wait_until(lambda: state(job) == 'T' and state(proxy.pid) == 'T'), (state(job), state(proxy.pid))
+    proxy.send_signal(signal.SIGCONT)
+    assert wait_until(lambda: state(job) != 'T' and state(proxy.pid) != 'T'), (state(job), state(proxy.pid))
+    proxy.terminate()
+    equal(proxy.wait(10), -signal.SIGTERM)
+
+
+@test('ps shows the program\'s name and arguments for the proxy')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1000'])
+    assert wait_until(lambda: open(f'/proc/{proxy.pid}/cmdline').read() == 'sleep\x001000\x00'), open(f'/proc/{proxy.pid}/cmdline').read()
+    equal(open(f'/proc/{proxy.pid}/comm').read(), 'sleep\n')
+    proxy.kill()
+    proxy.wait()
+
+
+@test('kill -9 of the proxy ends the job')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1001'])
+    assert wait_until(lambda: len(processes('sleep 1001')) >= 2)
+    proxy.kill()
+    proxy.wait()
+    assert wait_until(lambda: not processes('sleep 1001')), processes('sleep 1001')
+
+
+@test('what a job leaves behind goes with it, and its output before the end arrives')
+def _():
+    began = time.time()
+    done = far('sh', '-c', 'sleep 1002 & echo started', wait=20)
+    equal((done.returncode, done.stdout), (0, b'started\n'))
+    assert wait_until(lambda: not processes('sleep 1002')), 'still there'
+
+
+@test('a program or directory that the named node lacks is reported as a shell would')
+def _():
+    done = session(n1, ['xrun', '--node', 'n2', 'no-such-program'])
+    equal(done.returncode, 127)
+    assert b'no-such-program' in done.stderr
+    done = far('/home/alice/list')
+    equal(done.returncode, 126)
+    equal(session(n1, ['xrun', '--node', 'n9', '/bin/true']).returncode, 125)
+
+
+@test('a wrong secret or another user is refused')
+def _():
+    wrong = subprocess.run(['xrun', '--node', 'n2', 'id'], preexec_fn=lambda: become_alice(n1, 'f' * 32), capture_output=True, timeout=20)
+    equal((wrong.returncode, wrong.stdout), (126, b''))
+    other = subprocess.run(['xrun', '--node', 'n2', 'id'], preexec_fn=lambda: become_alice(n1, SECRET, UID + 1), capture_output=True, timeout=20)
+    equal((other.returncode, other.stdout), (126, b''))
+
+
+@test('the control socket lists jobs and cells, and signals them for their owner only')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1003'])
+    job = None
+    assert wait_until(lambda: any(j['name'] == 'sleep' and j['state'] == 'running' for j in n1.control.call('jobs')['jobs']))
+    job = [j for j in n1.control.call('jobs')['jobs'] if j['name'] == 'sleep' and j['state'] == 'running'][-1]
+    equal((job['node'], job['uid'], job['proxy_pid'] > 0), ('n2', UID, True))
+    assert wait_until(lambda: n2.control.call('cells')['cells'] and n2.control.call('cells')['cells'][0]['processes'] == 1), n2.control.call('cells')
+    equal(n1.control.call('signal', job=job['job'], signal=15, uid=UID + 1)['error']['code'], 'XOS_JOB_UNKNOWN')
+    equal(n1.control.call('signal', job=job['job'], signal=15, uid=UID)['ok'], True)
+    equal(proxy.wait(10), -15)
+    assert wait_until(lambda: [j for j in n1.control.call('jobs')['jobs'] if j['job'] == job['job']][0].get('exit_signal') == 15)
+
+
+@test('without a named node the job goes where there is room, and back home when the other node refuses')
+def _():
+    table = lambda free1, free2: n1.control.call('placement', nodes=[{'node': 'n1', 'cpus': 2, 'running': 2 - free1}, {'node': 'n2', 'cpus': 2, 'running': 2 - free2}])
+    where = lambda: session(n1, ['xrun', 'sh', '-c', 'echo $XOS_NODE_NAME']).stdout
+    table(2, 2)
+    equal(where(), b'n1\n')
+    table(0, 2)
+    equal(where(), b'n2\n')
+    n2.control.call('session-remove', session=SESSION, reason='test', kill=False)
+    table(0, 2)
+    equal(where(), b'n1\n')
+    n2.join([n1, n2], 'n1')
+    table(0, 2)
+    equal(session(n1, ['env', 'XOS_NODE=n2', 'xrun', 'sh', '-c', 'echo $XOS_NODE_NAME']).stdout, b'n2\n')
+    equal(session(n1, ['xlocal', 'sh', '-c', 'echo $XOS_LOCAL$XOS_NODE_NAME']).stdout, b'1\n')
+
+
+@test('a session that is removed with kill takes its jobs along')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1004'])
+    assert wait_until(lambda: len(processes('sleep 1004')) >= 2)
+    n2.control.call('session-remove', session=SESSION, reason='revoked', kill=True)
+    equal(proxy.wait(10), -9)
+    n2.join([n1, n2], 'n1')
+
+
+@test('a thousand jobs from xargs -P4 succeed and leave nothing behind')
+def _():
+    fds = lambda node: len(os.listdir(f'/proc/{node.relay.pid}/fd'))
+    session(n1, ['bash', '-c', 'seq 20 | xargs -P4 -n1 xrun --node n2 /bin/true'])
+    time.sleep(0.5)
+    before = fds(n1), fds(n2)
+    done = session(n1, ['bash', '-c', 'seq 1000 | xargs -P4 -I{} xrun --node n2 sh -c "echo {}"'], wait=120)
+    equal((done.returncode, sorted(map(int, done.stdout.split())), done.stderr), (0, list(range(1, 1001)), b''))
+    time.sleep(0.5)
+    assert fds(n1) <= before[0] + 4 and fds(n2) <= before[1] + 8, (before, fds(n1), fds(n2))
+    equal(n2.control.call('cells')['cells'], [])
+
+
+@test('a job on a terminal has one there, of the same size, and sees it change')
+def _():
+    terminal = Terminal(n1, ['bash', '--norc', '-i'])
+    terminal.expect('$ ')
+    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 77, 0, 0))
+    terminal.send('xrun --node n2 bash -c \'tty; stty size; echo x > /dev/tty; trap "stty size; exit" WINCH; echo rea""dy; while :; do sleep 0.05; done\'\n')
+    terminal.expect('/dev/pts/')
+    terminal.expect('33 77')
+    terminal.expect('ready')
+    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack('HHHH', 20, 60, 0, 0))
+    terminal.expect('20 60')
+    terminal.expect('$ ')
+    terminal.end()
+
+
+@test('^C, ^Z, fg, bg and jobs do what they do at home, and the terminal is given back')
+def _():
+    terminal = Terminal(n1, ['bash', '--norc', '-i'])
+    terminal.expect('$ ')
+    terminal.send('xrun --node n2 sleep 1005\n')
+    assert wait_until(lambda: len(processes('sleep 1005')) >= 2)
+    time.sleep(0.3)
+    terminal.send('\x03')
+    terminal.expect('$ ')
+    terminal.send('echo status $?\n')
+    terminal.expect('status 130')
+    assert wait_until(lambda: not processes('sleep 1005'))
+    terminal.send('xrun --node n2 sleep 1006\n')
+    assert wait_until(lambda: len(processes('sleep 1006')) >= 2)
+    time.sleep(0.3)
+    terminal.send('\x1a')
+    terminal.expect('Stopped')
+    terminal.expect('$ ')
+    terminal.send('jobs\n')
+    terminal.expect('Stopped')
+    terminal.send('bg\n')
+    terminal.expect('&')
+    time.sleep(0.3)
+    terminal.send('jobs\n')
+    terminal.expect('Running')
+    terminal.send('fg\n')
+    terminal.expect('sleep 1006')
+    time.sleep(0.5)
+    terminal.send('\x03')
+    terminal.expect('$ ')
+    terminal.send('stty -a | grep -c "isig icanon"\n')
+    terminal.expect('1')
+    terminal.end()
+
+
+@test('cat on a terminal echoes, edits a line and ends with ^D')
+def _():
+    terminal = Terminal(n1, ['bash', '--norc', '-i'])
+    terminal.expect('$ ')
+    terminal.send('xrun --node n2 cat; echo st""atus $?\n')
+    time.sleep(0.5)
+    terminal.send('abX\x7fc\n')
+    terminal.expect('abc\r\n')
+    terminal.send('\x04')
+    terminal.expect('status 0')
+    terminal.end()
+
+
+@test('less reads the terminal at the end of a pipeline')
+def _():
+    terminal = Terminal(n1, ['bash', '--norc', '-i'])
+    terminal.expect('$ ')
+    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack('HHHH', 10, 60, 0, 0))
+    terminal.send('seq 100 | xrun --node n2 less; echo st""atus $?\n')
+    terminal.expect('9')
+    terminal.send(' ')
+    terminal.expect('18')
+    terminal.send('q')
+    terminal.expect('status 0')
+    terminal.end()
+
+
+@test('vim edits a file and ^Z stops it')
+def _():
+    terminal = Terminal(n1, ['bash', '--norc', '-i'])
+    terminal.expect('$ ')
+    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    terminal.send('xrun --node n2 vim -u NONE -n note\n')
+    terminal.expect('note')
+    time.sleep(0.5)
+    terminal.send('ihello\x1b')
+    terminal.expect('hello')
+    time.sleep(0.3)
+    terminal.send('\x1a')
+    terminal.expect('Stopped')
+    terminal.send('fg\n')
+    terminal.expect('hello')
+    time.sleep(0.5)
+    terminal.send(':wq\r')
+    terminal.expect('$ ')
+    assert wait_until(lambda: os.path.exists('/home/alice/note'))
+    equal(open('/home/alice/note').read(), 'hello\n')
+    terminal.end()
+
+
+@test('a background job runs on, and nohup and timeout behave')
+def _():
+    equal(session(n1, ['timeout', '0.5', 'xrun', '--node', 'n2', 'sleep', '1007']).returncode, 124)
+    assert wait_until(lambda: not processes('sleep 1007'))
+    equal(session(n1, ['setsid', '-w', 'xrun', '--node', 'n2', 'sh', '-c', 'echo x']).stdout, b'x\n')
+    equal(session(n1, ['bash', '-c', 'xrun --node n2 sh -c "sleep 0.3; exit 5" & wait $!; echo $?']).stdout, b'5\n')
+    equal(session(n1, ['nohup', 'xrun', '--node', 'n2', 'sh', '-c', 'kill -HUP $$; echo alive']).stdout, b'alive\n')
+
+
+@test('the death of the far relay is told at once in one line, with status 137, and it comes back')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1008'], stderr=subprocess.PIPE)
+    assert wait_until(lambda: len(processes('sleep 1008')) >= 2)
+    n2.relay.kill()
+    n2.relay.wait()
+    equal(proxy.wait(10), 137)
+    text = proxy.stderr.read().decode()
+    assert re.fullmatch(r"xos: node 'n2' that ran 'sleep' \(job n1-\d+\) was lost; .*\n", text), text
+    assert wait_until(lambda: not processes('sleep 1008')), 'the cell outlived its relay'
+    equal([j['state'] for j in n1.control.call('jobs')['jobs'] if j['name'] == 'sleep'][-1], 'lost')
+    n2.start()
+    n2.join([n1, n2], 'n1')
+    assert wait_until(lambda: far('/bin/true').returncode == 0)
+
+
+@test('the death of the home relay ends proxies with status 137, and no job id comes twice')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1009'], stderr=subprocess.PIPE)
+    assert wait_until(lambda: len(processes('sleep 1009')) >= 2)
+    last = max(int(j['job'].split('-')[1]) for j in n1.control.call('jobs')['jobs'])
+    n1.relay.kill()
+    n1.relay.wait()
+    equal(proxy.wait(10), 137)
+    assert wait_until(lambda: not processes('sleep 1009')), 'the far job outlived its home'
+    done = session(n1, ['xrun', 'sh', '-c', 'echo here'])
+    equal(done.stdout, b'here\n')
+    assert b'relay' in done.stderr
+    n1.start()
+    n1.join([n1, n2], 'n1')
+    assert wait_until(lambda: far('/bin/true').returncode == 0)
+    first = min(int(j['job'].split('-')[1]) for j in n1.control.call('jobs')['jobs'])
+    assert first > last, (first, last)
+
+
+def main():
+    global n1, n2
+    n1, n2 = build_grid(sys.argv[1])
+    failed = passed = 0
+    for title, function in tests:
+        if len(sys.argv) > 2 and sys.argv[2] not in title:
+            continue
+        try:
+            function()
+            passed += 1
+            print('ok  ', title, flush=True)
+        except Exception:
+            failed += 1
+            print('FAIL', title, flush=True)
+            print('     ' + traceback.format_exc(limit=4).replace('\n', '\n     '), flush=True)
+    if failed:
+        for node in (n1, n2):
+            print(f'--- log of {node.name}:\n' + open(f'/home/{node.name}.log').read()[-3000:])
+    print(f'{passed} passed, {failed} failed')
+    sys.stdout.flush()
+    os._exit(1 if failed or not passed else 0)
+
+
+main()
