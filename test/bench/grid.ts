@@ -10,6 +10,7 @@ import { type RunOptions, type RunResult, run } from './run.ts'
 import { Shell } from './shell.ts'
 
 const xgrid = fileURLToPath(new URL('../../src/cli/xgrid.ts', import.meta.url))
+const build = fileURLToPath(new URL('../../src/setup/build.mjs', import.meta.url))
 const name = 'bench'
 const user = 'alice@demo'
 
@@ -23,6 +24,10 @@ export class Grid {
     if (gridNodes.some((node) => nodeRun(gridPaths(name), node).state === 'up')) {
       throw new XosError('XOS_BENCH_GRID', `cannot use the grid '${name}': it is up already; take it down with 'npx xgrid down --grid ${name}'`)
     }
+    say('grid: building what is not up to date')
+    const built = await run([process.execPath, build], { timeout_ms: 30 * 60_000, signal, mayFail: true })
+    // Type errors do not stop a build; what really fails, the next step tells better.
+    if (built.status !== 0) say(`grid: ${built.stdout.trim().split('\n').at(-1) ?? ''} ${built.stderr.trim()}`)
     say(`grid: bringing up '${name}'`)
     const grid = new Grid()
     try {

@@ -66,7 +66,7 @@ export async function fsTopic(bench: Bench, _samples: Samples): Promise<Topic> {
   const { cleanup, say, signal } = bench.options
   const volumes: Volume[] = [
     {
-      id: 'ours', label: 'home volume', directory: '/home/alice@demo/bench-fs',
+      id: 'ours', label: 'home volume', directory: '/home/alice/bench-fs',
       runner: once(async () => {
         const session = await (await bench.grid()).session('n1')
         cleanup.add('a session', () => session.close())
