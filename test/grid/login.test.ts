@@ -44,13 +44,12 @@ test.serial('names and numbers are the same on every node', async (t) => {
 
 test.serial('who may not is refused: politely to the user, with the reason in the log of the node', async (t) => {
   const refusal = async (user: string, password: string, line: string): Promise<void> => {
-    const done = await login(grid, 'n2', user, [...asked(password), ['expect', `${line}\\s+Login incorrect`]])
-    t.is(done.error, null, user)
+    t.is((await login(grid, 'n2', user, [...asked(password), ['expect', `${line}\\s+Login incorrect`]])).error, null, user)
   }
   await refusal('bob@demo', 'wrong', 'Login refused\\.')
   await refusal('nobody@demo', 'wrong', 'Login refused\\.')
   await refusal('bob@foo', passwords['bob@demo'], "The virtual organisation 'foo' is not known here\\.")
-  await refusal('bob@demo@demo', passwords['bob@demo'], '')
+  t.is((await login(grid, 'n2', 'bob@demo@demo', [['expect', 'Login incorrect']])).error, null, 'no name, so there is nothing to ask')
   const { stdout } = await grid.xgrid(['logs', 'n2', '--lines', '200'])
   t.regex(stdout, /auth refused.*XOS_WRONG_PASSWORD/)
   t.regex(stdout, /auth refused.*XOS_VO_UNKNOWN/)
@@ -92,7 +91,7 @@ test.serial('nothing of the environment of the caller gets into a session', asyn
 test.serial('setuid programs work in a session; su opens a session inside of it', async (t) => {
   await addMember('carol')
   const [first, id, second, back, mount] = outputs(t, await login(grid, 'n1', 'bob@demo', [...loggedIn(passwords['bob@demo']), ['run', 'keyctl search @s user xos:session'],
-    ['send', 'su - carol@demo'], ...loggedIn(passwords['carol@demo']), ['run', 'id -un; pwd'], ['run', 'keyctl search @s user xos:session'], ['send', 'exit'], ['expect', prompt],
+    ['send', 'su - carol@demo'], ...loggedIn(passwords['carol@demo']), ['run', 'id -un; pwd'], ['run', 'keyctl search @s user xos:session'], ['send', 'exit'], ['expect', 'logout'], ['expect', prompt],
     ['run', 'id -un; keyctl search @s user xos:session'], ['run', 'mount -t tmpfs none /mnt 2>/dev/null; echo $?'], ['send', 'exit'], ['end']]))
   t.is(id, 'carol@demo\n/home/carol\n')
   t.not(first, second)
@@ -144,11 +143,14 @@ test.serial('a node that is cut off from the registry says so, and its own users
   await grid.until('bob logs in again', async () => (await login(grid, 'n2', 'bob@demo', [...asked('bobs-second-secret'), ['expect', prompt]])).error === null)
 })
 
+// In brackets, so that the shell which looks for it does not find itself.
+const daemon = '/dist/src/daemon/[m]ain.js'
+
 test.serial('an agent that hangs, or is away, does not hang a login', async (t) => {
-  await expectDone(grid.root('n2', 'pkill -STOP -f /usr/lib/xos/dist/src/daemon/main.js'), 'stop xosd')
+  await expectDone(grid.root('n2', `pkill -STOP -f '${daemon}'`), 'stop xosd')
   t.is((await login(grid, 'n2', 'bob@demo', [...asked('bobs-second-secret'), ['expect', 'The grid cannot be reached; try again later\\.']])).error, null)
   t.is((await grid.root('n2', 'getent passwd bob@demo; ls -l /home')).status, 0, 'names need no daemon')
-  await expectDone(grid.root('n2', 'pkill -CONT -f /usr/lib/xos/dist/src/daemon/main.js; sv down /run/service/xosd; while [ -e /run/xos/agent.sock ] && pgrep -f daemon/main.js; do sleep 0.1; done; true'), 'end xosd')
+  await expectDone(grid.root('n2', `pkill -CONT -f '${daemon}'; sv -w 20 force-stop /run/service/xosd; pgrep -f '${daemon}'; test $? = 1`), 'end xosd')
   t.is((await dialogue(grid, 'n2', ['/usr/bin/login', 'bob@demo'], [...asked('bobs-second-secret'), ['expect', 'The grid cannot be reached; try again later\\.']])).error, null)
   await expectDone(grid.root('n2', 'sv up /run/service/xosd'), 'start xosd')
   await grid.until('bob logs in again', async () => (await login(grid, 'n2', 'bob@demo', loggedIn('bobs-second-secret'))).error === null)
