@@ -58,7 +58,7 @@ class Dump {
       if (obstacle.certain)
         return refuse(obstacle.code, "'" + obstacle.program + "' (process " + std::to_string(obstacle.pid) + ") " + obstacle.what +
                                          "; " + obstacle.advice);
-    if (auto failure = makePlace(request_.directory, request_.facts.uid, request_.facts.gid, place_)) return failure;
+    if (auto failure = makePlace(request_.directory, request_.facts.job, request_.facts.uid, request_.facts.gid, place_)) return failure;
     struct statvfs room;
     if (fstatvfs(place_.directory.get(), &room) == 0 && room.f_blocks > 0 && room.f_bavail * room.f_frsize < 1u << 20) {
       removeImages(place_.directory.get(), place_.parent.get(), place_.name);
@@ -136,7 +136,7 @@ class Dump {
   }
 
   void describeTree() {
-    manifest_.name = place_.name;
+    manifest_.name = place_.final_name;
     timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     manifest_.created_ms = now.tv_sec * 1000 + now.tv_nsec / 1'000'000;

@@ -58,7 +58,7 @@ struct JobFacts {
 
 struct DumpRequest {
   std::string directory;  ///< absolute, inside the cell; created with its parents, mode 0700, owner facts.uid; a left-over without
-                          ///< manifest is replaced, a checkpoint is not
+                          ///< manifest, or a checkpoint of the same job, is replaced, one of another job is not
   pid_t root_pid = 0;     ///< in the cell's pid namespace
   bool leave_running = false;
   int timeout_ms = 120'000;  ///< for the whole dump; the job goes on when it is over

@@ -54,22 +54,27 @@ Fd makeParents(const std::string& path) {
 
 }  // namespace
 
-std::optional<Failure> makePlace(const std::string& path, uid_t uid, gid_t gid, Place& place) {
+std::optional<Failure> makePlace(const std::string& path, const std::string& job, uid_t uid, gid_t gid, Place& place) {
   size_t slash = path.rfind('/');
   if (path.empty() || path[0] != '/' || slash + 1 >= path.size()) return refuse(path, "it is no absolute path of a directory");
-  place.name = path.substr(slash + 1);
-  if (place.name == "." || place.name == "..") return refuse(path, "it has no name of its own");
+  place.name = place.final_name = path.substr(slash + 1);
+  if (place.name == "." || place.name == ".." || place.name.size() > 200) return refuse(path, "it has no name of its own");
   {
+    // Only who may write the parent may have a checkpoint there: root would be allowed everywhere.
     AsUser rights(uid, gid);
     place.parent = makeParents(path.substr(0, slash));
     if (!place.parent) return refuse(path, reason());
-    // Only who may write the parent may have a checkpoint there: root would be allowed everywhere.
     int parent_fd = place.parent.get();
     if (faccessat(parent_fd, manifest_name, F_OK, 0) == 0) return refuse(path, "it would lie inside another checkpoint");
-    std::string manifest = place.name + "/" + manifest_name;
-    if (faccessat(parent_fd, manifest.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-      return refuse(path, "there is a checkpoint of that name; remove it with 'xcheckpoint rm " + place.name + "' or take another name",
-                    "XOS_CHECKPOINT_EXISTS");
+    if (faccessat(parent_fd, (place.name + "/" + manifest_name).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+      auto there = readManifest(path);
+      auto* older = std::get_if<Manifest>(&there);
+      if (!older || older->facts.job != job)
+        return refuse(path, "there is a checkpoint of that name" + (older ? ", of job '" + older->facts.job + "'" : std::string()) +
+                                "; remove it with 'xcheckpoint rm " + place.name + "' or take another name",
+                      "XOS_CHECKPOINT_EXISTS");
+      place.name = "." + place.name + ".new";
+    }
     Fd left_over(openat(parent_fd, place.name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (left_over) removeImages(left_over.get(), parent_fd, place.name);
     if (mkdirat(parent_fd, place.name.c_str(), 0700) < 0) return refuse(path, reason());
@@ -80,6 +85,24 @@ std::optional<Failure> makePlace(const std::string& path, uid_t uid, gid_t gid, 
   return std::nullopt;
 }
 
-bool finishPlace(const Place& place, uid_t uid, gid_t gid) { return fchown(place.directory.get(), uid, gid) == 0; }
+bool finishPlace(Place& place, uid_t uid, gid_t gid) {
+  if (fchown(place.directory.get(), uid, gid) < 0) return false;
+  if (place.name == place.final_name) return true;
+  AsUser rights(uid, gid);
+  int parent_fd = place.parent.get();
+  Fd older(openat(parent_fd, place.final_name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  std::string aside = "." + place.final_name + ".old";
+  Fd forgotten(openat(parent_fd, aside.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (forgotten) removeImages(forgotten.get(), parent_fd, aside);
+  if (renameat(parent_fd, place.final_name.c_str(), parent_fd, aside.c_str()) < 0) return false;
+  if (renameat(parent_fd, place.name.c_str(), parent_fd, place.final_name.c_str()) < 0) {
+    int error = errno;
+    renameat(parent_fd, aside.c_str(), parent_fd, place.final_name.c_str());
+    return errno = error, false;
+  }
+  place.name = place.final_name;
+  if (older) removeImages(older.get(), parent_fd, aside);
+  return true;
+}
 
 }  // namespace xos::checkpoint

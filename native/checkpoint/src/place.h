@@ -9,12 +9,15 @@ namespace xos::checkpoint {
 
 struct Place {
   Fd parent, directory;
-  std::string name;  ///< of `directory` in `parent`
+  std::string name;        ///< of `directory` in `parent` until it is finished
+  std::string final_name;  ///< and then; differs when an older checkpoint is replaced
 };
 
 /// Makes `path`'s parents with the user's rights, then the directory itself, root's and empty, so that nobody else can put links into
-/// it while CRIU writes as root; finishPlace() gives it to the user. Fails when a complete checkpoint is there already.
-std::optional<Failure> makePlace(const std::string& path, uid_t uid, gid_t gid, Place& place);
-bool finishPlace(const Place& place, uid_t uid, gid_t gid);
+/// it while CRIU writes as root. A complete checkpoint of `job` that is there already stays until finishPlace(); one of another job is
+/// not replaced.
+std::optional<Failure> makePlace(const std::string& path, const std::string& job, uid_t uid, gid_t gid, Place& place);
+/// Gives the directory to the user, under its final name; an older checkpoint goes. False with errno set.
+bool finishPlace(Place& place, uid_t uid, gid_t gid);
 
 }  // namespace xos::checkpoint
