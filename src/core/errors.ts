@@ -51,7 +51,9 @@ export function hasCode(thrown: unknown, ...codes: readonly string[]): boolean {
 export function describe(thrown: unknown): string {
   const parts: string[] = [];
   for (let error: unknown = thrown, depth = 0; error !== undefined && depth < 5; depth++) {
-    parts.push(error instanceof Error ? error.message : String(error));
+    const message = error instanceof Error ? error.message : String(error);
+    // A cause whose words its error has taken up says nothing more.
+    if (!parts.some((part) => part.includes(message)) && !(depth > 0 && parts.at(-1)!.length > 40 && message.includes(parts.at(-1)!.slice(-40)))) parts.push(message);
     error = error instanceof Error ? error.cause : undefined;
   }
   return parts.join(': ');

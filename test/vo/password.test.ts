@@ -1,0 +1,31 @@
+import test from 'ava';
+import { XosError } from '../../src/core/errors.ts';
+import { checkNewPassword, checkPassword, lockDelay, makeVerifier } from '../../src/vo/password.ts';
+import { seededRandom } from '../support/ports.ts';
+
+test('a verifier takes its password and no other, and does not hold it', async (t) => {
+  const verifier = await makeVerifier('correct horse', seededRandom('a'));
+  t.regex(verifier, /^scrypt\$14\$8\$5\$/);
+  t.true(await checkPassword('correct horse', verifier));
+  for (const wrong of ['', 'Correct horse', 'correct horse ', 'x'.repeat(100_000)]) t.false(await checkPassword(wrong, verifier));
+});
+
+test('one password has different verifiers, and Unicode forms of one word are one', async (t) => {
+  const random = seededRandom('b');
+  t.not(await makeVerifier('same word', random), await makeVerifier('same word', random));
+  t.true(await checkPassword('caf\u00e9-au-lait', await makeVerifier('cafe\u0301-au-lait', random)));
+});
+
+test('no member and a damaged verifier are false, not errors', async (t) => {
+  for (const verifier of [null, '', 'scrypt$14$8$5$', 'md5$x']) t.false(await checkPassword('anything', verifier));
+});
+
+test('new passwords keep the rules', (t) => {
+  t.is(checkNewPassword('12345678'), '12345678');
+  for (const bad of ['1234567', 'x'.repeat(513), 'line\nbreak', 'nul\0nul!!', undefined, 5]) t.is(t.throws<XosError>(() => checkNewPassword(bad)).code, 'XOS_BAD_PASSWORD');
+});
+
+test('the delay never shrinks with more failures', (t) => {
+  for (let failures = 0; failures < 200; failures++) t.true(lockDelay(failures + 1) >= lockDelay(failures));
+  t.is(lockDelay(4), 0);
+});
