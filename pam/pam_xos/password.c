@@ -3,6 +3,15 @@
 #include <syslog.h>
 #include "module.h"
 
+/// Why a new password was not good enough, in the agent's words if they are a plain line.
+static void explain(pam_handle_t *pamh, const struct xos_answer *answer) {
+  const char *reason = xos_answer_get(answer, "reason"), *message = xos_answer_get(answer, "message");
+  bool plain = reason && message && strcmp(reason, "XOS_BAD_PASSWORD") == 0 && strlen(message) <= 200;
+  for (const char *at = message; plain && *at; at++) plain = *at >= ' ' && *at <= '~';
+  if (plain) pam_error(pamh, "The password was not changed: %s.", message);
+  else pam_error(pamh, "The password was not changed.");
+}
+
 static int change(pam_handle_t *pamh, int flags, const struct xos_options *options, const char *user, const struct xos_name *name) {
   const char *old = NULL, *new = NULL;
   int result = pam_get_authtok(pamh, PAM_OLDAUTHTOK, &old, NULL);
@@ -17,7 +26,7 @@ static int change(pam_handle_t *pamh, int flags, const struct xos_options *optio
   if (answer && answer->status == XOS_STATUS_DENIED) {
     const char *reason = xos_answer_get(answer, "reason");
     pam_syslog(pamh, LOG_NOTICE, "change of password of '%s' denied: %s", user, reason ? reason : "no reason given");
-    if (!(flags & PAM_SILENT)) pam_error(pamh, "The password was not changed.");
+    if (!(flags & PAM_SILENT)) explain(pamh, answer);
     return PAM_AUTHTOK_ERR;
   }
   return xos_refused(pamh, flags, "change of password", user, name, answer, PAM_AUTHTOK_ERR);

@@ -1,8 +1,9 @@
 // driver CONFDIR SERVICE USER PASSWORD STEP…: takes PAM's steps as a login would and prints what came of each, one a line.
 //
-// Steps: auth account setcred open close password env keys namespace sleep exec:PATH. Messages of the conversation are printed as `say …`.
+// Steps: auth account setcred open quiet-open close password env keys namespace thread exec:PATH. Messages of the conversation are printed as `say …`.
 #include <errno.h>
 #include <linux/keyctl.h>
+#include <pthread.h>
 #include <security/pam_appl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,12 @@ static void start(const char *path) {
   printf("exec %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
 }
 
+static void *idle(void *data) {
+  (void)data;
+  for (;;) pause();
+  return NULL;
+}
+
 static int step(pam_handle_t *pamh, const char *name) {
   if (strcmp(name, "auth") == 0) return pam_authenticate(pamh, 0);
   if (strcmp(name, "account") == 0) return pam_acct_mgmt(pamh, 0);
@@ -80,6 +87,7 @@ static int step(pam_handle_t *pamh, const char *name) {
   if (strcmp(name, "env") == 0) print_env(pamh);
   else if (strcmp(name, "keys") == 0) print_key("xos:session"), print_key("xos:credential");
   else if (strcmp(name, "namespace") == 0) print_namespace();
+  else if (strcmp(name, "thread") == 0) pthread_create(&(pthread_t){0}, NULL, idle, NULL);
   else if (strncmp(name, "exec:", 5) == 0) start(name + 5);
   else return PAM_SYSTEM_ERR;
   return -1;

@@ -31,9 +31,9 @@ class Module(unittest.TestCase):
     def tearDown(self):
         self.agent.close()
 
-    def drive(self, *steps, user='alice@demo', password='right', name='plain', env=None):
-        result = subprocess.run([f'{PROGRAMS}/driver', CONFIG, name, user, password, *steps], capture_output=True, text=True,
-                                timeout=60, env={'ASAN_OPTIONS': 'detect_leaks=1', **(env or {})})
+    def drive(self, *steps, user='alice@demo', password='right', name='plain', env=None, prefix=()):
+        result = subprocess.run([*prefix, f'{PROGRAMS}/driver', CONFIG, name, user, password, *steps], capture_output=True, text=True,
+                                timeout=60, env={'PATH': '/usr/sbin:/usr/bin', 'ASAN_OPTIONS': 'detect_leaks=1', **(env or {})})
         self.assertEqual((result.returncode, result.stderr), (0, ''), result.stdout)
         lines = result.stdout.splitlines()
         self.assertEqual(lines.pop(), 'end')
@@ -169,10 +169,24 @@ class Module(unittest.TestCase):
             self.assertEqual(lines, ['auth 0', f'say Programs of this session stay on this node: {why}.', 'open 0', before, 'exec 0', 'close 0'])
             self.assertEqual(self.drive('auth', 'quiet-open', name=name), ['auth 0', 'quiet-open 0'])
 
+    def test_a_caller_that_cannot_move_stays_where_it_was(self):
+        before = f'namespace {os.readlink("/proc/self/ns/user")}'
+        threaded = self.drive('thread', 'auth', 'open', 'namespace', 'exec:/usr/bin/true', 'close', 'keys', name='exec')
+        self.assertEqual(threaded, ['auth 0', "say Programs of this session stay on this node: cannot join the session's namespaces: Invalid argument.", 'open 0', before,
+                                    'exec 0', 'close 0', 'key xos:session none', 'key xos:credential none'])
+        os.makedirs('/run/jail', exist_ok=True)
+        jail = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', 'mount --rbind / /run/jail && exec chroot /run/jail "$@"', '-']
+        jailed = self.drive('auth', 'open', 'namespace', 'exec:/usr/bin/true', 'close', name='exec', prefix=jail)
+        self.assertEqual(jailed, ['auth 0', 'say Programs of this session stay on this node: cannot make a user namespace: Operation not permitted.', 'open 0', before, 'exec 0', 'close 0'])
+        self.assertEqual(self.honest.sessions, {})
+
     def test_a_password_is_changed_by_the_registry(self):
         self.assertEqual(self.drive('password'), ['password 0'])
         self.assertEqual(self.agent.seen, [{'op': 'password', 'user': 'alice@demo', 'old': 'right', 'new': 'changed'}])
         self.assertEqual(self.drive('password'), ['say The password was not changed.', f'password {AUTHTOK_ERR}'])
+        for message, said in (('it has fewer than 8 characters', ': it has fewer than 8 characters'), ('a\x1b[2J', ''), ('x' * 201, ''), ('%s%n', ': %s%n')):
+            self.honest.overrides['password'] = agent.answer('denied', reason='XOS_BAD_PASSWORD', message=message)
+            self.assertEqual(self.drive('password'), [f'say The password was not changed{said}.', f'password {AUTHTOK_ERR}'])
 
 
 if __name__ == '__main__':

@@ -54,6 +54,8 @@ test.serial('who may not is refused: politely to the user, with the reason in th
   t.regex(stdout, /auth refused.*XOS_WRONG_PASSWORD/)
   t.regex(stdout, /auth refused.*XOS_VO_UNKNOWN/)
   t.notRegex(stdout, new RegExp(passwords['bob@demo']), 'a password is never logged')
+  const unknown = await grid.exec('id', { user: 'bob@demo' })
+  t.deepEqual([unknown.status > 0 && unknown.status <= 2, unknown.stdout], [true, ''], 'the grid logs in whom it made itself')
   t.is(await sessions(), 0)
 })
 
