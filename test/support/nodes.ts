@@ -1,135 +1,58 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { ApiRegistry } from '../../src/api/registry.ts';
-import type { Member, NodeRecord, NodeRole } from '../../src/core/model.ts';
-import { node_roles } from '../../src/core/model.ts';
-import { XosError } from '../../src/core/errors.ts';
-import { Listeners } from '../../src/core/signal.ts';
-import type { Members, NodeContext, Sessions } from '../../src/daemon/context.ts';
-import { ControlServer, ReconnectingControlClient, type ControlCall } from '../../src/platform/control.ts';
-import { systemPorts } from '../../src/platform/ports.ts';
-import { NodeRpc } from '../../src/platform/rpc.ts';
-import { noManager } from '../../src/platform/service-manager.ts';
-import { foundAuthorities, issueNodeCertificate, newSerial, type Founding } from '../../src/vo/authority.ts';
+import type { ExecutionContext } from 'ava';
+import { systemClock } from '../../src/platform/clock.ts';
+import { NodeRpc, type TlsIdentity } from '../../src/platform/rpc.ts';
+import { systemRandom } from '../../src/platform/random.ts';
+import type { XosError } from '../../src/core/errors.ts';
+import type { PeerIdentity } from '../../src/core/rpc.ts';
+import { issueNodeCertificate, newSerial } from '../../src/vo/authority.ts';
 import { keyFromPem, keyToPem, newKey, publicDer } from '../../src/vo/keys.ts';
+import { chainOf } from '../../src/vo/trust.ts';
+import type { TestVo } from '../vo/authority.ts';
 import { quietLog } from './ports.ts';
 
-/**
- * Nodes of one VO in this process: real gRPC with real certificates over loopback, real control sockets in a temporary directory. The
- * native daemons behind the sockets are scripts of the test, since these need root; test/grid runs the services against the real ones.
- */
-export interface TestNode {
-  readonly context: NodeContext;
-  readonly rpc: NodeRpc;
-  /** Begins (or begins again) to play a native daemon of this node. */
-  daemon(name: keyof NodeContext['native'], handler: (op: string, fields: Record<string, unknown>, call: ControlCall) => object | Promise<object>): Promise<ControlServer>;
-  /** Answers an operation of xosd.sock as the caller with this uid. */
-  api(op: string, uid: number, request?: object): Promise<never>;
-  stop(): Promise<void>;
-}
-
-export interface TestVo {
-  readonly nodes: readonly TestNode[];
-  node(name: string): TestNode;
-  /** Changes a node's record and tells all nodes. */
-  change(node: string, record: Partial<NodeRecord>): void;
-  stop(): Promise<void>;
-}
-
-export const alice: Member = { user: 'alice', vo: 'demo', uid: 1879113729, gid: 1879113729, groups: [1879113729, 1879113728], roles: ['admin'], state: 'active' };
-export const bob: Member = { ...alice, user: 'bob', uid: 1879113730, gid: 1879113730, groups: [1879113730, 1879113728], roles: [] };
-
-export async function startVo(names: readonly string[], rolesOf: (node: string) => readonly NodeRole[] = () => node_roles): Promise<TestVo> {
-  const directory = mkdtempSync(join(tmpdir(), 'xos-test-'));
-  const ports = systemPorts(quietLog, noManager);
-  const founding = await foundAuthorities('demo', ports.clock.now_ms(), ports.random);
-  const records = new Map<string, NodeRecord>(names.map((node) => [node, { node, address: '127.0.0.1', port: 0, roles: rolesOf(node), state: 'admitted' }]));
-  const changes = new Listeners<[]>();
-  const members = membersOf(records, changes);
-  const nodes = await Promise.all(names.map((node) => startNode(node, join(directory, node), founding, records, members)));
-  return {
-    nodes,
-    node: (name) => nodes[names.indexOf(name)]!,
-    change(node, record) {
-      records.set(node, { ...records.get(node)!, ...record });
-      changes.emit();
-    },
-    async stop() {
-      for (const node of nodes) await node.stop();
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
-}
-
-function membersOf(records: Map<string, NodeRecord>, changes: Listeners<[]>): Members {
-  const people = [alice, bob];
-  return {
-    get: (user) => people.find((each) => each.user === user) ?? null,
-    byUid: (uid) => people.find((each) => each.uid === uid) ?? null,
-    list: () => people,
-    node: (node) => records.get(node) ?? null,
-    nodes: () => [...records.values()],
-    admitted: () => [...records.values()].filter(({ state }) => state === 'admitted'),
-    withRole: (role) => [...records.values()].find(({ state, roles }) => state === 'admitted' && roles.includes(role)) ?? null,
-    onChange: (listener) => changes.add(listener),
-    connected: () => true,
-  };
-}
-
-async function startNode(node: string, directory: string, founding: Founding, records: Map<string, NodeRecord>, members: Members): Promise<TestNode> {
-  const ports = systemPorts(quietLog, noManager);
+/** A node's TLS identity as the RCA of `vo` issues it; `change` makes it wrong in one way. */
+export async function testIdentity(vo: TestVo, node: string, change: { now_ms?: number; life_ms?: number; issuer?: { key: string; certificate: string }; named?: string } = {}): Promise<TlsIdentity> {
   const key = await newKey();
-  const now_ms = ports.clock.now_ms();
+  const now_ms = change.now_ms ?? Date.now();
+  const issuer = change.issuer ?? { key: vo.founding.node_ca_key, certificate: vo.founding.node_ca };
   const certificate = await issueNodeCertificate({
-    vo: 'demo', node, publicKey: publicDer(key), serial: newSerial(ports.random), now_ms, expires_ms: now_ms + 3_600_000,
-    issuer: { key: keyFromPem(founding.node_ca_key), certificate: founding.node_ca },
+    vo: change.named ?? vo.trust.vo, node, publicKey: publicDer(key), serial: newSerial(systemRandom), now_ms, expires_ms: now_ms + (change.life_ms ?? 3_600_000),
+    issuer: { key: keyFromPem(issuer.key), certificate: issuer.certificate },
   });
-  const rpc = new NodeRpc({ vo: 'demo', node, key: keyToPem(key), chain: certificate, ca: founding.node_ca }, {
-    clock: ports.clock, log: quietLog,
-    resolve: (name) => records.get(name) ?? null,
-    refuse: (peer) => (records.get(peer.node)?.state === 'admitted' ? null : new XosError('XOS_NOT_ADMITTED', `node '${peer.node}' is not admitted`)),
-  });
-  const port = await rpc.listen('127.0.0.1', 0);
-  records.set(node, { ...records.get(node)!, port });
-  const run = join(directory, 'run');
-  const control = (name: string): ReconnectingControlClient => new ReconnectingControlClient(join(run, name), ports);
-  const native = { relay: control('relayd.ctl'), osd: control('osd.ctl'), mrc: control('mrc.ctl'), mount: control('mount-demo.ctl') };
-  for (const client of Object.values(native)) client.start();
-  const sessions: Sessions = { list: () => [], get: () => null, onOpen: () => () => {}, onClose: () => () => {} };
-  const context: NodeContext = {
-    node, vo: 'demo', address: '127.0.0.1', port, roles: records.get(node)!.roles, ports, rpc, api: new ApiRegistry(), native, members, sessions,
-    paths: { run, state: join(directory, 'state'), etc: join(directory, 'etc'), grid: join(directory, 'grid'), home: join(directory, 'home'), services: join(directory, 'services') },
-    provided: { volumes: null },
-  };
-  const servers: ControlServer[] = [];
-  return {
-    context, rpc,
-    async daemon(name, handler) {
-      const server = new ControlServer(ports, native[name].path, 0o600, async (op, fields, call) => handler(op, fields, call));
-      await server.start();
-      servers.push(server);
-      await until(() => native[name].connected);
-      return server;
-    },
-    async api(op, uid, request = {}) {
-      const member = members.byUid(uid);
-      const handler = context.api.get(op);
-      if (handler === null) throw new XosError('XOS_NO_OPERATION', `no operation ${op}`);
-      return await (handler({ uid, gid: uid, pid: 1, user: member?.user ?? null, vo: 'demo' }, request as never, new AbortController().signal) as Promise<never>);
-    },
-    async stop() {
-      await rpc.stop();
-      for (const server of servers) await server.stop();
-      for (const client of Object.values(native)) await client.close();
-    },
-  };
+  return { vo: vo.trust.vo, node, key: keyToPem(key), chain: certificate + chainOf(vo.trust), ca: vo.trust.node_ca };
 }
 
-/** Waits until `condition` holds, ten seconds at most: for what another process or connection does in its own time. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 10_000; !(await condition());) {
-    if (performance.now() > end) throw new Error(`this did not come true: ${condition.toString()}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+/** Nodes that know each other's address, on loopback with ports of the kernel's choice. */
+export class TestNodes {
+  readonly #ports = new Map<string, number>();
+  readonly #t: ExecutionContext;
+  refuse: (peer: PeerIdentity) => XosError | null = () => null;
+
+  constructor(t: ExecutionContext) {
+    this.#t = t;
+  }
+
+  rpc(identity: TlsIdentity): NodeRpc {
+    const rpc = new NodeRpc(identity, {
+      clock: systemClock,
+      log: quietLog,
+      resolve: (node) => {
+        const port = this.#ports.get(node);
+        return port === undefined ? null : { address: '127.0.0.1', port };
+      },
+      refuse: (peer) => this.refuse(peer),
+    });
+    this.#t.teardown(() => rpc.stop());
+    return rpc;
+  }
+
+  async listen(rpc: NodeRpc, node: string): Promise<number> {
+    const port = await rpc.listen('127.0.0.1', 0);
+    this.#ports.set(node, port);
+    return port;
+  }
+
+  forget(node: string): void {
+    this.#ports.delete(node);
   }
 }
