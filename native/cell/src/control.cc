@@ -1,8 +1,11 @@
 // Checkpoint, check and restore of the cell's job: the engine works in this process, its progress and result go to the relay.
 #include "cell.h"
 
+#include <cerrno>
+#include <fcntl.h>
 #include <fstream>
 #include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifdef XOS_CHECKPOINT
@@ -41,6 +44,31 @@ std::vector<GivenStream> given(const std::vector<Given>& streams) {
   return list;
 }
 
+/// CRIU looks once at what the kernel can do and keeps that in /run/criu.kdat; that look needs root's real ids (it makes a user namespace).
+void let_criu_know_the_kernel() {
+  if (access("/run/criu.kdat", R_OK) == 0) return;
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const int null = open("/dev/null", O_RDWR);
+    for (const int fd : {0, 1, 2}) dup2(null, fd);
+    execl("/usr/sbin/criu", "criu", "check", nullptr);
+    _exit(127);
+  }
+  while (pid > 0 && waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
+}
+
+/// Lends the job's user and group to our real ids while CRIU works. prlimit(2) on a process of another user wants CAP_SYS_RESOURCE, which
+/// containers often lack, or the same *real* ids; what we may do otherwise hangs on the effective ones, which stay root's.
+class RealIds {
+ public:
+  explicit RealIds(const relay::Identity& identity) {
+    if (setresgid(identity.gid, 0, 0) < 0 || setresuid(identity.uid, 0, 0) < 0) { /* the engine will say what it could not do */ }
+  }
+  ~RealIds() {
+    if (setresuid(0, 0, 0) < 0 || setresgid(0, 0, 0) < 0) _exit(1);
+  }
+};
+
 json refusal(const Failure& failure) {
   json value = refusal(failure.code, failure.message);
   if (!failure.log_tail.empty()) value["log_tail"] = failure.log_tail;
@@ -78,6 +106,8 @@ void Cell::checkpoint(const json& request) {
   dump_request.timeout_ms = request.value("timeout_ms", dump_request.timeout_ms);
   dump_request.facts = {job_name_, path_, request.value("vo", ""), request.value("user", ""), node_, request.value("session", ""), arguments_, cwd_, identity_.uid, identity_.gid};
   dump_request.streams = given(job_.streams);
+  let_criu_know_the_kernel();
+  const RealIds ids(identity_);
   const auto outcome = dump(
       dump_request,
       [&](const Progress& progress) {
@@ -103,12 +133,16 @@ void Cell::restore(const json& request) {
   restore_request.job = request.value("manifest_job", "");
   restore_request.uid = request.value("uid", 0u);
   restore_request.timeout_ms = request.value("timeout_ms", restore_request.timeout_ms);
-  auto outcome = xos::checkpoint::restore(
+  let_criu_know_the_kernel();
+  auto outcome = [&] {
+    const RealIds ids({restore_request.uid, restore_request.uid, 0});
+    return xos::checkpoint::restore(
       restore_request,
       [&](const Progress& progress) {
         say(relay::frame_progress, {{"phase", phaseName(progress.phase)}, {"bytes", progress.bytes}, {"bytes_total", progress.bytes_total}});
       },
       [&] { die_with_relay(); });
+  }();
   if (const auto* failure = std::get_if<Failure>(&outcome)) return say(relay::frame_result, refusal(*failure));
   auto& done = std::get<RestoreResult>(outcome);
   job_ = {};

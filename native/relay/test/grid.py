@@ -19,20 +19,25 @@ def mount(source, target, kind, flags=0, data=None):
         raise OSError(ctypes.get_errno(), f'mount {target}')
 
 
+def is_mount_point(path):
+    return any(line.split()[4] == path for line in open('/proc/self/mountinfo'))
+
+
 def own_root():
     """Cells need a root that is a mount point; a chroot is none."""
     libc.mount(None, b'/', None, MS_REC | MS_PRIVATE, None)  # fails in a chroot, whose mounts are private already
     where = '/tmp/xos-relay-root'
     os.makedirs(where, exist_ok=True)
-    mount('/', where, None, MS_BIND | MS_REC)
-    os.chroot(where)
-    os.chdir('/')
+    if not is_mount_point('/'):
+        mount('/', where, None, MS_BIND | MS_REC)
+        os.chroot(where)
+        os.chdir('/')
     mount('proc', '/proc', 'proc')
     for folder in ('/run', '/home'):
         mount('tmpfs', folder, 'tmpfs', 0, 'mode=0755')
     os.makedirs('/home/alice')
     os.chown('/home/alice', UID, UID)
-    os.makedirs('/run/certificates')
+    os.makedirs('/home/certificates')
 
 
 def sh(command):
@@ -40,9 +45,9 @@ def sh(command):
 
 
 def certificates(node):
-    d = f'/run/certificates/{node}'
+    d = f'/home/certificates/{node}'
     os.makedirs(d)
-    ca = '/run/certificates/ca'
+    ca = '/home/certificates/ca'
     if not os.path.exists(ca + '.crt'):
         sh(f'openssl req -x509 -newkey ed25519 -nodes -keyout {ca}.key -out {ca}.crt -days 2 -subj /CN=ca')
     sh(f'openssl req -newkey ed25519 -nodes -keyout {d}/key.pem -out {d}/csr -subj /CN={node}')
@@ -84,6 +89,8 @@ class Node:
             os.unshare(CLONE_NEWNS | CLONE_NEWNET)
             mount('tmpfs', '/run', 'tmpfs', 0, 'mode=0755')
             os.makedirs('/run/xos')
+            mount('tmpfs', '/var/lib', 'tmpfs', 0, 'mode=0755')
+            shutil.copytree(f'/home/certificates/{name}', '/var/lib/xos/node')
             os.write(ready[1], b'x')
             while True:
                 signal.pause()
@@ -103,7 +110,7 @@ class Node:
     def start(self):
         log = open(f'/home/{self.name}.log', 'ab')
         self.relay = subprocess.Popen(
-            [f'{self.build}/relay/xos-relayd', '--node', self.name, '--vo', 'demo', '--credentials', f'/home/certificates/{self.name}', '--listen', f'{self.address}:7002',
+            [f'{self.build}/relay/xos-relayd', '--node', self.name, '--vo', 'demo', '--credentials', '/var/lib/xos/node', '--listen', f'{self.address}:7002',
              '--run', '/run/xos', '--state', '/run/state'],
             env={'XOS_CELL_PROGRAM': f'{self.build}/cell/xos-cell', 'PATH': os.environ['PATH']}, preexec_fn=self.enter, stderr=log, stdout=log)
         path = f'/proc/{self.holder}/root/run/xos/relayd.ctl'
@@ -203,7 +210,6 @@ def build_grid(build):
     os.symlink(f'{build}/relay/xexec', '/home/bin/xrun')
     os.symlink(f'{build}/relay/xexec', '/home/bin/xlocal')
     nodes = [Node('n1', 1, build), Node('n2', 2, build)]
-    shutil.copytree('/run/certificates', '/home/certificates')
     sh(f'ip link add v1 netns {nodes[0].holder} type veth peer name v2 netns {nodes[1].holder}')
     for number, node in enumerate(nodes, 1):
         inside = f'nsenter -t {node.holder} -n ip'
