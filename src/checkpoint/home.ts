@@ -39,7 +39,9 @@ export async function findJob(context: NodeContext, caller: ApiCaller, name: str
 export async function jobsAt(context: NodeContext, home: string, job: string, attempt: string, advice: string, signal: AbortSignal): Promise<readonly Job[]> {
   try {
     const client = context.rpc.client(home, JobServiceDefinition);
-    return (await client.list({ uid: 0, all: true, ended: true }, { deadline_ms: limits.list_deadline_ms, signal })).jobs;
+    const jobs: Job[] = [];
+    for await (const portion of client.list({ uid: 0, all: true, ended: true }, { deadline_ms: limits.list_deadline_ms, signal })) jobs.push(...portion.jobs);
+    return jobs;
   } catch (thrown) {
     signal.throwIfAborted();
     throw hasCode(thrown, 'XOS_UNAVAILABLE', 'XOS_TIMEOUT') ? homeSilent(attempt, job, home, advice, thrown) : thrown;

@@ -107,7 +107,7 @@ const loginCommand = defineCommand({
 function login(call: Call, grid: GridPaths, user: string, node: string, auto: boolean): never {
   if (!/^[^-\s][^\s]*$/.test(user)) throw new UsageError(`'${user}' is no user: give NAME@VO`)
   const record = requireRunning(grid, node)
-  becomeHelper('terminal', enterArguments(record.init, { env: passedEnvironment(call), ...(auto ? { typeSecretFile: passwordFile(grid, user) } : {}) }), ['login', '-p', '--', user])
+  becomeHelper('terminal', enterArguments(record.init, { env: passedEnvironment(call), ...(auto ? { typeSecretFile: passwordFile(grid, user) } : {}) }), ['login', '--', user])
 }
 
 const execCommand = defineCommand({

@@ -1,6 +1,6 @@
 #!/usr/lib/xos/bin/node
 import type { JobRow } from '../job/merge.ts';
-import { ask } from './lib/api.ts';
+import { askJobs } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';
 import { formatTable, tableWidth, type Column } from './lib/table.ts';
@@ -31,7 +31,7 @@ export const command = defineCommand({
   seeAlso: [['xkill', 1], ['xwait', 1], ['xwhere', 1], ['xnode', 1], ['xos', 7]],
   run: async (call) => {
     const { all, ended, long, quiet, json } = call.options;
-    const { jobs, silent } = await ask(call, 'job-list', { all, ended });
+    const { jobs, silent } = await askJobs(call, { all, ended });
     for (const node of silent) call.note(`node '${node}' does not answer; its jobs may be missing`);
     if (json) return call.json(jobs);
     if (quiet) return void jobs.forEach((job) => call.out.write(`${job.id}\n`));

@@ -1,6 +1,6 @@
 #!/usr/lib/xos/bin/node
 import type { Job } from '../job/model.ts';
-import { ask } from './lib/api.ts';
+import { ask, askJobs } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type Call } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';
 
@@ -32,7 +32,7 @@ export const command = defineCommand({
   run: async (call) => {
     const seconds = call.options.timeout;
     const until = seconds === undefined ? Number.POSITIVE_INFINITY : performance.now() + seconds * 1000;
-    const names = call.args.length > 0 ? call.args : (await ask(call, 'job-list', {})).jobs.filter(({ state }) => state !== 'lost').map(({ id }) => id);
+    const names = call.args.length > 0 ? call.args : (await askJobs(call, {})).jobs.filter(({ state }) => state !== 'lost').map(({ id }) => id);
     const ended = await Promise.all(names.map((name) => waitFor(call, name, until)));
     if (call.options.json) call.json(ended);
     if (ended.some((job) => job === 'late')) return 124;

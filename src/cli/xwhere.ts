@@ -1,6 +1,6 @@
 #!/usr/lib/xos/bin/node
 import type { JobRow } from '../job/merge.ts';
-import { ask } from './lib/api.ts';
+import { ask, askJobs } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type Call } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';
 import { formatTable, tableWidth } from './lib/table.ts';
@@ -30,7 +30,7 @@ export const command = defineCommand({
 
 async function whereAmI(call: Call): Promise<void> {
   const { here } = await ask(call, 'job-place', {});
-  const { jobs, silent } = await ask(call, 'job-list', {});
+  const { jobs, silent } = await askJobs(call, {});
   for (const node of silent) call.note(`node '${node}' does not answer; its jobs may be missing`);
   const running = jobs.filter((job) => job.state !== 'lost');
   if (call.options['json']) return call.json({ node: here, jobs: running.map(brief) });
@@ -39,7 +39,7 @@ async function whereAmI(call: Call): Promise<void> {
 }
 
 async function whereAre(call: Call, names: readonly string[]): Promise<number> {
-  const { jobs } = await ask(call, 'job-list', { ended: true });
+  const { jobs } = await askJobs(call, { ended: true });
   const { here } = await ask(call, 'job-place', {});
   const found: { id: string; node: string; state: string }[] = [];
   let failed = false;

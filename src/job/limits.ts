@@ -24,7 +24,10 @@ export const limits = {
   wait_turn_margin_ms: 3 * second_ms,
   /** A job whose home node is silent for this long while someone waits for it counts as lost. */
   wait_home_silence_ms: 10 * second_ms,
-  wait_jobs_max: 1_000,
+  /** Jobs in one message between nodes and in one line to an x-command. */
+  list_portion: 200,
+  /** A program's arguments are kept this far: for people, not to start it again. */
+  argv_bytes_max: 512,
   signal_deadline_ms: 5 * second_ms,
 
   ended_jobs_max: 1_000,

@@ -1,3 +1,4 @@
+import { limits } from './limits.ts';
 import { isFinal, job_states, type Job, type JobState, type Usage } from './model.ts';
 import type { JobEvent } from './job-table.ts';
 
@@ -12,14 +13,26 @@ export function readJob(value: unknown): Job | null {
   const id = text(fields['job']);
   const state = asState(fields['state']);
   if (id === '' || state === null) return null;
-  const argv = Array.isArray(fields['argv']) ? fields['argv'].filter((each): each is string => typeof each === 'string') : [];
   return {
-    id, state, argv, name: text(fields['name']), node: text(fields['node']), session: text(fields['session']),
+    id, state, argv: readArguments(fields['argv']), name: text(fields['name']), node: text(fields['node']), session: text(fields['session']),
     uid: count(fields['uid']), user: text(fields['user']), vo: text(fields['vo']), proxy_pid: count(fields['proxy_pid']),
     started_ms: count(fields['started_ms']), ended_ms: isFinal(state) ? count(fields['ended_ms']) : null,
     exit_code: maybe(fields['exit_code']), exit_signal: maybe(fields['exit_signal']), cpu_seconds: maybe(fields['cpu_seconds']),
     reason: text(fields['reason']),
   };
+}
+
+/** The first arguments, as far as the bound; what is cut ends in `…`. */
+function readArguments(value: unknown): readonly string[] {
+  const kept: string[] = [];
+  let left = limits.argv_bytes_max;
+  for (const argument of Array.isArray(value) ? value : []) {
+    if (typeof argument !== 'string') continue;
+    if (argument.length >= left) return [...kept, `${argument.slice(0, Math.max(0, left - 1))}…`];
+    kept.push(argument);
+    left -= argument.length + 1;
+  }
+  return kept;
 }
 
 /** The answer to `jobs`. */

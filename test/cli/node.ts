@@ -4,8 +4,9 @@ import type { Command } from '../../src/cli/lib/command.ts';
 import { createJobService, type JobService } from '../../src/job/index.ts';
 import type { ControlServer } from '../../src/platform/control.ts';
 import { createVolumeService } from '../../src/volume/index.ts';
+import { JobServiceDefinition } from '../../src/proto/xos/job/v1/job.ts';
 import { quietLog } from '../support/ports.ts';
-import { startVo, until, type TestVo } from '../support/nodes.ts';
+import { startVo, until, type TestVo } from '../support/vo.ts';
 import { capture, type Captured } from './lib/capture.ts';
 
 /** Two nodes with their job and volume services and xosd.sock; commands run on n2, jobs have their home on n1. */
@@ -17,6 +18,8 @@ export interface CliGrid {
   readonly signals: { job: string; signal: number }[];
   /** Runs a command on a node (default n2) as the user of this process. */
   run(command: Command, argv: readonly string[], options?: { node?: string; columns?: number; env?: Record<string, string> }): Promise<Captured>;
+  /** n1 answers no more calls. */
+  silence(): Promise<void>;
   /** Tells n1 of a job and waits until it is known. */
   job(id: string, changes?: object): Promise<void>;
 }
@@ -49,6 +52,11 @@ export async function startCli(t: ExecutionContext): Promise<CliGrid> {
     vo, relay, services, signals,
     run: (command, argv, { node = 'n2', env = {}, ...options } = {}) =>
       capture(command, argv, { ...options, env: { XOS_RUN: vo.node(node).context.paths.run, PATH: '/usr/bin:/bin', ...env } }),
+    async silence() {
+      // A connection that is being made when a server stops may live on and be served: have it made before.
+      await services[1]!.jobs.context.rpc.client('n1', JobServiceDefinition).report({ node: 'n2', cpus: 1, running: 0, load: 0, memory_free_bytes: 1, memory_total_bytes: 1, services: [] });
+      await vo.node('n1').rpc.stop();
+    },
     async job(id, changes = {}) {
       const job = { job: id, name: 'python3', argv: ['python3', 'crunch me.py'], node: 'n2', state: 'running', session: 'ab'.repeat(16), uid, user: 'alice', vo: 'demo', proxy_pid: 777, started_ms, ...changes };
       cells.push({ job: id, home: 'n1', session: 'ab'.repeat(16), uid, processes: 1, cpu_seconds: 12.5, memory_bytes: 3 * 2 ** 20 });

@@ -33,7 +33,7 @@ test('what cannot be signalled is told, the others are signalled still, and the 
 
 test('a job whose home is silent is not signalled, and it is said why', async (t) => {
   const grid = await startCli(t);
-  await grid.vo.node('n1').rpc.stop();
+  await grid.silence();
   const { status, err } = await grid.run(command, ['n1-1']);
   t.deepEqual({ status, err }, { status: 1, err: "xkill: cannot signal job 'n1-1': its home node 'n1' does not answer; try again when 'xnode' shows it ready\n" });
 });

@@ -27,7 +27,7 @@ test('a lost job is 137, with the reason', async (t) => {
 test('a job whose home stays silent counts as lost', async (t) => {
   const grid = await startCli(t);
   await grid.job('n1-1');
-  await grid.vo.node('n1').rpc.stop();
+  await grid.silence();
   const { status, err } = await grid.run(command, ['n1-1']);
   t.is(status, 137);
   t.regex(err, /^xwait: job 'n1-1' counts as lost: .*home node 'n1' does not answer/);

@@ -3,7 +3,7 @@
 import test, { type ExecutionContext } from 'ava';
 import type { ControlServer } from '../../src/platform/control.ts';
 import { createJobService, forward, type JobService } from '../../src/job/index.ts';
-import { alice, bob, startVo, until, type TestVo } from '../support/nodes.ts';
+import { alice, bob, startVo, until, type TestVo } from '../support/vo.ts';
 
 interface Relay {
   server: ControlServer;
@@ -50,18 +50,28 @@ async function start(t: ExecutionContext): Promise<Grid> {
   return { vo, services, relays };
 }
 
-interface Rows { jobs: { id: string; state: string; cpu_seconds: number; memory_bytes: number; node: string }[]; silent: string[] }
+interface Rows { jobs?: { id: string; argv: string[]; state: string; cpu_seconds: number; memory_bytes: number; node: string }[]; silent: string[] }
 
 test('jobs are listed from any node, with name of the home and figures of the running node', async (t) => {
   const { vo, relays } = await start(t);
   relays['n2']!.cells = [cellOf('n1-1')];
   relays['n1']!.server.emit({ event: 'job-started', ...jobOf('n1-1') });
-  await until(async () => ((await vo.node('n3').api('job-list', alice.uid)) as Rows).jobs.length > 0);
+  await until(async () => ((await vo.node('n3').api('job-list', alice.uid)) as Rows).jobs !== undefined);
   const { jobs, silent } = (await vo.node('n3').api('job-list', alice.uid)) as Rows;
-  t.like(jobs[0], { id: 'n1-1', name: 'python3', argv: ['python3', 'a\nb'], node: 'n2', home: 'n1', user: 'alice', vo: 'demo', cpu_seconds: 4.5, memory_bytes: 8192 });
+  t.like(jobs?.[0], { id: 'n1-1', name: 'python3', argv: ['python3', 'a\nb'], node: 'n2', home: 'n1', user: 'alice', vo: 'demo', cpu_seconds: 4.5, memory_bytes: 8192 });
   t.deepEqual(silent, []);
-  t.deepEqual(((await vo.node('n3').api('job-list', bob.uid)) as Rows).jobs, [], "bob sees none of alice's");
+  t.deepEqual(((await vo.node('n3').api('job-list', bob.uid)) as Rows).jobs, undefined, "bob sees none of alice's");
   await t.throwsAsync(vo.node('n3').api('job-list', bob.uid, { all: true }), { code: 'XOS_DENIED' });
+});
+
+test('a thousand jobs with long arguments come in portions', async (t) => {
+  const { vo, relays, services } = await start(t);
+  for (let number = 1; number <= 1_000; number++) relays['n1']!.server.emit({ event: 'job-started', ...jobOf(`n1-${number}`, { argv: ['x', 'é'.repeat(2_000)] }) });
+  await until(() => services[0]!.jobs.link.table.size === 1_000);
+  const { jobs } = (await vo.node('n3').api('job-list', alice.uid)) as Rows;
+  t.is(jobs?.length, 1_000);
+  t.is(jobs?.at(-1)?.id, 'n1-1000');
+  t.true(jobs?.every(({ argv }) => argv.length === 2 && argv[1]!.endsWith('…') && argv[1]!.length <= 512));
 });
 
 test('a node that does not answer is named, and its cells are not forgotten', async (t) => {
@@ -70,7 +80,7 @@ test('a node that does not answer is named, and its cells are not forgotten', as
   await vo.node('n1').rpc.stop();
   const { jobs, silent } = (await vo.node('n3').api('job-list', alice.uid)) as Rows;
   t.deepEqual(silent, ['n1']);
-  t.like(jobs[0], { id: 'n1-1', state: 'lost', node: 'n2' });
+  t.like(jobs?.[0], { id: 'n1-1', state: 'lost', node: 'n2' });
 });
 
 test('a signal from another node reaches the relay of the home, for the owner and an administrator only', async (t) => {

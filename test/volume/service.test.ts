@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { XosError } from '../../src/core/errors.ts';
 import { createVolumeService, type VolumeService } from '../../src/volume/index.ts';
-import { alice, bob, startVo, until, type TestVo } from '../support/nodes.ts';
+import { alice, bob, startVo, until, type TestVo } from '../support/vo.ts';
 
 interface Asked { readonly op: string; readonly [field: string]: unknown }
 interface Grid {

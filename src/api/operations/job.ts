@@ -5,10 +5,11 @@ import type { Candidate } from '../../job/placement.ts';
 
 /** Operations on jobs, from any node. A user sees and signals own jobs; root and members with the role `admin` all of them. */
 export interface JobOperations {
-  /** `all`: everybody's; `ended`: also what ended in the last ten minutes. `silent`: nodes that did not answer within a second. */
+  /** Jobs come in portions. `all`: everybody's; `ended`: also what ended in the last ten minutes. `silent`: nodes that did not answer within a second. */
   'job-list': {
     request: { readonly all?: boolean; readonly ended?: boolean };
-    response: { readonly jobs: readonly JobRow[]; readonly silent: readonly string[] };
+    progress: { readonly jobs: readonly JobRow[] };
+    response: { readonly silent: readonly string[] };
   };
   /** `job`: an id, or the pid of a proxy on this node. `signal`: 0 to 64; 0 only asks whether the job is there. */
   'job-signal': { request: { readonly job: string; readonly signal: number }; response: { readonly job: string } };

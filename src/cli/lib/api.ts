@@ -1,4 +1,5 @@
 import type { OperationName, Progress, Request, Response } from '../../api/operations.ts';
+import type { JobRow } from '../../job/merge.ts';
 import type { Call } from './command.ts';
 
 export interface AskOptions<N extends OperationName> {
@@ -15,4 +16,11 @@ export async function ask<N extends OperationName>(call: Call, op: N, request: R
   const { callApi } = await import('../../api/client.ts');
   const run = call.env['XOS_RUN'];
   return await callApi(op, request, { signal: call.signal, ...options, ...(run === undefined ? {} : { run }) });
+}
+
+/** `job-list`, its portions put together. */
+export async function askJobs(call: Call, request: Request<'job-list'>): Promise<{ readonly jobs: readonly JobRow[]; readonly silent: readonly string[] }> {
+  const jobs: JobRow[] = [];
+  const { silent } = await ask(call, 'job-list', request, { onProgress: (portion) => void jobs.push(...portion.jobs) });
+  return { jobs, silent };
 }

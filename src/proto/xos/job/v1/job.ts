@@ -1252,13 +1252,13 @@ export const JobServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** The jobs whose home is the called node, and what runs there. */
+    /** The jobs whose home is the called node, and what runs there; in portions, so that a message stays small. */
     list: {
       name: "List",
       requestType: ListRequest as typeof ListRequest,
       requestStream: false,
       responseType: ListReply as typeof ListReply,
-      responseStream: false,
+      responseStream: true,
       options: {},
     },
     signal: {
