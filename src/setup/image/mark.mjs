@@ -33,7 +33,8 @@ export function markLocalPrograms(root, list) {
   for (const pattern of readList(list)) {
     const matching = pattern.startsWith('/') ? expandPath(root, pattern.slice(1)) : [...files].filter(([name]) => globMatch(pattern, name)).flatMap(([, paths]) => paths)
     if (matching.length === 0) absent.push(pattern)
-    for (const path of matching) markInside(root, path, marked)
+    // ld.so refuses a library with a mark ("nonzero padding in e_ident"): a wildcard means the programs only.
+    for (const path of matching) if (!pattern.includes('*') || !/\.so(\.|$)/.test(path)) markInside(root, path, marked)
   }
   for (const path of setuidFiles(root)) markInside(root, path, marked)
   return { marked: [...marked].sort(), absent }

@@ -17,7 +17,7 @@ test('listed names, wildcards and absolute paths are marked, the rest is not', (
   const folder = root()
   t.teardown(() => rmSync(folder, { recursive: true }))
   for (const name of ['bash', 'apt-get', 'apt-cache', 'python3', '[']) writeFileSync(join(folder, 'usr/bin', name), elf())
-  writeFileSync(join(folder, 'usr/lib/helpers/one'), elf())
+  for (const name of ['one', 'libone-2.1.so', 'libone.so.3']) writeFileSync(join(folder, 'usr/lib/helpers', name), elf())
   writeFileSync(join(folder, 'list'), '# comment\nbash [ apt-*  # more\n/usr/lib/helpers/*\nabsent\n')
   const { marked, absent } = markLocalPrograms(folder, join(folder, 'list'))
   t.deepEqual(marked, ['usr/bin/[', 'usr/bin/apt-cache', 'usr/bin/apt-get', 'usr/bin/bash', 'usr/lib/helpers/one'])
