@@ -12,8 +12,8 @@ export type JobEvent =
   | { readonly kind: 'lost'; readonly id: string; readonly node: string; readonly reason: string }
   /** A node left the VO or was declared dead: what ran there is lost, whether or not the relay has noticed yet. */
   | { readonly kind: 'node-gone'; readonly node: string; readonly reason: string }
-  /** The relay's whole table after a (re)connect. */
-  | { readonly kind: 'resync'; readonly jobs: readonly Job[] };
+  /** The relay's whole table after a (re)connect. `newer`: jobs of which events came while it was read; what is known of them is newer. */
+  | { readonly kind: 'resync'; readonly jobs: readonly Job[]; readonly newer?: ReadonlySet<string> };
 
 export interface Applied {
   /** Jobs that changed, as they are now. */
@@ -47,7 +47,7 @@ export class JobTable {
       case 'ended': return this.#ended(event, now_ms);
       case 'lost': return this.#lost(event.id, event.node, event.reason, now_ms);
       case 'node-gone': return this.#nodeGone(event.node, event.reason, now_ms);
-      case 'resync': return this.#resync(event.jobs, now_ms);
+      case 'resync': return this.#resync(event.jobs, event.newer ?? new Set(), now_ms);
     }
   }
 
@@ -103,19 +103,19 @@ export class JobTable {
     return { changed: there.flatMap((job) => this.#lost(job.id, node, reason, now_ms).changed), resync: false };
   }
 
-  #resync(jobs: readonly Job[], now_ms: number): Applied {
+  #resync(jobs: readonly Job[], newer: ReadonlySet<string>, now_ms: number): Applied {
     const changed: Job[] = [];
     const present = new Set<string>();
     for (const job of jobs.slice(0, limits.jobs_max)) {
       present.add(job.id);
       const known = this.#jobs.get(job.id);
-      if (known !== undefined && same(known, job)) continue;
+      if (known !== undefined && (newer.has(job.id) || same(known, job))) continue;
       // The relay may report the same end without the figures that the event had; ours are fuller.
       if (known !== undefined && isFinal(known.state) && known.state === job.state) continue;
       changed.push(...this.#set(job).changed);
     }
     for (const job of [...this.#jobs.values()]) {
-      if (present.has(job.id) || isFinal(job.state)) continue;
+      if (present.has(job.id) || newer.has(job.id) || isFinal(job.state)) continue;
       changed.push(...this.#lost(job.id, job.node, 'the relay of its home node was restarted', now_ms).changed);
     }
     return { changed, resync: false };

@@ -2,6 +2,7 @@ import type { NodeContext } from '../daemon/context.ts';
 import { describe } from '../core/errors.ts';
 import { Listeners, coalesce } from '../core/signal.ts';
 import { JobTable, type JobEvent } from './job-table.ts';
+import { limits } from './limits.ts';
 import { isFinal, type Job, type Usage } from './model.ts';
 import type { Candidate } from './placement.ts';
 import { readEvent, readJobs, readUsages } from './relay-messages.ts';
@@ -15,12 +16,15 @@ export class RelayLink {
   readonly #changed = new Listeners<[job: Job]>();
   readonly #undo: (() => void)[] = [];
   readonly #resync: () => void;
+  /** Jobs of which events came since the last resync began. */
+  #newer = new Set<string>();
 
   constructor(context: NodeContext) {
     this.#context = context;
     this.#resync = coalesce(async () => {
       if (!context.native.relay.connected) return;
-      this.apply({ kind: 'resync', jobs: readJobs(await context.native.relay.request('jobs')) });
+      const newer = this.#newer = new Set<string>();
+      this.apply({ kind: 'resync', jobs: await this.#readAll(), newer });
     }, (thrown) => context.ports.log.warn("cannot read the relay's jobs; the next event asks again", { reason: describe(thrown) }));
   }
 
@@ -78,9 +82,24 @@ export class RelayLink {
     });
   }
 
+  /** All jobs of the relay, page by page: a thousand of them need not fit one line. */
+  async #readAll(): Promise<readonly Job[]> {
+    const jobs: Job[] = [];
+    for (let after = 0; ;) {
+      const answer = await this.#context.native.relay.request<{ next?: unknown }>('jobs', { after, limit: limits.list_portion });
+      jobs.push(...readJobs(answer));
+      if (typeof answer.next !== 'number' || answer.next <= after) return jobs;
+      after = answer.next;
+    }
+  }
+
   #event(name: string, fields: unknown): void {
     const event = readEvent(name, fields);
     if (event === null) this.#context.ports.log.warn('the relay sent an event that is not understood', { event: name });
-    else this.apply(event);
+    else {
+      if ('id' in event) this.#newer.add(event.id);
+      if (event.kind === 'started') this.#newer.add(event.job.id);
+      this.apply(event);
+    }
   }
 }

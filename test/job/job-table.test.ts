@@ -77,6 +77,12 @@ test('after a resync the table is what the relay knows; a running job that it do
   t.is(table.get('n1-1')?.node, 'n3');
 });
 
+test('of a job with events during a resync the events count, of others the resync', (t) => {
+  const table = run({ kind: 'started', job: sampleJob() }, { kind: 'started', job: sampleJob({ id: 'n1-2' }) }, ended('n1-2'), { kind: 'started', job: sampleJob({ id: 'n1-3' }) });
+  table.apply({ kind: 'resync', jobs: [sampleJob({ state: 'stopped' }), sampleJob({ id: 'n1-2' }), sampleJob({ id: 'n1-4' })], newer: new Set(['n1-2', 'n1-3', 'n1-4']) }, 0);
+  t.deepEqual(table.list().map(({ id, state }) => `${id} ${state}`), ['n1-1 stopped', 'n1-2 ended', 'n1-3 running', 'n1-4 running']);
+});
+
 test('a restore wakes a lost job on its new node, without the old end', (t) => {
   const table = run(
     { kind: 'started', job: sampleJob() }, lost('n1-1'), { kind: 'state', id: 'n1-1', state: 'restoring', node: 'n3' }, { kind: 'state', id: 'n1-1', state: 'running' },
