@@ -1,5 +1,5 @@
 #!/usr/lib/xos/bin/node
-import type { NodeRow } from '../job/ops/list-nodes.ts';
+import type { NodeRow } from '../job/rows.ts';
 import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type Call, type Command } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';

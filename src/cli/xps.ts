@@ -1,5 +1,5 @@
 #!/usr/lib/xos/bin/node
-import type { JobRow } from '../job/merge.ts';
+import type { JobRow } from '../job/rows.ts';
 import { askJobs } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';

@@ -1,5 +1,5 @@
 #!/usr/lib/xos/bin/node
-import type { JobRow } from '../job/merge.ts';
+import type { JobRow } from '../job/rows.ts';
 import { ask, askJobs } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type Call } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';

@@ -1,27 +1,5 @@
-import type { Job, JobState, Usage } from './model.ts';
-
-/** A job as `xps --json` prints it. */
-export interface JobRow {
-  readonly id: string;
-  readonly name: string;
-  readonly argv: readonly string[];
-  readonly node: string;
-  readonly home: string;
-  readonly state: JobState;
-  readonly user: string;
-  readonly vo: string;
-  readonly uid: number;
-  readonly cpu_seconds: number;
-  readonly memory_bytes: number;
-  readonly processes: number;
-  readonly proxy_pid: number;
-  readonly started_ms: number | null;
-  readonly ended_ms: number | null;
-  readonly exit_code: number | null;
-  readonly exit_signal: number | null;
-  /** Why it is lost; empty otherwise. */
-  readonly reason: string;
-}
+import type { Job, Usage } from './model.ts';
+import type { JobRow } from './rows.ts';
 
 /** What one node answered; null when it did not. */
 export interface NodeAnswer {

@@ -1,6 +1,6 @@
-import type { JobRow } from '../../job/merge.ts';
+import type { JobRow } from '../../job/rows.ts';
 import type { Job } from '../../job/model.ts';
-import type { NodeRow } from '../../job/ops/list-nodes.ts';
+import type { NodeRow } from '../../job/rows.ts';
 import type { Candidate } from '../../job/placement.ts';
 
 /** Operations on jobs, from any node. A user sees and signals own jobs; root and members with the role `admin` all of them. */

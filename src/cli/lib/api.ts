@@ -1,5 +1,5 @@
 import type { OperationName, Progress, Request, Response } from '../../api/operations.ts';
-import type { JobRow } from '../../job/merge.ts';
+import type { JobRow } from '../../job/rows.ts';
 import type { Call } from './command.ts';
 
 export interface AskOptions<N extends OperationName> {

@@ -2,33 +2,9 @@ import type { Jobs } from '../jobs.ts';
 import { limits } from '../limits.ts';
 import type { NodeView } from '../monitor.ts';
 import { freeCpus } from '../placement.ts';
-import type { ServiceState } from '../model.ts';
+import type { NodeRow, NodeState } from '../rows.ts';
 
-/** A node as `xnode list --json` prints it. */
-export interface NodeRow {
-  readonly node: string;
-  readonly address: string;
-  readonly port: number;
-  readonly roles: readonly string[];
-  /** `ready` when all services of its roles are up, `starting` while one is not, `silent`, `invited`, `revoked`. */
-  readonly state: NodeState;
-  readonly services: readonly ServiceState[];
-  readonly cpus: number;
-  readonly running: number;
-  readonly load: number;
-  readonly free_cpus: number;
-  readonly memory_free_bytes: number;
-  readonly memory_total_bytes: number;
-  /** Whether it gets new jobs now. */
-  readonly eligible: boolean;
-  /** Why it is not ready, or gets no jobs; empty otherwise. */
-  readonly detail: string;
-  /** Whether this is the node that was asked. */
-  readonly here: boolean;
-}
-export type NodeState = 'ready' | 'starting' | 'silent' | 'invited' | 'revoked';
-
-/** xosd.sock `nodes.list`: the nodes of the VO as this node sees them. Anyone may ask. */
+/** xosd.sock `node-states`: the nodes of the VO as this node sees them. Anyone may ask. */
 export function listNodes(jobs: Jobs): { readonly vo: string; readonly nodes: readonly NodeRow[] } {
   const candidates = new Map(jobs.selector.candidates().map((each) => [each.node, each]));
   const nodes = jobs.selector.view().map((view): NodeRow => {
