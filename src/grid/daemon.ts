@@ -1,6 +1,5 @@
 // Talking to the xosd of a node from outside: its socket is reached through /proc/PID/root, so no process is started in the node.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { callApi } from '../api/client.ts'
 import type { NodeStatus } from '../api/operations/node.ts'
 import type { OperationName, Request, Response } from '../api/operations.ts'
 import { XosError } from '../core/errors.ts'
@@ -9,8 +8,10 @@ import { isAlive } from '../setup/lib/process.mjs'
 
 const poll_ms = 50
 
-export function callNode<N extends OperationName>(init: ProcessIdentity, op: N, request: Request<N>, timeout_ms = 15_000): Promise<Response<N>> {
-  return callApi(op, request, { run: `/proc/${init.pid}/root/run/xos`, timeout_ms })
+export async function callNode<N extends OperationName>(init: ProcessIdentity, op: N, request: Request<N>, timeout_ms = 15_000): Promise<Response<N>> {
+  // Loaded when it is used: exec and login are faster without, and down works even when this clone's other parts do not load.
+  const { callApi } = await import('../api/client.ts')
+  return await callApi(op, request, { run: `/proc/${init.pid}/root/run/xos`, timeout_ms })
 }
 
 /** The node's own word on its state, or null when its xosd does not answer. */
