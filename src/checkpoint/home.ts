@@ -44,7 +44,7 @@ export async function jobsAt(context: NodeContext, home: string, job: string, at
     return jobs;
   } catch (thrown) {
     signal.throwIfAborted();
-    throw hasCode(thrown, 'XOS_UNAVAILABLE', 'XOS_TIMEOUT') ? homeSilent(attempt, job, home, advice, thrown) : thrown;
+    throw hasCode(thrown, 'XOS_UNAVAILABLE', 'XOS_UNREACHABLE', 'XOS_TIMEOUT') ? homeSilent(attempt, job, home, advice, thrown) : thrown;
   }
 }
 

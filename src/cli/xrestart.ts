@@ -34,10 +34,9 @@ export const command = defineCommand({
   ],
   seeAlso: [['xcheckpoint', 1], ['xps', 1], ['xnode', 1]],
   run: async (call) => {
-    const [name, ...more] = call.args;
+    const [name] = call.args;
     if (call.options.list) return await list(call as Call);
     if (name === undefined) throw new UsageError("argument NAME is missing: 'xrestart --list' shows what there is");
-    if (more.length > 0) throw new UsageError(`argument '${more[0]}' is one too many: one checkpoint at a time`);
     return await restart(call as Call, name, { node: call.options.node ?? null, detach: call.options.detach, force: call.options.force });
   },
 });
