@@ -1,5 +1,6 @@
 // Checkpoint, check and restore of the cell's job: the engine works in this process, its progress and result go to the relay.
 #include "cell.h"
+#include "world.h"
 
 #include <cerrno>
 #include <fcntl.h>
@@ -133,6 +134,7 @@ void Cell::restore(const json& request) {
   restore_request.job = request.value("manifest_job", "");
   restore_request.uid = request.value("uid", 0u);
   restore_request.timeout_ms = request.value("timeout_ms", restore_request.timeout_ms);
+  set_last_pid(1);  // CRIU's own processes must not take the pids that it restores
   let_criu_know_the_kernel();
   auto outcome = [&] {
     const RealIds ids({restore_request.uid, restore_request.uid, 0});

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -17,16 +18,17 @@
 namespace xos::cell {
 namespace {
 
-/// The first job gets pid 100: a restore needs the low numbers for CRIU itself.
-bool reserve_low_pids() {
+}  // namespace
+
+bool set_last_pid(int pid) {
   const int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return false;
-  const bool written = write(fd, "99", 2) == 2;
+  char text[16];
+  const int length = snprintf(text, sizeof text, "%d", pid);
+  const bool written = write(fd, text, length) == length;
   close(fd);
   return written;
 }
-
-}  // namespace
 
 const char* make_world() {
   // Slave: volumes that are mounted on the node later appear in here too, and nothing goes back.
@@ -35,7 +37,8 @@ const char* make_world() {
   if (mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5") < 0) return "mount /dev/pts";
   struct stat info;
   if (lstat("/dev/ptmx", &info) == 0 && S_ISCHR(info.st_mode) && mount("/dev/pts/ptmx", "/dev/ptmx", nullptr, MS_BIND, nullptr) < 0) return "lay /dev/ptmx over";
-  if (!reserve_low_pids()) return "set ns_last_pid";
+  // The first job gets pid 100: a restore needs the low numbers for CRIU itself.
+  if (!set_last_pid(99)) return "set ns_last_pid";
   return nullptr;
 }
 

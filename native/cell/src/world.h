@@ -10,6 +10,9 @@ const char* make_world();
 /// pid 1, and the kernel lets only a process without filters read those of others (PTRACE_SECCOMP_GET_FILTER) or suspend them. False: errno.
 bool hide_io_uring();
 
+/// The next process of the cell gets the pid after `pid`, if it is free.
+bool set_last_pid(int pid);
+
 /// Whether programs left System V objects behind in the cell's ipc namespace.
 bool ipc_left_behind();
 

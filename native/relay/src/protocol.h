@@ -50,6 +50,7 @@ enum Frame : uint16_t {
   frame_winsize = 0x0131,  ///< 4 × u16
   frame_termios = 0x0132,  ///< far→home→proxy: Termios
   frame_kill = 0x0134,     ///< home→far: end the job and its cell at once
+  frame_unread = 0x0135,   ///< far→home: terminal input that the job did not read · home→proxy: stop reading the terminal · proxy→home: done
   frame_yield = 0x0133,    ///< home→proxy: u8 1: another program of the process group reads the terminal
   frame_control = 0x0140,  ///< home→far→cell: JSON request (checkpoint, check, restore)
   frame_progress = 0x0141, ///< cell→far→home: JSON
@@ -126,6 +127,7 @@ struct Prelude {
   std::string_view session, secret;  ///< 32 hexadecimal digits each
   std::string_view node;             ///< wanted node; empty: any
   int32_t process_group = 0;
+  int32_t terminal = -1;             ///< the proxy's descriptor of its controlling terminal
 };
 
 inline void write_prelude(Writer& out, const Prelude& prelude) {
@@ -134,6 +136,7 @@ inline void write_prelude(Writer& out, const Prelude& prelude) {
   out.text(prelude.secret);
   out.text(prelude.node);
   out.u32(static_cast<uint32_t>(prelude.process_group));
+  out.u32(static_cast<uint32_t>(prelude.terminal));
 }
 
 inline bool read_prelude(Reader& in, Prelude& prelude) {
@@ -142,6 +145,7 @@ inline bool read_prelude(Reader& in, Prelude& prelude) {
   prelude.secret = in.text(64);
   prelude.node = in.text(63);
   prelude.process_group = static_cast<int32_t>(in.u32());
+  prelude.terminal = static_cast<int32_t>(in.u32());
   return in.ok() && version;
 }
 

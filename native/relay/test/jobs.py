@@ -2,12 +2,16 @@
 
    unshare -m --propagation unchanged -n -p -f --kill-child python3 jobs.py BUILD [NAME PART]
 """
-import fcntl, os, re, resource, signal, struct, subprocess, sys, termios, time, traceback
+import fcntl, os, re, shutil, signal, struct, subprocess, sys, termios, time, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from grid import UID, SECRET, SESSION, Terminal, become_alice, build_grid, session, start
 
 tests = []
+
+
+class Skip(Exception):
+    pass
 
 
 def test(title):
@@ -342,6 +346,119 @@ def _():
     terminal.end()
 
 
+@test('a typed name runs on the grid: by path, by PATH, a script, with its own argv[0]; marked programs stay')
+def _():
+    n1.control.call('placement', nodes=[{'node': 'n1', 'cpus': 2, 'running': 2}, {'node': 'n2', 'cpus': 64, 'running': 0}])
+    with open('/home/alice/script', 'w') as file:
+        file.write('#!/usr/bin/python3\nimport os,sys;print(os.environ["XOS_NODE_NAME"],sys.argv[1:])\n')
+    os.chmod('/home/alice/script', 0o755)
+    shutil.copy('/usr/bin/env', '/home/alice/program')
+    run = lambda text: session(n1, ['/home/bin/bash', '-c', text], typed=True).stdout.decode()
+    equal(run('dash -c "echo \\$XOS_NODE_NAME \\$0" zero'), 'n2 zero\n')
+    equal(run('./script "a b" c'), "n2 ['a b', 'c']\n")
+    equal('XOS_NODE_NAME=n2' in run('./program'), True)
+    equal(run('exec -a other dash -c "cat /proc/\\$\\$/cmdline" | tr "\\0" " "'), 'other -c cat /proc/$$/cmdline ')
+    equal(run('/home/bin/bash -c "echo -\\$XOS_NODE_NAME-"'), '--\n')
+    equal(run('XOS_LOCAL=1 dash -c "echo -\\$XOS_NODE_NAME-"'), '--\n')
+    equal(run('xlocal dash -c "echo -\\$XOS_NODE_NAME-"'), '--\n')
+    equal(run('cd /tmp; dash -c "echo -\\$XOS_NODE_NAME-"'), '--\n')
+    equal(run('dash -c "echo -\\$XOS_NODE_NAME-" 7</dev/null'), '--\n')
+    equal(run('printf "a\\nb\\n" | sort -r | dash -c "cat; echo \\$XOS_NODE_NAME" | tac'), 'n2\na\nb\n')
+    equal(run('XOS_NODE=n1 dash -c "echo \\$XOS_NODE_NAME"'), 'n1\n')
+
+
+@test('a policy keeps a program here, the last line wins, and the user\'s own comes after the node\'s')
+def _():
+    def node_policy(text):
+        path = f'/proc/{n1.holder}/root/run/xos/policy'
+        with open(path, 'w') as file:
+            file.write(text)
+    run = lambda: session(n1, ['/home/bin/bash', '-c', 'dash -c "echo -\\$XOS_NODE_NAME-"'], typed=True).stdout.decode().strip()
+    node_policy('# comment\n/usr/bin/* local\n')
+    equal(run(), '--')
+    node_policy('/usr/bin/* local\n/usr/bin/d?sh grid node=n1\n')
+    equal(run(), '-n1-')
+    os.makedirs('/home/alice/.config/xos', exist_ok=True)
+    with open('/home/alice/.config/xos/policy', 'w') as file:
+        file.write('/usr/bin/dash grid node=n2 # mine\n')
+    equal(run(), '-n2-')
+    os.unlink('/home/alice/.config/xos/policy')
+    node_policy('')
+
+
+@test('typed names run here, without a word, when the relay or the session is not there')
+def _():
+    n1.control.call('session-remove', session=SESSION, reason='test', kill=False)
+    done = session(n1, ['/home/bin/bash', '-c', 'dash -c "echo -\\$XOS_NODE_NAME-"'], typed=True)
+    equal((done.returncode, done.stdout, done.stderr), (0, b'--\n', b''))
+    n1.join([n1, n2], 'n1')
+
+
+@test('a shell with typed names: a pipeline, ^C over all of it, time and wait')
+def _():
+    n1.control.call('placement', nodes=[{'node': 'n1', 'cpus': 2, 'running': 2}, {'node': 'n2', 'cpus': 64, 'running': 0}])
+    terminal = Terminal(n1, ['/home/bin/bash', '--norc', '-i'], typed=True)
+    terminal.expect('$ ')
+    terminal.send('sleep 1010 | sleep 1011; echo st""atus ${PIPESTATUS[@]}\n')
+    assert wait_until(lambda: len(processes('sleep 1010')) >= 2 and len(processes('sleep 1011')) >= 2)
+    time.sleep(0.4)
+    terminal.send('\x03')
+    terminal.expect('$ ')
+    assert wait_until(lambda: not processes('sleep 1010') and not processes('sleep 1011'))
+    terminal.send('time dash -c "exit 4"; echo st""atus $?\n')
+    terminal.expect('real')
+    terminal.expect('status')
+    terminal.send('dash -c "sleep 0.2; exit 6" & wait $!; echo st""atus $?\n')
+    terminal.expect('status 6')
+    terminal.send('python3 -c "input(); print(5+6)" & sleep 0.5\n')
+    time.sleep(0.2)
+    terminal.send('echo typed ah""ead; fg\n')  # while the foreground job runs, which does not read it
+    terminal.expect('typed ahead')
+    time.sleep(0.7)
+    terminal.send('x\n')
+    terminal.expect('11')
+    terminal.end()
+
+
+@test('a checkpointed job stops in its shell, goes on on the other node with its terminal, and its directory can be used again')
+def _():
+    terminal = Terminal(n1, ['/home/bin/bash', '--norc', '-i'])
+    terminal.expect('$ ')
+    terminal.send('xrun --node n2 python3 -uc "\nimport time\nfor i in range(900): print(\'tick\', i); time.sleep(0.05)"\n')
+    terminal.expect('tick 4')
+    job = n1.control.call('jobs')['jobs'][-1]['job']
+    equal(n1.control.call('check', job=job, uid=UID).get('obstacles'), [])
+    kept = n1.control.call('checkpoint', job=job, uid=UID, directory='/home/alice/kept', leave_running=True)
+    if not kept['ok'] and 'mountpoint' in kept['error']['message']:
+        terminal.end()
+        raise Skip('CRIU cannot work in a chroot')
+    equal(kept['ok'], True, kept)
+    terminal.expect('tick 12')
+    done = n1.control.call('checkpoint', job=job, uid=UID, directory='/home/alice/moved', leave_running=False)
+    equal(done['ok'], True, done)
+    terminal.expect('Stopped')
+    equal([j['state'] for j in n1.control.call('jobs')['jobs'] if j['job'] == job], ['checkpointed'])
+    equal(n1.control.call('restore', job=job, uid=UID + 1, session=SESSION, directory='/home/alice/moved', node='n1')['ok'], False)
+    done = n1.control.call('restore', job=job, uid=UID, session=SESSION, directory='/home/alice/moved', node='n1', attach=False)
+    equal((done['ok'], done.get('node'), done.get('job')), (True, 'n1', job), done)
+    terminal.expect('tick')
+    terminal.send('fg\n')
+    terminal.expect('tick')
+    time.sleep(0.5)
+    terminal.send('\x03')
+    terminal.expect('KeyboardInterrupt')
+    terminal.expect('$ ')
+    # A job that is over comes back as a new one, with a proxy of its own.
+    done = n1.control.call('restore', job=job, uid=UID, session=SESSION, directory='/home/alice/kept', node='n2', attach=True)
+    equal(done['ok'], True, done)
+    terminal.send(f'{n1.build}/relay/xexec --attach {done["job"]}\n')
+    terminal.expect('tick')
+    terminal.expect('tick')
+    terminal.send('\x03')
+    terminal.expect('KeyboardInterrupt')
+    terminal.end()
+
+
 @test('a background job runs on, and nohup and timeout behave')
 def _():
     equal(session(n1, ['timeout', '0.5', 'xrun', '--node', 'n2', 'sleep', '1007']).returncode, 124)
@@ -397,6 +514,8 @@ def main():
             function()
             passed += 1
             print('ok  ', title, flush=True)
+        except Skip as why:
+            print('skip', f'{title}: {why}', flush=True)
         except Exception:
             failed += 1
             print('FAIL', title, flush=True)

@@ -59,7 +59,7 @@ class Proxy {
     const StreamKind none[3] = {kind_closed, kind_closed, kind_closed};
     prepare(none);  // frame_ready tells which streams the job has
     Writer payload(payload_);
-    write_prelude(payload, {session_, secret_, {}, getpgrp()});
+    write_prelude(payload, {session_, secret_, {}, getpgrp(), terminal_.fd()});
     payload.text(job);
     const WindowSize window = terminal_.window();
     payload.raw(&window, sizeof window);
@@ -116,7 +116,7 @@ class Proxy {
 
   void queue_spawn(const SignalState& signals) {
     Writer payload(payload_);
-    write_prelude(payload, {session_, secret_, program_.node, getpgrp()});
+    write_prelude(payload, {session_, secret_, program_.node, getpgrp(), terminal_.fd()});
     SpecHead head;
     for (int fd = 0; fd < 3; fd++) head.streams[fd] = streams_.kinds[fd];
     head.has_terminal = terminal_.there();
@@ -269,6 +269,11 @@ class Proxy {
         if (in.raw(&far, sizeof far)) terminal_.far_settings(far);
         return;
       }
+      case frame_unread:
+        // The relay gives the terminal back what the job did not read; we must not read it again, and not echo it twice.
+        tty_input_open_ = false;
+        append_frame(out_, frame_unread, 0, nullptr, 0);
+        return;
       case frame_yield:
         terminal_.yield(in.u8() != 0);
         return terminal_.check();

@@ -70,6 +70,7 @@ class FarJob : public CellUser, public Watcher {
   void write_terminal();
   void finish_if_drained();
   void report();
+  void return_typed();
   void send(uint16_t type, uint16_t flags, Bytes payload);
   void control_result(nlohmann::json result, std::vector<int>& fds);
   void adopt_restored(const nlohmann::json& result, std::vector<int>& fds);

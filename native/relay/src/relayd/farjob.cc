@@ -134,7 +134,13 @@ void FarJob::take(const Header& header, Bytes payload) {
       if (ended_) pump(header.flags, EPOLLIN), finish_if_drained();
       return;
     case frame_signal:
-      if (cell_ && payload.size() == 2) cell_->send(frame_signal, number_, {payload});
+      if (!cell_ || payload.size() != 2) return;
+      // A signal that is typed discards what was typed before it (unless NOFLSH), as the terminal's driver does at home.
+      if (payload[1] && sources_[stream_tty].fd && !(termios_.lflag & NOFLSH)) {
+        terminal_queue_.clear();
+        ioctl(sources_[stream_tty].fd.get(), TCFLSH, TCOFLUSH);
+      }
+      cell_->send(frame_signal, number_, {payload});
       return;
     case frame_winsize: {
       WindowSize window;
@@ -354,8 +360,24 @@ void FarJob::finish_if_drained() {
   report();
 }
 
+/// Sends home what was typed and not read: the shell there would have read it next.
+void FarJob::return_typed() {
+  const int master = sources_[stream_tty].fd.get();
+  if (master < 0) return;
+  struct termios now;
+  const unique_fd slave(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  if (!slave || tcgetattr(slave.get(), &now) < 0) return;
+  now.c_lflag &= ~(ICANON | ECHO);  // a line without its end is readable then
+  now.c_cc[VMIN] = 1;
+  tcsetattr(slave.get(), TCSANOW, &now);
+  ssize_t got = read(slave.get(), scratch, sizeof scratch );
+  if (got < 0) got = 0;
+  if (got || !terminal_queue_.empty()) home_.send(frame_unread, 0, number_, {{scratch, static_cast<size_t>(got)}, {terminal_queue_.data(), terminal_queue_.size()}});
+}
+
 void FarJob::report() {
   reported_ = true;
+  return_typed();
   int unread = 0;
   const int look = input_ ? input_.get() : input_rest_.get();
   if (look >= 0 && ioctl(look, FIONREAD, &unread) == 0) taken_ = written_ - std::min<uint64_t>(written_, static_cast<uint64_t>(unread));

@@ -8,7 +8,10 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 namespace xos::relay {
@@ -84,6 +87,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
     if (header.type == frame_attach) return attach(proxy, payload);
     return proxy_gone(proxy);
   }
+  if (header.type == frame_unread) return give_back_typed(*job);
   if (!job->link) return;
   switch (header.type) {
     case frame_data:
@@ -140,6 +144,7 @@ void Home::spawn(Proxy& proxy, Bytes payload) {
   job.uid = session->uid;
   job.wanted = prelude.node;
   job.process_group = prelude.process_group;
+  job.terminal = prelude.terminal;
   memcpy(job.kinds, spec.head.streams, 3);
   job.has_terminal = spec.head.has_terminal;
   job.started_ms = Loop::clock_ms();
@@ -196,6 +201,9 @@ void Home::take(Link&, const Header& header, Bytes payload) {
     case frame_exit: return ended(job, payload);
     case frame_refused: return refused(job, payload);
     case frame_result: return control_done(job, payload);
+    case frame_unread:
+      job.unread.assign(payload.begin(), payload.end());
+      return to_proxy(job, header, {});
     case frame_progress: {
       json event = json::parse(payload.begin(), payload.end(), nullptr, false);
       if (!event.is_object()) return;
@@ -279,7 +287,28 @@ void Home::refused(Job& job, Bytes payload) {
   give_up(job, code, message, false, status);
 }
 
+/// Puts what was typed ahead of the job's end back into the terminal, where the shell reads it next. TIOCSTI is the superuser's, so the relay does it,
+/// and only on a terminal that belongs to the session's user: on another one (su) it would type for somebody else.
+void Home::give_back_typed(Job& job) {
+  if (!job.unread.empty() && job.proxy && job.terminal >= 0) {
+    const std::string path = "/proc/" + std::to_string(job.proxy->pid()) + "/fd/" + std::to_string(job.terminal);
+    const unique_fd terminal(open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    struct stat info;
+    if (terminal && fstat(terminal.get(), &info) == 0 && info.st_uid == job.uid && isatty(terminal.get()))
+      for (const uint8_t byte : job.unread)
+        if (ioctl(terminal.get(), TIOCSTI, &byte) < 0) break;
+  }
+  job.unread.clear();
+  if (job.held_exit.empty()) return;
+  const std::vector<uint8_t> exit = std::move(job.held_exit);
+  ended(job, exit);
+}
+
 void Home::ended(Job& job, Bytes payload) {
+  if (!job.unread.empty() && job.proxy) {
+    job.held_exit.assign(payload.begin(), payload.end());
+    return;
+  }
   Reader in(payload.data(), payload.size());
   in.raw(&job.exit, sizeof job.exit);
   if (job.proxy) {
@@ -364,7 +393,8 @@ void Home::proxy_gone(Proxy& proxy) {
     proxy.job = nullptr;
     job->proxy = nullptr;
     // A checkpointed job has no link: it stays, and may be restored with another proxy.
-    if (job->link) job->link->send(frame_kill, 0, job->number, {});
+    if (!job->held_exit.empty()) give_back_typed(*job);
+    else if (job->link) job->link->send(frame_kill, 0, job->number, {});
   }
   const auto found = proxies_.find(&proxy);
   if (found != proxies_.end()) {
@@ -391,6 +421,7 @@ void Home::attach(Proxy& proxy, Bytes payload) {
   job->proxy = &proxy;
   job->proxy_pid = proxy.pid();
   job->process_group = prelude.process_group;
+  job->terminal = prelude.terminal;
   Buffer buffer;
   Writer out(buffer);
   for (const uint8_t kind : job->kinds) out.u8(kind);

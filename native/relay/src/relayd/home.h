@@ -33,6 +33,9 @@ struct Job {
   int32_t process_group = 0;
   uint32_t in_flight[stream_count] = {};  ///< input that the proxy sent and the far end did not take yet
   std::vector<uint8_t> waiting;       ///< frames for a proxy that is not there
+  int32_t terminal = -1;              ///< the proxy's descriptor of its terminal
+  std::vector<uint8_t> unread;        ///< typed ahead: goes back into the home terminal before the job's end is told
+  std::vector<uint8_t> held_exit;     ///< the end, while that is under way
   std::vector<uint8_t> returned_input;///< stdin that a checkpoint did not take in
   int64_t started_ms = 0, ended_ms = 0;
   Exit exit;
@@ -115,6 +118,7 @@ class Home : public End {
   bool place(Job& job);
   void give_up(Job& job, const std::string& code, const std::string& message, bool here, uint8_t status);
   void refused(Job& job, Bytes payload);
+  void give_back_typed(Job& job);
   void ended(Job& job, Bytes payload);
   void lost(Job& job, const std::string& reason);
   void end(Job& job, const std::string& state);
