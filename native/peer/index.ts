@@ -22,7 +22,7 @@ export const readSessionKey: Binding['readSessionKey'] = (description) => bindin
 export const updateKey: Binding['updateKey'] = (key, payload) => binding().updateKey(key, payload);
 export const setDumpable: Binding['setDumpable'] = (dumpable) => binding().setDumpable(dumpable);
 
-/** The addon, loaded at first use. Installed: /usr/lib/xos/lib/peer.node; in the source tree: build/<any>/peer/peer.node. */
+/** The addon, loaded at first use. Installed: /usr/lib/xos/lib/peer.node; in the source tree: build/PART/peer/peer.node. */
 function binding(): Binding {
   if (loaded !== null) return loaded;
   const found = candidates().find((path) => existsSync(path));

@@ -14,7 +14,12 @@ import type { HeldSession } from '../../src/session/table.ts';
 import { signDocument, type DocumentMember, type DocumentNode } from '../../src/vo/document.ts';
 import { keyFromPem, keyToPem, signBytes } from '../../src/vo/keys.ts';
 import { MembersView } from '../../src/vo/members.ts';
-import { ProofGate, sessionProofBytes } from '../../src/vo/proof.ts';
+import { ProofGate, renewProofBytes, sessionProofBytes } from '../../src/vo/proof.ts';
+import { issueCredential, keyOfRequest, newSerial } from '../../src/vo/authority.ts';
+import { verifyCredential } from '../../src/vo/credential.ts';
+import { CredentialsDefinition } from '../../src/proto/xos/credential/v1/credential.ts';
+import { renewLogin } from '../../src/session/ops/renew.ts';
+import { systemRandom } from '../../src/platform/random.ts';
 import { uidOf } from '../../src/account/uid.ts';
 import { testCredential, testVo, type TestVo } from '../vo/authority.ts';
 import { TestNodes, testIdentity } from '../support/nodes.ts';
@@ -28,7 +33,7 @@ if (process.getuid?.() !== 0) console.log('skip sessions between nodes: needs ro
 interface TestNode {
   readonly parts: SessionParts;
   readonly rpc: NodeRpc;
-  readonly told: { op: string; session?: string; secret?: string; kill?: boolean; origin?: string }[];
+  readonly told: { op: string; session?: string; secret?: string; kill?: boolean; origin?: string; expires_ms?: number }[];
   clock_ms: number;
 }
 
@@ -200,7 +205,7 @@ asRoot('sessions of a node that was revoked end', async (t) => {
   t.regex(await closed, /'n1' was revoked/);
 });
 
-async function login(n1: TestNode): Promise<HeldSession> {
+async function login(n1: TestNode): Promise<HeldSession & { own: NonNullable<HeldSession['own']> }> {
   const { pem, key, claims } = await testCredential(demo);
   const { user, uid, groups, roles, session } = claims;
   const own = { credential: pem, key: keyToPem(key), secret: 'ab'.repeat(16), credential_expires_ms: Date.now() + 3_600_000, credential_key: 0, pid_started: null };
@@ -221,6 +226,28 @@ asRoot('a login reaches the other node at once; after a loss there, by comparing
   n1.parts.table.remove(held.session, 'logout that n2 did not hear of');
   await n1.parts.spread.syncAll(signal);
   t.is(n2.parts.table.get(held.session), null);
+});
+
+asRoot('a session is renewed with a new key; relay and other node learn the new expiry', async (t) => {
+  const { n1, n2 } = await twoNodes(t);
+  const held = await login(n1);
+  const gate = new ProofGate();
+  n1.rpc.serve(CredentialsDefinition, {
+    issue: async () => ({ credential: '', expires_ms: 0 }),
+    renew: async ({ credential, csr, issued_ms, nonce, signature }) => {
+      const { claims, publicKey } = verifyCredential(credential, demo.trust, Date.now());
+      gate.check(publicKey, renewProofBytes({ vo: 'demo', session: claims.session, origin: 'n1', csr, issued_ms, nonce }), signature, { issued_ms, nonce }, Date.now());
+      const order = { claims, publicKey: await keyOfRequest(csr), serial: newSerial(systemRandom), now_ms: Date.now(), expires_ms: Date.now() + 28_800_000 };
+      return { credential: await issueCredential({ ...order, issuer: { key: keyFromPem(demo.founding.user_ca_key), certificate: demo.founding.user_ca } }), expires_ms: order.expires_ms };
+    },
+    changePassword: async () => ({}),
+  });
+  await renewLogin(n1.parts, held, new AbortController().signal);
+  const renewed = n1.parts.table.held(held.session)!;
+  t.not(renewed.own?.key, held.own.key);
+  t.true(renewed.expires_ms > held.expires_ms);
+  t.true(n1.told.some(({ op, session, expires_ms }) => op === 'session-add' && session === held.session && expires_ms === renewed.expires_ms));
+  t.is(n2.parts.table.get(held.session)?.expires_ms, renewed.expires_ms);
 });
 
 asRoot('sessions are there again after a restart of the table, in a file for root only', async (t) => {
