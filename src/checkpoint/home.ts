@@ -5,6 +5,7 @@ import { parseJobId } from '../core/ids.ts';
 import { JobServiceDefinition, type Job } from '../proto/xos/job/v1/job.ts';
 import { homeSilent, noSuchJob, noSuchNode, noSuchProxy, notYours } from './errors.ts';
 import { limits } from './limits.ts';
+import type { CheckpointProgress } from './model.ts';
 
 /** A job and the node that knows it. */
 export interface FoundJob {
@@ -46,13 +47,6 @@ export async function jobsAt(context: NodeContext, home: string, job: string, at
     signal.throwIfAborted();
     throw hasCode(thrown, 'XOS_UNAVAILABLE', 'XOS_UNREACHABLE', 'XOS_TIMEOUT') ? homeSilent(attempt, job, home, advice, thrown) : thrown;
   }
-}
-
-/** What the relay tells while it works. */
-export interface CheckpointProgress {
-  readonly phase: string;
-  readonly bytes: number;
-  readonly bytes_total: number;
 }
 
 /** Has the relay of a job's home carry out an operation, from whichever node. The relay's error comes through as it is. */

@@ -1,6 +1,6 @@
 #!/usr/lib/xos/bin/node
-import type { CheckpointProgress } from '../checkpoint/home.ts';
-import type { Obstacle } from '../checkpoint/ops/check-job.ts';
+import type { CheckpointProgress } from '../checkpoint/model.ts';
+import type { Obstacle } from '../checkpoint/model.ts';
 import type { Stored } from './checkpoints.ts';
 import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, type Call } from './lib/command.ts';

@@ -1,7 +1,4 @@
-import type { CheckpointProgress } from '../../checkpoint/home.ts';
-import type { Checked } from '../../checkpoint/ops/check-job.ts';
-import type { CreateRequest, Created } from '../../checkpoint/ops/create-checkpoint.ts';
-import type { RestartRequest, Restarted } from '../../checkpoint/ops/restart-checkpoint.ts';
+import type { Checked, CheckpointProgress, CreateRequest, Created, RestartRequest, Restarted } from '../../checkpoint/model.ts';
 
 /** Operations on checkpoints, from any node. A user acts on own jobs; root and members with the role `admin` may checkpoint all of them. */
 export interface CheckpointOperations {

@@ -2,24 +2,7 @@ import type { ApiCaller } from '../../api/registry.ts';
 import type { NodeContext } from '../../daemon/context.ts';
 import { notRunning } from '../errors.ts';
 import { askRelay, findJob } from '../home.ts';
-
-/** Something that stands in the way of a checkpoint (native/checkpoint/src/engine.h, Obstacle). */
-export interface Obstacle {
-  readonly code: string;
-  readonly pid: number;
-  readonly program: string;
-  readonly what: string;
-  readonly advice: string;
-  /** False: it may still work. */
-  readonly certain: boolean;
-}
-
-export interface Checked {
-  readonly job: string;
-  readonly program: string;
-  readonly node: string;
-  readonly obstacles: readonly Obstacle[];
-}
+import type { Checked, Obstacle } from '../model.ts';
 
 /** xosd.sock `checkpoint-check`: whether a job could be checkpointed now, without stopping it. */
 export async function checkJob(context: NodeContext, caller: ApiCaller, request: { readonly job: string }, signal: AbortSignal): Promise<Checked> {

@@ -1,30 +1,9 @@
 import type { ApiCaller } from '../../api/registry.ts';
 import type { NodeContext } from '../../daemon/context.ts';
 import { notRunning } from '../errors.ts';
-import { askRelay, findJob, type CheckpointProgress } from '../home.ts';
+import { askRelay, findJob } from '../home.ts';
+import type { CheckpointProgress, CreateRequest, Created } from '../model.ts';
 import { checkpointsOf, defaultName, parseCheckpointName } from '../names.ts';
-
-export interface CreateRequest {
-  /** Id of the job, or pid of its proxy on this node. */
-  readonly job: string;
-  /** null: `<program>-<job>-<n>`. */
-  readonly name: string | null;
-  /** The job goes on after it; otherwise it ends and its proxy waits. */
-  readonly leave_running: boolean;
-}
-
-export interface Created {
-  readonly job: string;
-  readonly program: string;
-  readonly node: string;
-  readonly name: string;
-  readonly directory: string;
-  readonly bytes: number;
-  readonly processes: number;
-  /** How long it stood still. */
-  readonly frozen_ms: number;
-  readonly total_ms: number;
-}
 
 /** xosd.sock `checkpoint-create`: stores a job with all its processes in its owner's home. A checkpoint of the same job and name is replaced. */
 export async function* createCheckpoint(

@@ -4,34 +4,11 @@ import { hasCode } from '../../core/errors.ts';
 import { parseJobId } from '../../core/ids.ts';
 import { JobServiceDefinition, type Job } from '../../proto/xos/job/v1/job.ts';
 import { damaged, noSession, noSuchNode, stillRuns, unknownCheckpoint } from '../errors.ts';
-import { askRelay, jobsAt, type CheckpointProgress } from '../home.ts';
+import { askRelay, jobsAt } from '../home.ts';
 import { limits } from '../limits.ts';
 import { manifest_name, parseManifest, type Manifest } from '../manifest.ts';
+import type { CheckpointProgress, RestartRequest, Restarted } from '../model.ts';
 import { checkpointsOf, parseCheckpointName } from '../names.ts';
-
-export interface RestartRequest {
-  readonly name: string;
-  /** null: the scheduler chooses. */
-  readonly node: string | null;
-  /** False: the caller attaches to the job when it has no proxy, and its output waits for that. */
-  readonly detach: boolean;
-  /** Job that an earlier restart of this checkpoint became; empty when there was none. */
-  readonly earlier: string;
-  /** Go on when the home of the job does not answer. */
-  readonly force: boolean;
-}
-
-export interface Restarted {
-  readonly job: string;
-  readonly program: string;
-  readonly node: string;
-  readonly name: string;
-  /** The proxy that was there goes on with it; else there is none yet. */
-  readonly continued: boolean;
-  readonly bytes: number;
-  readonly processes: number;
-  readonly total_ms: number;
-}
 
 const active = new Set(['starting', 'running', 'stopped', 'checkpointing', 'restoring']);
 
