@@ -5,6 +5,7 @@ import type { TestGrid } from './grid.ts'
 
 export type Step =
   | readonly ['expect', string] // a regular expression of Python's
+  | readonly ['read', string] // the same, with what was found as its output
   | readonly ['send', string]
   | readonly ['type', string] // without a newline: ^Z, ^C
   | readonly ['run', string] // a command of the shell; its output and status are a result
@@ -34,6 +35,7 @@ terminal = Terminal(*argv, bound=40)
 try:
     for name, *rest in steps:
         if name == 'expect': terminal.expect(rest[0])
+        elif name == 'read': results.append({'output': terminal.expect(rest[0]).group(0), 'status': 0})
         elif name == 'send': terminal.send(rest[0])
         elif name == 'type':
             time.sleep(0.3)
@@ -61,3 +63,9 @@ export async function dialogue (grid: TestGrid, node: string, program: readonly 
 }
 
 export const login = (grid: TestGrid, node: string, user: string, steps: readonly Step[]): Promise<Dialogue> => dialogue(grid, node, ['/usr/bin/login', user], steps)
+
+/** Whether the user gets in with this password now. */
+export async function canLogIn (grid: TestGrid, node: string, user: string, password: string): Promise<boolean> {
+  const { results } = await login(grid, node, user, [...asked(password), ['read', `Login incorrect|${prompt}`]])
+  return results[0] !== undefined && !results[0].output.includes('incorrect')
+}
