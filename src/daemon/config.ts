@@ -1,7 +1,7 @@
 import { XosError } from '../core/errors.ts';
 import { parseNodeId, parseUserName } from '../core/ids.ts';
 import { node_roles, type NodeRole } from '../core/model.ts';
-import type { SitePolicy } from '../session/parts.ts';
+import type { SitePolicy } from '../session/policy.ts';
 
 /** /etc/xos/node.json, read once at start. */
 export interface NodeConfig {

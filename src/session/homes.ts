@@ -1,6 +1,6 @@
 import { XosError, describe } from '../core/errors.ts';
 import type { NodeContext } from '../daemon/context.ts';
-import type { SitePolicy } from './parts.ts';
+import type { SitePolicy } from './policy.ts';
 
 export interface HomeOwner {
   readonly user: string;

@@ -9,6 +9,12 @@ import { ControlServer, ReconnectingControlClient, controlRequest, type ControlH
 import { systemNetwork } from '../../src/platform/network.ts';
 import { keptLog, quietLog } from '../support/ports.ts';
 
+function withResolvers(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((done) => (resolve = done));
+  return { promise, resolve };
+}
+
 const ports = { network: systemNetwork, clock: systemClock, log: quietLog };
 
 async function place(t: import('ava').ExecutionContext): Promise<string> {
@@ -91,7 +97,7 @@ test('progress comes before the answer, in order', async (t) => {
 });
 
 test('a request that is given up is aborted on the other side, and the connection goes on', async (t) => {
-  const aborted = Promise.withResolvers<void>();
+  const aborted = withResolvers();
   const { path } = await serve(t, async (op, _fields, call) => {
     if (op === 'quick') return { quick: true };
     await new Promise<void>((resolve) => call.signal.addEventListener('abort', () => resolve()));
@@ -111,8 +117,8 @@ test('a request that is given up is aborted on the other side, and the connectio
 });
 
 test('a client that goes away aborts what it asked for', async (t) => {
-  const aborted = Promise.withResolvers<void>();
-  const started = Promise.withResolvers<void>();
+  const aborted = withResolvers();
+  const started = withResolvers();
   const { path } = await serve(t, async (_op, _fields, call) => {
     call.signal.addEventListener('abort', () => aborted.resolve());
     started.resolve();
