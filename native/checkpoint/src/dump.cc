@@ -151,7 +151,8 @@ class Dump {
     auto held = heldStreams(manifest_.processes, request_.streams);
     for (size_t i = 0; i < held.size(); ++i) {
       auto& given = request_.streams[i];
-      bool unread = given.kind == StreamKind::pipe_in && !held[i].path.empty();
+      // What is in a pipe belongs to the checkpoint: CRIU does not restore the content of pipes that it inherits.
+      bool unread = given.kind != StreamKind::pty && !held[i].path.empty();
       manifest_.streams.push_back({given, held[i].held, unread ? pendingInPipe(held[i].path) : ""});
     }
   }

@@ -77,6 +77,8 @@ struct DumpResult {
 
 /// Dumps the tree below `root_pid`. On success and without leave_running the tree is gone: killed, and reaped by the caller, who must
 /// not report that death as the job's end. On failure the tree runs on as before and `directory` is removed.
+/// What is in the given pipes is part of the checkpoint and comes out of the new pipes after a restore: nobody may read from or write
+/// to the outer ends while dump() works, and after a success without leave_running what they still hold must be dropped.
 /// Blocks; the caller may serve its other descriptors from `poll`, called at least every 50 ms, which must not reap children
 /// (waitpid of -1 would take CRIU's status).
 std::variant<DumpResult, Failure> dump(const DumpRequest& request, const ProgressFn& progress,

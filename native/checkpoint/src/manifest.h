@@ -36,7 +36,7 @@ inline constexpr const char* pack_name = "state.img";
 struct StreamRecord {
   GivenStream given;
   bool held = false;    ///< some process of the tree had it
-  std::string pending;  ///< pipe_in: bytes that the job had not read yet
+  std::string pending;  ///< pipes: bytes that were written and not yet read, at either end
 };
 
 struct Manifest {

@@ -94,7 +94,7 @@ class Restore {
       fcntl(writing.get(), F_SETFL, O_NONBLOCK);
       bool whole = writeAll(writing.get(), record.pending.data(), record.pending.size());
       fcntl(writing.get(), F_SETFL, 0);
-      if (!whole) return refuse("XOS_CHECKPOINT_ENGINE", std::string("its unread input does not fit into a pipe: ") + std::strerror(errno));
+      if (!whole) return refuse("XOS_CHECKPOINT_ENGINE", std::string("what was in its pipe does not fit into a new one: ") + std::strerror(errno));
       struct stat status;
       fstat(reading.get(), &status);
       result_.streams.back().inode = status.st_ino;

@@ -47,6 +47,23 @@ TEST("input that was written and not yet read is not lost") {
   });
 }
 
+TEST("output that was written and not yet read comes out after the restart, once and in order") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", "import sys\nfor i in range(9000): print('line', i)\nprint('full', flush=True)\nsys.stdin.readline()\nprint('end', flush=True)"}, Wanted::pipes);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));  // the pipe is full, the program waits in write()
+    mustDump(at, job);
+  });
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.in.get(), "\n");
+    std::string all = expect(job.out.get(), "end\n"), wanted;
+    for (int i = 0; i < 9000; ++i) wanted += "line " + std::to_string(i) + "\n";
+    CHECK(all == wanted + "full\nend\n");
+  });
+}
+
 TEST("256 MiB of memory come back unchanged") {
   needCell();
   Workplace at;
@@ -90,7 +107,7 @@ TEST("a pipeline of three goes on, and ends with the status of the last") {
   needCell();
   Workplace at;
   inCell([&] {
-    Job job = start({"bash", "-c", "(i=0; while sleep 0.01; do i=$((i+1)); echo $i; done) | tr 0-9 a-j | while read x; do echo got $x; [ -e " +
+    Job job = start({"bash", "-c", "(i=0; while sleep 0.01; do i=$((i+1)); echo $i; done) | sed -u y/0123456789/abcdefghij/ | while read x; do echo got $x; [ -e " +
                                        at.path + "/stop ] && exit 5; done"}, Wanted::pipes);
     expect(job.out.get(), "got j");
     auto done = mustDump(at, job);
