@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Shell } from './shell.ts'
+import { Shell, lasting } from './shell.ts'
 
 test('scripts run one after the other in one shell', async (t) => {
   const shell = await Shell.open(['bash'], 'bash')
@@ -26,4 +26,24 @@ test('a script that hangs ends with its shell', async (t) => {
 
 test('a shell that cannot start says why', async (t) => {
   await t.throwsAsync(Shell.open(['bash', '-c', 'echo wrong password >&2; exit 4'], 'session'), { message: /status 4: wrong password/ })
+})
+
+test('a lasting shell is one shell, until it ends', async (t) => {
+  const open: Shell[] = []
+  t.teardown(() => Promise.all(open.map((shell) => shell.close())))
+  const get = lasting(async () => {
+    const shell = await Shell.open(['bash'], 'bash')
+    open.push(shell)
+    return shell
+  })
+  t.is(await get(), await get())
+  await t.throwsAsync((await get()).sh('kill -HUP $$'), { message: /SIGHUP/ })
+  t.regex((await (await get()).sh('echo again')).stdout, /again/)
+  t.is(open.length, 2)
+})
+
+test('a lasting shell that cannot be opened says why each time', async (t) => {
+  const get = lasting(() => Shell.open(['bash', '-c', 'echo no grid >&2; exit 1'], 'session'))
+  await t.throwsAsync(get(), { message: /no grid/ })
+  await t.throwsAsync(get(), { message: /no grid/ })
 })

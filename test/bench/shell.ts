@@ -43,8 +43,8 @@ export class Shell {
     }
   }
 
-  /** The pid of the process that was started here (not of the shell, if that is in another namespace). */
-  get pid(): number { return this.#child.pid ?? -1 }
+  /** Whether it has ended, by itself or by `close`. */
+  get ended(): boolean { return this.#ended !== undefined }
 
   /** Runs a script (standard input is /dev/null) and returns its output. One at a time. Throws `XOS_BENCH_SHELL`. */
   async sh(script: string, options: ShellOptions = {}): Promise<ShellResult> {
@@ -103,6 +103,15 @@ export class Shell {
     this.#child.stdin?.end()
     await ended
     clearTimeout(timer)
+  }
+}
+
+/** A shell that is opened on first use, and again when it has ended: what killed a session is told by the script that it killed, once. */
+export function lasting(open: () => Promise<Shell>): () => Promise<Shell> {
+  let shell: Promise<Shell> | undefined
+  return async () => {
+    if (shell !== undefined && (await shell).ended) shell = undefined
+    return (shell ??= open())
   }
 }
 

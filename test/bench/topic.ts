@@ -52,7 +52,7 @@ export async function runRounds(probes: readonly Probe[], samples: Samples, opti
         const why = reason(error)
         const known = [...samples.missing.values()].includes(why)
         for (const id of probe.ids) samples.missing.set(id, why)
-        if (!known) options.say(`cannot measure ${probe.ids.join(', ')}: ${why}`)
+        if (!known) options.say(`cannot ${probe.ids.length === 0 ? 'prepare' : `measure ${probe.ids.join(', ')}`}: ${why}`)
       }
     }
   }

@@ -34,7 +34,7 @@ export function criuSubject(bench: Bench, home: () => Promise<string>, mib: numb
       const from = Date.now()
       await dump('live', '--leave-running')
       const to = Date.now()
-      await new Promise((resolve) => { setTimeout(resolve, 500) })
+      await new Promise((resolve) => { setTimeout(resolve, 1_500) })
       return standstill(await beat(), from, to)
     },
     dump: () => dump('images', ''),

@@ -22,7 +22,7 @@ export function gridSubject(bench: Bench, session: () => Promise<Shell>, mib: nu
   return {
     async start() {
       const shell = await session()
-      await shell.sh(`rm -f ${log}; XOS_NODE=${node} setsid python3 ~/${directory}/heartbeat.py ${mib} ${log} < /dev/null > /dev/null 2>&1 &`)
+      await shell.sh(`xcheckpoint rm bench-live bench-dump 2> /dev/null || :; rm -f ${log}; XOS_NODE=${node} setsid python3 ~/${directory}/heartbeat.py ${mib} ${log} < /dev/null > /dev/null 2>&1 &`)
       for (let attempt = 0; attempt < 300 && (await beat()).pid === null; attempt++) {
         await new Promise((resolve) => { setTimeout(resolve, 100) })
       }
@@ -35,15 +35,18 @@ export function gridSubject(bench: Bench, session: () => Promise<Shell>, mib: nu
       const from = Date.now()
       await timed(`xcheckpoint ${running()} --name bench-live --leave-running`)
       const to = Date.now()
-      await new Promise((resolve) => { setTimeout(resolve, 500) })
+      // The program tells of it through the home, from another node.
+      await new Promise((resolve) => { setTimeout(resolve, 1_500) })
       return standstill(await beat(), from, to)
     },
-    dump: () => timed(`xcheckpoint ${running()} --name bench`),
-    restore: () => timed(`xrestart bench --node ${node}`),
+    dump: () => timed(`xcheckpoint ${running()} --name bench-dump`),
+    restore: () => timed(`xrestart --node ${node} bench-dump`),
     async end() {
       if (job === null) return
+      const id = job
       job = null
-      await (await session()).sh(`pkill -KILL -f ${directory}/heartbeat.py`, { mayFail: true })
+      // Its proxy goes on waiting while the job is only stored: killing that is all there is to do then.
+      await (await session()).sh(`xkill -s KILL ${id} || :; pkill -KILL -f ${directory}/heartbeat.py || :; xcheckpoint rm bench-live bench-dump || :`, { mayFail: true })
     },
   }
 }

@@ -18,7 +18,6 @@ int add_$i(const char *text) { total_$i += (int) strlen(text) * $i; return total
 int main(int argc, char **argv) { for (int i = 0; i < argc; i++) printf("%d %s\\n", add_$i(argv[i]), argv[i]); return 0; }
 END
 done`)
-    return session
   })
   const build = async (session: Shell, where: Shell, prefix: string): Promise<number> => {
     await session.sh('cd ~/bench-compile; rm -f *.o')
@@ -36,7 +35,8 @@ done`)
     probes: [{
       ids: ['compile.local', 'compile.ours'],
       run: async (round) => {
-        const session = await prepared()
+        await prepared()
+        const session = await places.session()
         // Each goes first every other time: who comes second finds the compiler and the headers warm.
         const outside = await places.outside()
         // As alice, but in no session: what a machine without a grid would do.

@@ -1,5 +1,5 @@
 import type { Bench } from '../bench.ts'
-import type { Shell } from '../shell.ts'
+import { type Shell, lasting } from '../shell.ts'
 import { startSlurm } from '../anchors/slurm.ts'
 import { startSsh } from '../anchors/ssh.ts'
 import { reason } from '../errors.ts'
@@ -30,8 +30,8 @@ export async function execTopic(bench: Bench, samples: Samples): Promise<Topic> 
     return got
   }
   const places: Places = {
-    session: once(async () => opened((await bench.grid()).session('n1'))),
-    outside: once(async () => opened((await bench.grid()).rootShell('n1'))),
+    session: lasting(async () => opened((await bench.grid()).session('n1'))),
+    outside: lasting(async () => opened((await bench.grid()).rootShell('n1'))),
     ssh: once(async () => startSsh(await bench.pen())),
     slurm: once(async () => startSlurm(await bench.pen(), bench.cpus)),
   }

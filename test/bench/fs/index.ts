@@ -4,6 +4,7 @@ import type { Bench } from '../bench.ts'
 import { reason } from '../errors.ts'
 import { once } from '../once.ts'
 import { type Part, type Runner, field, topicOf } from '../part.ts'
+import { lasting } from '../shell.ts'
 import type { Bar } from '../statistics.ts'
 import type { Unit } from '../table.ts'
 import type { Probe, Samples, Topic } from '../topic.ts'
@@ -64,15 +65,19 @@ const scratch = '/tmp/bench-fs'
 
 export async function fsTopic(bench: Bench, _samples: Samples): Promise<Topic> {
   const { cleanup, say, signal } = bench.options
+  const session = lasting(async () => {
+    const shell = await (await bench.grid()).session('n1')
+    cleanup.add('a session', () => shell.close())
+    return shell
+  })
   const volumes: Volume[] = [
     {
       id: 'ours', label: 'home volume', directory: '/home/alice/bench-fs',
-      runner: once(async () => {
-        const session = await (await bench.grid()).session('n1')
-        cleanup.add('a session', () => session.close())
+      runner: async () => {
+        const shell = await session()
         // All on n1: what is compared here is the file system, not where a program runs.
-        return { sh: (script, options) => session.sh(`export XOS_LOCAL=1\n${script}`, options) }
-      }),
+        return { sh: (script, options) => shell.sh(`export XOS_LOCAL=1\n${script}`, options) }
+      },
     },
     {
       id: 'gluster', label: 'GlusterFS', directory: `${glusterMount}/bench-fs`,
