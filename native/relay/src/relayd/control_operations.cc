@@ -2,7 +2,9 @@
 
 #include "log.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <future>
 #include <sstream>
@@ -85,6 +87,36 @@ json cells(Parts& parts) {
   return {{"cells", list}};
 }
 
+/// The jobs of this home, in the order of their numbers; a page of them when the request has a limit, so that no answer outgrows a line
+/// of the control socket. Their arguments are for people and are cut.
+json jobs(const json& all, const json& request) {
+  constexpr size_t arguments_bytes_max = 512;
+  const uint64_t after = request.value("after", uint64_t{0}), limit = request.value("limit", UINT64_MAX);
+  json page = json::array(), answer;
+  uint64_t last = after;
+  for (const json& entry : all) {
+    const std::string& id = entry.at("job").get_ref<const std::string&>();
+    const uint64_t number = strtoull(id.c_str() + id.rfind('-') + 1, nullptr, 10);
+    if (number <= after) continue;
+    if (page.size() == limit) {
+      answer["next"] = last;
+      break;
+    }
+    last = number;
+    page.push_back(entry);
+    size_t left = arguments_bytes_max;
+    json cut = json::array();
+    for (const json& argument : entry.at("argv")) {
+      if (left == 0) break;
+      cut.push_back(argument.get_ref<const std::string&>().substr(0, left));
+      left -= std::min(left, cut.back().get_ref<const std::string&>().size() + 1);
+    }
+    page.back()["argv"] = cut;
+  }
+  answer["jobs"] = page;
+  return answer;
+}
+
 /// In the loop. Throws for what is wrong with the request.
 void serve(Parts& parts, const std::string& op, const json& request, const ControlServer::Reply& reply, const ControlServer::Fail& fail) {
   if (op == "peers") {
@@ -102,7 +134,7 @@ void serve(Parts& parts, const std::string& op, const json& request, const Contr
     }
     log(Priority::info, "session '%s' removed: %s", session.c_str(), request.value("reason", "no reason given").c_str());
   } else if (op == "jobs") {
-    return reply({{"jobs", parts.home.jobs()}});
+    return reply(jobs(parts.home.jobs(), request));
   } else if (op == "signal") {
     parts.home.signal(request.at("job"), request.at("signal"), request.at("uid"));
   } else if (op == "checkpoint" || op == "check" || op == "restore") {
