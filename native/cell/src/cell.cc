@@ -96,22 +96,20 @@ void Cell::take_frame() {
 void Cell::spawn(relay::Reader& in, std::vector<int>& fds) {
   Order order;
   const bool readable = read_order(in, order);
-  if (!readable || running_ || used_up_) {
-    job_ = {};
-    job_.error = readable ? "cannot start a job: the cell is in use" : "cannot start a job: its description is malformed";
-  } else {
-    job_ = start(order, fds);
-  }
-  if (!job_.error.empty()) {
+  Started started;
+  if (!readable || running_ || used_up_) started.error = readable ? "cannot start a job: the cell is in use" : "cannot start a job: its description is malformed";
+  else started = start(order, fds);
+  if (!started.error.empty()) {
     relay::Buffer buffer;
     relay::Writer out(buffer);
-    out.u8(job_.elsewhere);
-    out.u8(job_.status);
-    out.text(job_.status == 127 ? "XOS_PROGRAM_NOT_FOUND" : "XOS_JOB_NOT_STARTED");
-    out.text(job_.error);
+    out.u8(started.elsewhere);
+    out.u8(started.status);
+    out.text(started.status == 127 ? "XOS_PROGRAM_NOT_FOUND" : "XOS_JOB_NOT_STARTED");
+    out.text(started.error);
     send(relay::frame_refused, {buffer.data(), buffer.size()});
     return;
   }
+  job_ = std::move(started);
   running_ = true;
   stopped_ = false;
   identity_ = order.identity;

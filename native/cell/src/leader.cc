@@ -90,11 +90,11 @@ int run_child(void* argument) {
     // What loses its parent stays below the job's root, where a checkpoint finds it.
     prctl(PR_SET_CHILD_SUBREAPER, 1);
   }
-  limit(plan.order.spec.head);
+  if (!place_streams(plan)) return fail(Step::streams);
+  limit(plan.order.spec.head);  // after the descriptors: they may be more than the job is allowed
   if (!child.has_leader && !become(plan)) return fail(Step::identity);
   umask(plan.order.spec.head.umask & 0777);
   if (chdir(plan.cwd.c_str()) < 0) return fail(Step::directory);
-  if (!place_streams(plan)) return fail(Step::streams);
   set_signals(plan.order.spec.head);
   execve(plan.path.c_str(), plan.arguments.data(), plan.environment.data());
   return fail(Step::exec);

@@ -1,0 +1,203 @@
+#include "codec.h"
+#include "placement.h"
+#include "policy.h"
+#include "protocol.h"
+#include "sessions.h"
+#include "test.h"
+
+#include <random>
+#include <string>
+#include <vector>
+
+using namespace xos::relay;
+
+namespace {
+
+/// A Spec as a proxy writes it.
+void write_spec(Buffer& buffer, const SpecHead& head = {}, const char* cwd = "/home/alice", const char* path = "/usr/bin/true", uint32_t arguments = 2) {
+  Writer out(buffer);
+  const char* list[] = {"true", "a b\nc", "", "x"};
+  const char* environment[] = {"PATH=/bin", "EMPTY=", "LINES=a\nb"};
+  out.raw(&head, sizeof head);
+  out.text(cwd);
+  out.text(path);
+  out.strings(list, arguments);
+  out.strings(environment, 3);
+}
+
+bool readable(const uint8_t* data, size_t bytes, Spec& spec) {
+  Reader in(data, bytes);
+  return read_spec(in, spec);
+}
+
+Placement decide(const std::string& lines, const std::string& path, const std::string& real, std::string* node = nullptr) {
+  std::string_view found;
+  const Placement placement = apply_policy(lines, path, real, Placement::unspecified, found);
+  if (node) *node = found;
+  return placement;
+}
+
+}  // namespace
+
+TEST("a spec comes out as it went in") {
+  Buffer buffer;
+  SpecHead head;
+  head.umask = 027;
+  head.streams[2] = kind_as_out;
+  write_spec(buffer, head, "/", "/bin/x", 4);
+  Spec spec;
+  CHECK(readable(buffer.data(), buffer.size(), spec));
+  CHECK_EQUAL(spec.head.umask, 027u);
+  CHECK_EQUAL(std::string(spec.cwd), "/");
+  CHECK_EQUAL(spec.arguments.count, 4u);
+  CHECK_EQUAL(std::string(spec.arguments.block, spec.arguments.bytes), std::string("true\0a b\nc\0\0x\0", 14));
+  CHECK_EQUAL(spec.environment.count, 3u);
+}
+
+TEST("a spec cut off anywhere is refused, and so is one with more behind it") {
+  Buffer buffer;
+  write_spec(buffer);
+  Spec spec;
+  for (size_t bytes = 0; bytes < buffer.size(); bytes++) {
+    const std::vector<uint8_t> part(buffer.data(), buffer.data() + bytes);  // its own memory: a sanitizer sees a look behind it
+    CHECK(!readable(part.data(), part.size(), spec));
+  }
+  Writer(buffer).u8(0);
+  CHECK(!readable(buffer.data(), buffer.size(), spec));
+}
+
+TEST("a spec of another version, with unknown streams, relative paths, a NUL or no argv[0] is refused") {
+  const auto refused = [](auto change) {
+    SpecHead head;
+    const char *cwd = "/", *path = "/bin/x";
+    uint32_t arguments = 1;
+    change(head, cwd, path, arguments);
+    Buffer buffer;
+    write_spec(buffer, head, cwd, path, arguments);
+    Spec spec;
+    return !readable(buffer.data(), buffer.size(), spec);
+  };
+  CHECK(!refused([](auto&, auto&, auto&, auto&) {}));
+  CHECK(refused([](auto& head, auto&, auto&, auto&) { head.version = version_now + 1; }));
+  CHECK(refused([](auto& head, auto&, auto&, auto&) { head.streams[0] = kind_last + 1; }));
+  CHECK(refused([](auto& head, auto&, auto&, auto&) { head.streams[1] = kind_as_out; }));
+  CHECK(refused([](auto&, auto& cwd, auto&, auto&) { cwd = "home"; }));
+  CHECK(refused([](auto&, auto&, auto& path, auto&) { path = ""; }));
+  CHECK(refused([](auto&, auto&, auto&, auto& arguments) { arguments = 0; }));
+}
+
+TEST("string blocks whose count, length or last NUL lie are refused") {
+  const auto read = [](uint32_t count, uint32_t bytes, const std::string& block) {
+    Buffer buffer;
+    Writer out(buffer);
+    out.u32(count);
+    out.u32(bytes);
+    out.raw(block.data(), block.size());
+    const std::vector<uint8_t> copy(buffer.data(), buffer.data() + buffer.size());
+    Reader in(copy.data(), copy.size());
+    in.strings();
+    return in.ok();
+  };
+  CHECK(read(2, 4, std::string("a\0b\0", 4)));
+  CHECK(read(0, 0, ""));
+  CHECK(!read(1, 4, std::string("a\0b\0", 4)));
+  CHECK(!read(3, 4, std::string("a\0b\0", 4)));
+  CHECK(!read(2, 3, std::string("a\0b", 3)));
+  CHECK(!read(1, 0xffffffffu, "a"));
+  CHECK(!read(0xffffffffu, 2, std::string("a\0", 2)));
+}
+
+TEST("bytes turned at random never make a reader look outside") {
+  std::mt19937 random(20261122);
+  for (int round = 0; round < 20000; round++) {
+    Buffer buffer;
+    Writer out(buffer);
+    write_prelude(out, {std::string_view("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), "bbbb", "n2", 7, 1});
+    write_spec(buffer);
+    std::vector<uint8_t> bytes(buffer.data(), buffer.data() + buffer.size());
+    for (int i = 0; i < 4; i++) bytes[random() % bytes.size()] = static_cast<uint8_t>(random());
+    bytes.resize(random() % (bytes.size() + 1));
+    Reader in(bytes.data(), bytes.size());
+    Prelude prelude;
+    Spec spec;
+    if (read_prelude(in, prelude) && read_spec(in, spec)) {
+      uint32_t total = 0;  // everything that was accepted can be walked
+      const char* at = spec.arguments.block;
+      for (uint32_t i = 0; i < spec.arguments.count; i++, at += strlen(at) + 1) total++;
+      CHECK_EQUAL(total, spec.arguments.count);
+    }
+  }
+}
+
+TEST("globs: * stays within a directory, ** does not, ? is one character") {
+  CHECK(glob_matches("/usr/bin/*", "/usr/bin/gcc"));
+  CHECK(!glob_matches("/usr/*", "/usr/bin/gcc"));
+  CHECK(glob_matches("/usr/**", "/usr/bin/gcc"));
+  CHECK(glob_matches("/usr/**/gcc", "/usr/lib/x/gcc"));
+  CHECK(glob_matches("/bin/?cc", "/bin/gcc"));
+  CHECK(!glob_matches("/bin/?cc", "/bin//cc"));
+  CHECK(!glob_matches("/bin/gcc", "/bin/gcc-14"));
+  CHECK(glob_matches("/bin/gcc*", "/bin/gcc"));
+  CHECK(!glob_matches("", "/x"));
+  CHECK(!glob_matches("/" + std::string(65, '*') + "x", "/y"));
+}
+
+TEST("a hostile pattern ends soon") {
+  std::string pattern = "/";
+  for (int i = 0; i < 30; i++) pattern += "*a";
+  CHECK(!glob_matches(pattern, "/" + std::string(200, 'a') + "b"));
+}
+
+TEST("the last line that matches wins; comments, blanks and nonsense are skipped; options go with their line") {
+  std::string node;
+  const std::string lines = "# all here\n/usr/bin/* local\n\n  /usr/bin/gcc\tgrid node=n2 # there\r\nnonsense grid\n/usr/bin/gcc maybe\n/opt/** grid\n";
+  CHECK(decide(lines, "/usr/bin/ls", "/usr/bin/ls") == Placement::local);
+  CHECK(decide(lines, "/usr/bin/gcc", "/usr/bin/x86_64-linux-gnu-gcc-14", &node) == Placement::grid);
+  CHECK_EQUAL(node, "n2");
+  CHECK(decide(lines, "/bin/gcc", "/usr/bin/gcc", &node) == Placement::grid);
+  CHECK(decide(lines, "/opt/a/b", "/opt/a/b", &node) == Placement::grid);
+  CHECK_EQUAL(node, "");
+  CHECK(decide(lines, "/home/x", "/home/x") == Placement::unspecified);
+  CHECK(decide("/x local", "/x", "/x") == Placement::local);
+  CHECK(decide("/x local\n/x", "/x", "/x") == Placement::local);
+}
+
+TEST("jobs stay here while a CPU is free, then go where most are, and what was started since counts") {
+  Placer placer("n1");
+  CHECK_EQUAL(placer.choose({}), "n1");
+  placer.push({{"n1", 2, 0, 0}, {"n2", 2, 0, 0}, {"n3", 4, 1, 0}, {"n4", 64, 0, 0, 0, false}});
+  CHECK_EQUAL(placer.choose({}), "n1");
+  placer.started("n1");
+  CHECK_EQUAL(placer.choose({}), "n1");
+  placer.started("n1");
+  CHECK_EQUAL(placer.choose({}), "n3");
+  placer.started("n3");
+  placer.started("n3");
+  CHECK_EQUAL(placer.choose({}), "n2");
+  CHECK_EQUAL(placer.choose({"n2", "n1"}), "n3");
+  placer.ended("n1");
+  CHECK_EQUAL(placer.choose({}), "n1");
+  CHECK_EQUAL(placer.choose({"n1", "n2", "n3"}), "n1");  // nobody else: here
+}
+
+TEST("a session is proved by its secret and user, until it expires") {
+  Sessions sessions;
+  Session session;
+  session.id = std::string(32, 'a');
+  session.secret = std::string(32, 'b');
+  session.uid = 1000;
+  session.expires_ms = 500;
+  sessions.add(session);
+  CHECK(sessions.prove(session.id, session.secret, 1000, 499));
+  CHECK(!sessions.prove(session.id, session.secret, 1000, 500));
+  CHECK(!sessions.prove(session.id, session.secret, 1001, 0));
+  CHECK(!sessions.prove(session.id, std::string(31, 'b') + "c", 1000, 0));
+  CHECK(!sessions.prove(session.id, "", 1000, 0));
+  session.secret.clear();  // as on a node that is not the origin
+  sessions.add(session);
+  CHECK(!sessions.prove(session.id, "", 1000, 0));
+  sessions.remove(session.id);
+  CHECK(!sessions.find(session.id, 0));
+}
+
+TEST_MAIN
