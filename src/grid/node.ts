@@ -9,7 +9,7 @@ import { runInNode, startHelper } from './container.ts'
 import { connectNode } from './network.ts'
 import type { GridPaths } from './paths.ts'
 import { nodeAddress, nodePaths } from './paths.ts'
-import { killAll } from './processes.ts'
+import { gone, killAll } from './processes.ts'
 import type { Layers } from './stage.ts'
 import { list, nodeRun, writeNodeRecord } from './state.ts'
 
@@ -17,6 +17,7 @@ const all_roles = ['registry', 'dir', 'mrc', 'osd', 'relay', 'mount']
 const other_roles = ['osd', 'relay', 'mount']
 const hosts_known = 16
 const stop_services_ms = 6_000
+const keeper_end_ms = 1_000
 
 export interface StartOptions {
   readonly holder: ProcessIdentity
@@ -94,7 +95,10 @@ export async function endNode(grid: GridPaths, node: string): Promise<void> {
 
 /** Kills init (with it everything in the node) and its keeper. Throws XOS_STUCK when the kernel does not let them go. */
 export async function killNode(record: { readonly node: string; readonly init: ProcessIdentity; readonly keeper: ProcessIdentity }): Promise<void> {
-  const left = await killAll([record.init, record.keeper])
+  // The keeper reaps its init and ends by itself; killed together, the init would stay a zombie until the machine's own init looks.
+  const stuck = await killAll([record.init])
+  await gone([record.keeper], keeper_end_ms)
+  const left = [...stuck, ...await killAll([record.keeper])]
   if (left.length > 0) {
     throw new XosError('XOS_STUCK', `cannot end node '${record.node}': process ${left[0]!.pid} does not die (a hanging disk or file system?); try again later`, { node: record.node })
   }

@@ -1,8 +1,8 @@
 import { rmSync } from 'node:fs'
-import { killAll } from '../processes.ts'
+import { killAll, reaped } from '../processes.ts'
 import { stopNode } from '../node.ts'
 import type { GridPaths } from '../paths.ts'
-import { readHolder, startedNodes } from '../state.ts'
+import { nodeRun, readHolder, startedNodes } from '../state.ts'
 import { XosError } from '../../core/errors.ts'
 
 /**
@@ -11,11 +11,17 @@ import { XosError } from '../../core/errors.ts'
  */
 export async function down(grid: GridPaths, options: { readonly purge: boolean }): Promise<string[]> {
   const nodes = startedNodes(grid)
+  const holder = readHolder(grid)
+  const processes = nodes.flatMap((node) => {
+    const { record } = nodeRun(grid, node)
+    return record === null ? [] : [record.init, record.keeper]
+  })
   // The registry last: the others tell it that they go.
   await Promise.all(nodes.filter((node) => node !== 'n1').map((node) => stopNode(grid, node)))
   if (nodes.includes('n1')) await stopNode(grid, 'n1')
-  const left = await killAll([readHolder(grid)])
+  const left = await killAll([holder])
   if (left.length > 0) throw new XosError('XOS_STUCK', `cannot end the network of grid '${grid.name}': process ${left[0]!.pid} does not die; try again later`)
+  await reaped(holder === null ? processes : [...processes, holder])
   rmSync(grid.run, { recursive: true, force: true })
   if (options.purge) rmSync(grid.state, { recursive: true, force: true })
   return nodes
