@@ -17,4 +17,11 @@ export interface Binding {
   updateKey(key: number, payload: Uint8Array): void;
   /** prctl(PR_SET_DUMPABLE): false keeps the keys of this process out of core files and away from ptrace by its own uid. */
   setDumpable(dumpable: boolean): void;
+  /**
+   * Makes malloc give large blocks back when they are freed, and use two arenas. glibc by itself learns from the first freed block of
+   * 16 MiB (a scrypt) to keep such blocks for ever, one in each arena.
+   */
+  tuneAllocator(): void;
+  /** malloc_trim(3): gives what is free at the moment back to the kernel. Takes a millisecond or two. */
+  trimMemory(): void;
 }

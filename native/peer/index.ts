@@ -21,6 +21,8 @@ export const statFileSystem: Binding['statFileSystem'] = (path) => binding().sta
 export const readSessionKey: Binding['readSessionKey'] = (description) => binding().readSessionKey(description);
 export const updateKey: Binding['updateKey'] = (key, payload) => binding().updateKey(key, payload);
 export const setDumpable: Binding['setDumpable'] = (dumpable) => binding().setDumpable(dumpable);
+export const tuneAllocator: Binding['tuneAllocator'] = () => binding().tuneAllocator();
+export const trimMemory: Binding['trimMemory'] = () => binding().trimMemory();
 
 /** The addon, loaded at first use. Installed: /usr/lib/xos/lib/peer.node; in the source tree: build/PART/peer/peer.node. */
 function binding(): Binding {

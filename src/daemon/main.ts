@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { existsSync, readFileSync } from 'node:fs';
-import { setDumpable, updateKey } from '../../native/peer/index.ts';
+import { setDumpable, trimMemory, tuneAllocator, updateKey } from '../../native/peer/index.ts';
 import { XosError, describe } from '../core/errors.ts';
 import type { Log, ServiceManager } from '../core/ports.ts';
 import { streamLog } from '../platform/log.ts';
@@ -54,6 +54,8 @@ async function main(): Promise<void> {
   try {
     const config = readConfig();
     log = streamLog({ level: config.log });
+    tuneAllocator();
+    setInterval(trimMemory, 60_000).unref();
     setDumpable(false); // the keys of sessions are in this process
     const daemon = new NodeDaemon({
       config,

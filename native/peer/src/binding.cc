@@ -150,6 +150,16 @@ Napi::Value set_dumpable(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value tune_allocator(const Napi::CallbackInfo& info) {
+  xos::peer::tune_allocator();
+  return info.Env().Undefined();
+}
+
+Napi::Value trim_memory(const Napi::CallbackInfo& info) {
+  xos::peer::trim_memory();
+  return info.Env().Undefined();
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials, "peerCredentials"));
   exports.Set("mount", Napi::Function::New(env, mount, "mount"));
@@ -158,6 +168,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("readSessionKey", Napi::Function::New(env, read_session_key, "readSessionKey"));
   exports.Set("updateKey", Napi::Function::New(env, update_key, "updateKey"));
   exports.Set("setDumpable", Napi::Function::New(env, set_dumpable, "setDumpable"));
+  exports.Set("tuneAllocator", Napi::Function::New(env, tune_allocator, "tuneAllocator"));
+  exports.Set("trimMemory", Napi::Function::New(env, trim_memory, "trimMemory"));
   return exports;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <linux/keyctl.h>
+#include <malloc.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -61,5 +62,13 @@ void update_key(int32_t key, const uint8_t* payload, size_t length) {
 void set_dumpable(bool dumpable) {
   if (::prctl(PR_SET_DUMPABLE, dumpable ? 1L : 0L, 0L, 0L, 0L) != 0) throw SystemError("prctl", errno);
 }
+
+void tune_allocator() {
+  ::mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  ::mallopt(M_TRIM_THRESHOLD, 256 << 10);
+  ::mallopt(M_ARENA_MAX, 2);
+}
+
+void trim_memory() { ::malloc_trim(0); }
 
 }  // namespace xos::peer

@@ -42,5 +42,9 @@ std::optional<std::vector<uint8_t>> read_session_key(const std::string& descript
 void update_key(int32_t key, const uint8_t* payload, size_t length);
 /// prctl(PR_SET_DUMPABLE).
 void set_dumpable(bool dumpable);
+/// mallopt(3): blocks from 256 KiB on are mapped and unmapped, never learnt; two arenas.
+void tune_allocator();
+/// malloc_trim(3).
+void trim_memory();
 
 }  // namespace xos::peer

@@ -85,6 +85,18 @@ int main() {
   CHECK(errno_of([] { xos::peer::stat_file_system("/no/such/path"); }) == ENOENT);
   CHECK(!xos::peer::read_session_key("xos:no-such-key-for-a-test").has_value());
   CHECK(errno_of([] { xos::peer::update_key(0x7ffffff0, reinterpret_cast<const uint8_t*>("x"), 1); }) == ENOKEY);
+  xos::peer::tune_allocator();
+  const auto resident = [] {
+    long pages = 0;
+    FILE* statm = std::fopen("/proc/self/statm", "r");
+    if (statm != nullptr && std::fscanf(statm, "%*d %ld", &pages) != 1) pages = 0;
+    if (statm != nullptr) std::fclose(statm);
+    return pages * ::sysconf(_SC_PAGESIZE);
+  };
+  const long before = resident();
+  for (int round = 0; round < 4; round++) std::vector<char>(16 << 20, 'x');
+  xos::peer::trim_memory();
+  CHECK(resident() < before + (8 << 20));
   xos::peer::set_dumpable(false);
   CHECK(::prctl(PR_GET_DUMPABLE) == 0);
   xos::peer::set_dumpable(true);
