@@ -27,7 +27,7 @@ export class Grid {
     say('grid: building what is not up to date')
     const built = await run([process.execPath, build], { timeout_ms: 30 * 60_000, signal, mayFail: true })
     // Type errors do not stop a build; what really fails, the next step tells better.
-    if (built.status !== 0) say(`grid: ${built.stdout.trim().split('\n').at(-1) ?? ''} ${built.stderr.trim()}`)
+    if (built.status !== 0) say(`grid: the build says: ${(built.stderr.trim() || built.stdout.trim()).split('\n')[0] ?? ''}`)
     say(`grid: bringing up '${name}'`)
     const grid = new Grid()
     try {

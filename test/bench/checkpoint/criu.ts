@@ -1,28 +1,28 @@
-import type { Bench } from '../bench.ts'
-import { type Subject, directory } from './index.ts'
+import type { Grid } from '../grid.ts'
+import { type Subject, directory, volume } from './subject.ts'
 import { parseBeat, standstill } from './beat.ts'
 
 const node = 'n2'
+const place = `${volume}/${directory}/criu`
 
 /** The anchor: criu of the image itself, as root of n2, dumping into the home volume as it is mounted there. */
-export function criuSubject(bench: Bench, home: () => Promise<string>, mib: number): Subject {
+export function criuSubject(grid: () => Promise<Grid>, mib: number): Subject {
   let pid: number | null = null
-  const place = async (): Promise<string> => `${await home()}/${directory}/criu`
-  const root = async (script: string, mayFail = false) => (await bench.grid()).root(node, script, { timeout_ms: 180_000, mayFail })
-  const beat = async () => parseBeat((await root(`cat ${await place()}/beat 2> /dev/null || :`)).stdout)
+  const root = async (script: string, mayFail = false) => (await grid()).root(node, script, { timeout_ms: 180_000, mayFail })
+  const beat = async () => parseBeat((await root(`cat ${place}/beat 2> /dev/null || :`)).stdout)
   const running = async (): Promise<number> => {
     if (pid === null) throw new Error('the process for criu is not running')
     return pid
   }
   const dump = async (images: string, options: string): Promise<number> => {
-    const at = `${await place()}/${images}`
+    const at = `${place}/${images}`
     const began = await root(`rm -rf ${at}; mkdir ${at}; sync`).then(() => performance.now())
     await root(`criu dump -t ${await running()} -D ${at} -o dump.log -v1 ${options} || { cat ${at}/dump.log >&2; exit 1; }`)
     return performance.now() - began
   }
   return {
     async start() {
-      const at = await place()
+      const at = place
       await root(`rm -f ${at}/beat; setsid python3 ${at}/../heartbeat.py ${mib} ${at}/beat < /dev/null > /dev/null 2>&1 &`)
       for (let attempt = 0; attempt < 300 && pid === null; attempt++) {
         await new Promise((resolve) => { setTimeout(resolve, 100) })
@@ -39,7 +39,9 @@ export function criuSubject(bench: Bench, home: () => Promise<string>, mib: numb
     },
     dump: () => dump('images', ''),
     async restore() {
-      const at = `${await place()}/images`
+      const at = `${place}/images`
+      // The node's first process reaps orphans every few seconds; until then the pid that is to be restored is taken by a zombie.
+      await root(`for attempt in $(seq 100); do test -e /proc/${await running()} || exit 0; sleep 0.1; done; exit 1`)
       const began = performance.now()
       await root(`criu restore -D ${at} -o restore.log -v1 -d || { cat ${at}/restore.log >&2; exit 1; }`)
       const took = performance.now() - began

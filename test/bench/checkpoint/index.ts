@@ -7,22 +7,7 @@ import { topicOf } from '../part.ts'
 import type { Probe, Samples, Topic } from '../topic.ts'
 import { criuSubject } from './criu.ts'
 import { gridSubject } from './ours.ts'
-
-/** Something whose process can be dumped and brought back. `start` first; then `live`, `dump`, `restore` in this order; `end` at any time. */
-export interface Subject {
-  /** Starts the process and waits until its memory is filled. */
-  start(): Promise<void>
-  /** Dumps it and leaves it running: milliseconds that it stood still. */
-  live(): Promise<number>
-  /** Dumps it and ends it: milliseconds. */
-  dump(): Promise<number>
-  /** Brings it back: milliseconds until it runs. */
-  restore(): Promise<number>
-  end(): Promise<void>
-}
-
-/** Below the home volume, where image files and logs of both go. */
-export const directory = 'bench-checkpoint'
+import { type Subject, directory, volume } from './subject.ts'
 
 export async function checkpointTopic(bench: Bench, _samples: Samples): Promise<Topic> {
   const { cleanup, say } = bench.options
@@ -31,17 +16,22 @@ export async function checkpointTopic(bench: Bench, _samples: Samples): Promise<
     const grid = await bench.grid()
     const shell = await grid.session('n1')
     cleanup.add('a session', () => shell.close())
+    cleanup.add('what was checkpointed', async () => {
+      await ours.end()
+      await criu.end()
+      await grid.root('n2', `rm -rf ${volume}/${directory}`)
+    })
     const program = await readFile(new URL('../programs/heartbeat.py', import.meta.url), 'utf8')
-    await shell.sh(`rm -rf ~/${directory}; mkdir -p ~/${directory}/ours ~/${directory}/criu; chmod 777 ~/${directory} ~/${directory}/*
+    // What criu left there belongs to root.
+    await grid.root('n2', `rm -rf ${volume}/${directory}`)
+    await shell.sh(`mkdir -p ~/${directory}/ours ~/${directory}/criu; chmod 777 ~/${directory} ~/${directory}/*
 cat > ~/${directory}/heartbeat.py << 'END-OF-PROGRAM'
 ${program}
 END-OF-PROGRAM`)
     return shell
   })
-  const home = once(async () => (await (await session()).sh('cd ~; pwd -P')).stdout.trim())
-  const ours = gridSubject(bench, session, mib)
-  const criu = criuSubject(bench, home, mib)
-  cleanup.add('the processes that were checkpointed', async () => { await ours.end(); await criu.end() })
+  const ours = gridSubject(session, mib)
+  const criu = criuSubject(async () => { await session(); return bench.grid() }, mib)
   say('checkpoint: starting the grid')
   await session().catch(() => {})
   return {

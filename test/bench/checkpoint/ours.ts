@@ -1,12 +1,11 @@
-import type { Bench } from '../bench.ts'
 import type { Shell } from '../shell.ts'
-import { type Subject, directory } from './index.ts'
+import { type Subject, directory } from './subject.ts'
 import { parseBeat, standstill } from './beat.ts'
 
 const node = 'n2'
 
 /** Ours: the program is typed in a session on n1, runs on n2, and is checkpointed by its job's id. */
-export function gridSubject(bench: Bench, session: () => Promise<Shell>, mib: number): Subject {
+export function gridSubject(session: () => Promise<Shell>, mib: number): Subject {
   let job: string | null = null
   const log = `~/${directory}/ours/beat`
   const beat = async () => parseBeat((await (await session()).sh(`cat ${log} 2> /dev/null || :`)).stdout)
