@@ -108,7 +108,7 @@ test.serial('xnode shows every node ready, and the volumes have a home', async (
 
 test.serial('xosd may be killed: jobs live on and are known again', async (t) => {
   const { id } = await sleeper(t, 'n2')
-  await grid.root('n1', 'kill -9 $(pgrep -f daemon/main.js)')
+  await grid.root('n1', 'kill -9 $(pgrep -f daemon/[m]ain.js)')
   await grid.until('the job is shown again', async () => {
     const { status, stdout } = await grid.exec('xps -q', { node: 'n2' })
     return status === 0 && stdout.split('\n').includes(id)
