@@ -36,6 +36,8 @@ export async function ensureNetwork(grid: GridPaths): Promise<ProcessIdentity> {
 
 /** Gives a node that is being started its interface eth0, on the bridge. */
 export async function connectNode(holder: ProcessIdentity, node: string, init_pid: number): Promise<void> {
+  // The kernel takes a dead node's interface away in its own time.
+  await ip(holder.pid, [`link delete ${node}`]).catch(() => {})
   await ip(holder.pid, [
     `link add ${node} type veth peer name eth0 netns ${init_pid}`,
     `link set ${node} master ${bridge}`,
