@@ -52,7 +52,10 @@ export function sessionService(parts: SessionParts): Service {
       const failed = (thrown: unknown): void => void (signal.aborted || log.error('sessions could not follow the members', { reason: describe(thrown) }));
       undo.push(context.native.relay.onConnect(coalesce(() => retell(parts, signal), failed)));
       undo.push(context.members.onChange(coalesce(() => followMembers(parts, signal), failed)));
-      await remount(parts, signal);
+      // Also a mount that died and came back: the homes that were bound from it are dead until they are bound again.
+      const homes = coalesce(() => remount(parts, signal), failed);
+      homes();
+      undo.push(context.native.mount.onConnect(homes));
       loops.push(every(sweep_ms, () => sweep(parts, signal)), every(sync_ms, () => parts.spread.syncAll(signal)), every(renew_check_ms, () => renewAll(parts, signal)));
     },
     async stop() {
@@ -72,11 +75,16 @@ async function retell(parts: SessionParts, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Homes of the sessions of before a restart: still mounted as a rule; made again after a reboot of the file services. */
+/** Homes of all sessions, made again where they are gone or dead. */
 async function remount(parts: SessionParts, signal: AbortSignal): Promise<void> {
-  for (const owner of new Map(parts.table.all().map((held) => [held.user, held])).values()) {
-    void parts.homes.mount(owner, { fill: false }, signal).catch((thrown: unknown) => parts.context.ports.log.warn('a home is not mounted', { user: owner.user, reason: describe(thrown) }));
-  }
+  const owners = new Map(parts.table.all().map((held) => [held.user, held])).values();
+  await Promise.all([...owners].map(async (owner) => {
+    try {
+      await parts.homes.mount(owner, { fill: false }, parts.context.ports.clock.deadline(minute_ms, signal));
+    } catch (thrown) {
+      if (!signal.aborted) parts.context.ports.log.child('session').warn('a home is not mounted', { user: owner.user, reason: describe(thrown) });
+    }
+  }));
 }
 
 /** Ends what the members document does not allow any more, and brings sessions to nodes that came. */
