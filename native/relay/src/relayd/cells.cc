@@ -132,7 +132,8 @@ void Cell::parse() {
     }
     if (!user_) continue;  // ready, or late words about a job that is over
     std::vector<int> fds;
-    fds.swap(fds_in_);  // frames with descriptors are rare and come one at a time
+    // Only these carry descriptors, one at a time. A frame before may have come with the same recvmsg, which ends after descriptors, not before.
+    if (header.type == frame_result || header.type == frame_cell_pty) fds.swap(fds_in_);
     user_->cell_frame(header, payload, fds);
     for (const int fd : fds)
       if (fd >= 0) close(fd);
