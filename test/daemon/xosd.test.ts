@@ -2,6 +2,10 @@
 //   n1 (registry, relay) <--- gRPC, mutual TLS ---> n2 (relay), n3 (relay)
 import anyTest, { type ExecutionContext } from 'ava';
 import { readFile, writeFile } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
+import { issueNodeCertificate, newSerial } from '../../src/vo/authority.ts';
+import { keyFromPem, publicDer } from '../../src/vo/keys.ts';
+import { systemRandom } from '../../src/platform/random.ts';
 import { XosError } from '../../src/core/errors.ts';
 import { Xosd } from '../support/xosd.ts';
 
@@ -208,6 +212,36 @@ test('a damaged cache, identity or configuration is named', async (t) => {
   await n2.start({ node: 'N 3' });
   t.is(await n2.ended(), 1);
   t.regex(n2.log, /node\.json: cannot use the configuration: 'node'/);
+});
+
+/** A certificate for n2's key as the VO's RCA would have issued it some days ago. */
+async function agedCertificate(n1: Xosd, n2: Xosd, age_days: number): Promise<string> {
+  const { node_ca, node_ca_key } = JSON.parse(await readFile(`${n1.directory}/state/registry/authorities.json`, 'utf8')) as { node_ca: string; node_ca_key: string };
+  const key = keyFromPem(await readFile(`${n2.directory}/state/node/key.pem`, 'utf8'));
+  const now_ms = Date.now() - age_days * 86_400_000;
+  const issuer = { key: keyFromPem(node_ca_key), certificate: node_ca };
+  return await issueNodeCertificate({ vo: 'demo', node: 'n2', publicKey: publicDer(key), serial: newSerial(systemRandom), now_ms, expires_ms: now_ms + 30 * 86_400_000, issuer });
+}
+
+test('a node renews its certificate from half of its life on; with an expired one it is not served', async (t) => {
+  const n1 = await founded(t);
+  const n2 = await joined(t, n1, 'n2');
+  const file = `${n2.directory}/state/node/cert.pem`;
+  await n2.end('SIGTERM');
+  await writeFile(file, await agedCertificate(n1, n2, 16));
+  const keyBefore = await readFile(`${n2.directory}/state/node/key.pem`, 'utf8');
+  await n2.start();
+  while (!n2.log.includes('the certificate of this node was renewed')) await new Promise((resolve) => setTimeout(resolve, 50));
+  t.true(Date.parse(new X509Certificate(await readFile(file)).validTo) > Date.now() + 29 * 86_400_000);
+  t.is(await readFile(`${n2.directory}/state/node/key.pem`, 'utf8'), keyBefore);
+  await n2.until(({ state }) => state === 'ready');
+  t.is((await loggedIn(n2))['status'], 'ok');
+  await n2.end('SIGTERM');
+  await writeFile(file, await agedCertificate(n1, n2, 31));
+  await n2.start();
+  t.regex((await n2.until(({ state }) => state === 'degraded')).reason, /registry/);
+  t.is((await n2.agent('auth', { user: 'alice@demo', password }))['status'], 'unavailable');
+  while (!/missing, expired, or of another VO/.test(n1.log)) await new Promise((resolve) => setTimeout(resolve, 50));
 });
 
 test('a VO is founded once, by root, and the agent speaks with root only', async (t) => {
