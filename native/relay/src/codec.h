@@ -92,6 +92,7 @@ class Reader {
   uint32_t u32() { return number<uint32_t>(); }
   uint64_t u64() { return number<uint64_t>(); }
   bool raw(void* into, size_t bytes) {
+    if (!bytes) return ok_;  // `into` may be null then
     if (!take(bytes)) {
       memset(into, 0, bytes);
       return false;
