@@ -32,12 +32,7 @@ await program(async (signal) => {
     const patterns = files.length > 0 ? files : ['test/**/*.test.ts', '!test/grid/**']
     results.push(await ava('unit and contract', enterCommand(root, ['env', ...words(testEnvironment), avaProgram, '--tap', ...patterns]), process.env, signal))
   }
-  if (wanted('native')) {
-    const folder = await progress.step('build the native code with sanitizers', 180, (note) => buildNative(root, { log: setupLog, sanitize: true, signal, note }))
-    progress.say('  native tests')
-    results.push(await runSuite({ title: 'native', argv: enterCommand(root, ['ctest', '--test-dir', folder, '--timeout', '120', '-j2', '--output-on-failure', ...(files[0] ? ['-R', files[0]] : [])]),
-      cwd: clone, log: join(build, 'test-native.log'), signal, read: readCtest }))
-  }
+  if (wanted('native')) results.push(await native(root, files, { progress, signal }))
   if (wanted('grid')) {
     progress.say('  grid tests (each brings up a personal grid of its own)')
     const patterns = files.length > 0 ? files : ['test/grid/**/*.test.ts']
@@ -56,6 +51,21 @@ function built(typeErrors, missing) {
   for (const name of missing) process.stdout.write(`    ✗ '${name}' did not come out of the build\n`)
   const failed = (typeErrors.length > 0 ? 1 : 0) + (missing.length > 0 ? 1 : 0)
   return { passed: 2 - failed, failed, skipped: 0 }
+}
+
+/** A build that fails counts as a failed test: the other parts still run. */
+async function native(root, files, { progress, signal }) {
+  let folder
+  try {
+    folder = await progress.step('build the native code with sanitizers', 180, (note) => buildNative(root, { log: setupLog, sanitize: true, signal, note }))
+  } catch (error) {
+    signal.throwIfAborted()
+    process.stdout.write(`    ✗ ${error.message}\n`)
+    return { passed: 0, failed: 1, skipped: 0 }
+  }
+  progress.say('  native tests')
+  const argv = enterCommand(root, ['ctest', '--test-dir', folder, '--timeout', '120', '-j2', '--output-on-failure', ...(files[0] ? ['-R', files[0]] : [])])
+  return await runSuite({ title: 'native', argv, cwd: clone, log: join(build, 'test-native.log'), signal, read: readCtest })
 }
 
 function ava(title, argv, env, signal) {

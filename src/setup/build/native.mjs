@@ -24,16 +24,21 @@ export async function buildNative(root, options) {
   if (existsSync(folder) && read(join(folder, '.xos-root')) !== root) rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, '.xos-root'), root)
+  const told = []
   const settings = { log: options.log, signal: options.signal, timeout_ms: 30 * 60_000, onLine: (line) => {
     const percent = /^\[\s*(\d+%)\]/.exec(line)
     if (percent) options.note?.(percent[1])
+    else if (/error:|Error [0-9]|undefined reference/.test(line) && told.length < 8) told.push(`    ${line}`)
   } }
   try {
     await runInRoot(root, ['cmake', '-S', join(clone, 'native'), '-B', folder, '-G', 'Unix Makefiles', `-DXOS_SANITIZE=${options.sanitize ? 'ON' : 'OFF'}`], settings)
     await runInRoot(root, ['nice', '-n', '5', 'cmake', '--build', folder, '-j2', ...(KEEP_GOING ? ['--', '-k'] : [])], settings)
   } catch (error) {
     if (KEEP_GOING) return folder
-    if (!/No space left/.test(String(error?.message))) throw error
+    options.signal?.throwIfAborted()
+    if (!/No space left/.test(String(error?.message))) {
+      throw new SetupError('XOS_BUILD', `cannot build the native code in '${folder}':\n${told.length > 0 ? told.join('\n') : error.message}`, { cause: error, log: options.log })
+    }
     throw new SetupError('XOS_SETUP_DISK', `cannot build the native code in '${folder}': the disk is full; free some 500 MB and start again`, { cause: error, log: options.log })
   }
   writeFileSync(stamp, inputs)
