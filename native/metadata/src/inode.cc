@@ -15,7 +15,7 @@ std::optional<Inode> load_inode(const Txn& txn, uint64_t id) {
   std::memcpy(&i.r, v.data(), sizeof i.r);
   if (i.r.format != 1 || v.size() < sizeof i.r + 2u * i.r.osd_count) throw StoreError(MDB_CORRUPTED, "inode record is of an unknown format");
   i.osds.resize(i.r.osd_count);
-  std::memcpy(i.osds.data(), v.data() + sizeof i.r, 2u * i.r.osd_count);
+  if (i.r.osd_count > 0) std::memcpy(i.osds.data(), v.data() + sizeof i.r, 2u * i.r.osd_count);
   i.target = v.substr(sizeof i.r + 2u * i.r.osd_count);
   return i;
 }
@@ -25,7 +25,7 @@ void save_inode(Txn& txn, const Inode& i) {
   InodeRecord r = i.r;
   r.osd_count = static_cast<uint16_t>(i.osds.size());
   v.append(reinterpret_cast<const char*>(&r), sizeof r);
-  v.append(reinterpret_cast<const char*>(i.osds.data()), 2 * i.osds.size());
+  if (!i.osds.empty()) v.append(reinterpret_cast<const char*>(i.osds.data()), 2 * i.osds.size());
   v.append(i.target);
   txn.put(table_inode, key_of(i.id), v);
 }

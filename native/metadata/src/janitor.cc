@@ -72,17 +72,19 @@ bool Janitor::recover_size(uint64_t id) {
   if (status != 0) return true;
   StripePolicy policy{i.r.stripe_bytes, i.r.width};
   uint64_t size = 0, disk_bytes = 0;
-  int64_t mtime = i.r.mtime_ns;
+  int64_t mtime = i.r.mtime_ns, written = 0;
   for (uint16_t osd : i.osds) {
     RpcClient::Answer answer;
     if (call(osd, object::extent, id, right_read, i.r.epoch, answer, 2000) != 0) return false;
     Reader r(answer.begin(), answer.size());
     uint64_t stripe_end = r.get<uint64_t>();
     uint32_t last_bytes = r.get<uint32_t>();
-    mtime = std::max(mtime, r.get<int64_t>());
+    written = std::max(written, r.get<int64_t>());
     disk_bytes += r.get<uint64_t>();
     size = std::max(size, file_size(policy, stripe_end, last_bytes));
   }
+  // Times that were set after the last write stay.
+  if (written > i.r.ctime_ns) mtime = written;
   Effects effects;
   store_.write([&](Txn& txn) {
     effects = {};
@@ -180,7 +182,7 @@ void Janitor::run() {
       settle_sizes();
       sweep_orphans();
       if (now - collected > 1000 && collect_objects() < 128) collected = now;
-      if (now - measured > 5000) {
+      if (now - measured > 2000) {
         measure_space();
         measured = now;
         BufferPool::instance().trim();

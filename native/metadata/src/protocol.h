@@ -50,6 +50,9 @@ enum Type : uint16_t {
   callback_lock_retry = 0x0392,  ///< u64 id
 };
 
+/// Flag of an answer about names: the mount may cache the names of the directory (both directories of a rename).
+inline constexpr uint16_t flag_names_leased = 1;
+
 inline constexpr uint64_t root_id = 1;         ///< holds the volumes; not a volume itself
 inline constexpr uint16_t groups_unknown = 0xffff;
 inline constexpr int need_groups = 10001;      ///< status: repeat with the caller's supplementary groups

@@ -87,6 +87,7 @@ void Service::serve(wire::Connection& connection) {
     c.in = &r;
     c.out.clear();
     c.out.put<int32_t>(0);
+    c.names_leased = false;
     int status;
     try {
       status = c.session->gone ? session_gone : dispatch(h.type, c);
@@ -97,7 +98,7 @@ void Service::serve(wire::Connection& connection) {
     c.out.patch<int32_t>(0, status);
     if (status != 0) c.out.bytes().resize(4);
     iovec piece{c.out.bytes().data(), c.out.size()};
-    connection.send({0, answer, 0, h.id}, {&piece, 1}, io_timeout_ms);
+    connection.send({0, answer, c.names_leased ? flag_names_leased : uint16_t{0}, h.id}, {&piece, 1}, io_timeout_ms);
     if (payload.capacity() > (256u << 10)) std::vector<std::byte>().swap(payload);
   }
 }
@@ -194,7 +195,7 @@ int Service::lookup(Context& c) {
   uint64_t directory = c.in->get<uint64_t>();
   auto name = c.in->text();
   c.in->finish();
-  bool entries = sessions_.grant(c.session, directory, true);
+  c.names_leased = sessions_.grant(c.session, directory, true);
   bool parent_leased = sessions_.grant(c.session, directory, false);
   Inode found, parent;
   int status = 0;
@@ -206,7 +207,7 @@ int Service::lookup(Context& c) {
   store_.read([&](const Txn& txn) { status = engine_.getattr(txn, id, found); });
   if (status != 0) return status == ESTALE ? ENOENT : status;
   put_attr(c, found, leased);
-  put_attr(c, parent, parent_leased && entries);
+  put_attr(c, parent, parent_leased);
   return 0;
 }
 
@@ -215,7 +216,7 @@ int Service::readdir(Context& c) {
   std::string last(c.in->text());
   uint32_t bytes = std::min<uint32_t>(c.in->get<uint32_t>(), 1u << 20);
   c.in->finish();
-  sessions_.grant(c.session, directory, true);
+  c.names_leased = sessions_.grant(c.session, directory, true);
   std::vector<std::pair<std::string, uint64_t>> names;
   size_t used = 0;
   bool end = true;
@@ -268,8 +269,8 @@ int Service::create(Context& c) {
     if (made_id != 0) sessions_.close(c.session, made_id, readers, writers);  // of a first, aborted run
     made_id = made.id;
     if (int o = sessions_.open(c.session, made.id, readers, writers); o != 0) return o;
-    sessions_.grant(c.session, made.id, false);
-    put_attr(c, made, true);
+    c.names_leased = sessions_.grant(c.session, parent.id, true);
+    put_attr(c, made, sessions_.grant(c.session, made.id, false));
     put_attr(c, parent, sessions_.grant(c.session, parent.id, false));
     put_opened(c, made, right_read | right_write | right_truncate);
     return 0;
@@ -394,6 +395,7 @@ int Service::mutate_entry(uint16_t type, Context& c) {
         bool there = false;
         r = engine_.unlink(txn, c.head.caller, first, c.in->text(), child, there, parent, effects);
         if (r != 0) return r;
+        c.names_leased = sessions_.grant(c.session, parent.id, true);
         c.out.put(child.id).put<uint8_t>(there);
         if (there) put_attr(c, child, sessions_.grant(c.session, child.id, false));
         else killed = child.id;
@@ -404,6 +406,7 @@ int Service::mutate_entry(uint16_t type, Context& c) {
         uint64_t gone = 0;
         r = engine_.rmdir(txn, c.head.caller, first, c.in->text(), gone, parent, effects);
         if (r != 0) return r;
+        c.names_leased = sessions_.grant(c.session, parent.id, true);
         c.out.put(gone);
         put_attr(c, parent, sessions_.grant(c.session, parent.id, false));
         return 0;
@@ -417,12 +420,15 @@ int Service::mutate_entry(uint16_t type, Context& c) {
         if (auto target = load_entry(txn, to, to_name)) killed = target->id;
         r = engine_.rename(txn, c.head.caller, first, name, to, to_name, flags, parent, other, effects);
         if (r != 0) return r;
+        if (parent.id != 0) c.names_leased = sessions_.grant(c.session, parent.id, true) && sessions_.grant(c.session, other.id, true);
         put_attr(c, parent, parent.id != 0 && sessions_.grant(c.session, parent.id, false));
         put_attr(c, other, other.id != 0 && sessions_.grant(c.session, other.id, false));
         return 0;
       }
     }
     if (r != 0) return r;
+    c.names_leased = sessions_.grant(c.session, parent.id, true);
+    if (type == mkdir) c.names_leased = sessions_.grant(c.session, child.id, true) && c.names_leased;
     put_attr(c, child, sessions_.grant(c.session, child.id, false));
     put_attr(c, parent, sessions_.grant(c.session, parent.id, false));
     return 0;
@@ -487,7 +493,7 @@ int Service::reclaim(Context& c) {
     if (sessions_.set_lock(c.session, id, l, false, blocker) != 0) ++lost;
   }
   c.in->finish();
-  sessions_.reclaimed(c.session->instance);
+  sessions_.reclaimed(c.session);
   if (lost) log(Priority::warning, "node '%s' could not get %u of its locks back: others hold them now", c.session->node.c_str(), lost);
   return 0;
 }

@@ -22,6 +22,7 @@ class Service {
     Sessions::Ptr session;
     RequestHead head;
     Writer out;
+    bool names_leased = false;
     Reader* in;
   };
 

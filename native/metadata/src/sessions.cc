@@ -33,16 +33,17 @@ void Sessions::wait_settled() {
   }
 }
 
-void Sessions::reclaimed(uint64_t instance) {
+void Sessions::reclaimed(const Ptr& s) {
   std::lock_guard lock(mutex_);
-  if (returning_.erase(instance)) changed_.notify_all();
+  s->complete = true;
+  if (returning_.erase(s->instance)) changed_.notify_all();
 }
 
 Sessions::Ptr Sessions::attach(uint64_t instance, const std::string& node, bool& known, std::vector<uint64_t>& replaced) {
   std::lock_guard lock(mutex_);
   auto it = sessions_.find(instance);
   if (it != sessions_.end() && it->second->node == node) {
-    known = true;
+    known = it->second->complete;
     ++it->second->connections;
     return it->second;
   }

@@ -36,6 +36,7 @@ class Sessions : public OpenFiles {
     int connections = 0;
     int64_t idle_since_ms = 0;
     bool gone = false;
+    bool complete = false;  ///< has told what it had open before
     // callbacks: one message under way at a time
     bool callback_connected = false;
     int64_t acknowledged_ms = 0;
@@ -53,7 +54,7 @@ class Sessions : public OpenFiles {
   void detach(const Ptr& session);
   /// Runs the callback connection of a session until it breaks.
   void serve_callbacks(const Ptr& session, wire::Connection& connection);
-  void reclaimed(uint64_t instance);
+  void reclaimed(const Ptr& session);
   /// True once every mount of before the restart is back or had its time.
   bool settled() const;
   void wait_settled();

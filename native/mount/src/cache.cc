@@ -14,12 +14,18 @@ Cache::Token Cache::token(uint64_t id) const {
   return {remote_changes_.load(), s.changes, own_changes_.load()};
 }
 
-void Cache::Shard::make_room() {
-  // Everything at once: refilling is cheap, and the order of use would cost on every hit.
-  if (attrs.size() > shard_max) attrs.clear();
-  if (names > shard_max) {
-    directories.clear();
-    names = 0;
+/// Caller holds the shard's mutex.
+void Cache::make_room(Shard& s) {
+  // Everything of a shard at once: refilling is cheap, and the order of use would cost on every hit.
+  if (attrs_ > entries_max) {
+    attrs_ -= s.attrs.size();
+    s.attrs.clear();
+  }
+  if (names_ > entries_max) {
+    names_ -= s.names;
+    s.directories.clear();
+    s.names = 0;
+    ++s.changes;  // whoever is reading a listing in must not believe that it is all here
   }
 }
 
@@ -39,11 +45,11 @@ void Cache::keep_attr(const Attr& a, Token token) {
   if (it != s.attrs.end() && it->second.change > a.change) return;
   if (!a.leased || remote_changes_.load() != token.remote) {
     // Newer than what is kept, but nobody would tell us when it ends.
-    if (it != s.attrs.end()) s.attrs.erase(it);
+    if (it != s.attrs.end()) s.attrs.erase(it), --attrs_;
     return;
   }
-  s.make_room();
-  s.attrs[a.id] = a;
+  make_room(s);
+  if (s.attrs.insert_or_assign(a.id, a).second) ++attrs_;
 }
 
 Cache::Found Cache::entry(uint64_t directory, const std::string& name, uint64_t& id) const {
@@ -62,9 +68,9 @@ void Cache::keep_entry(uint64_t directory, const std::string& name, uint64_t id,
   Shard& s = shard(directory);
   std::lock_guard lock(s.mutex);
   if (remote_changes_.load() != token.remote || s.changes != token.own) return;
-  s.make_room();
+  make_room(s);
   auto [it, made] = s.directories[directory].names.insert_or_assign(name, id);
-  if (made) ++s.names;
+  if (made) ++s.names, ++names_;
 }
 
 void Cache::complete(uint64_t directory, Token token) {
@@ -87,23 +93,27 @@ void Cache::entries_changed(uint64_t directory, const std::vector<Change>& chang
   ++s.changes;
   ++own_changes_;
   if (alone) {
-    s.make_room();
+    make_room(s);
     auto& names = s.directories[directory].names;
     for (auto& [name, id] : changes)
-      if (names.insert_or_assign(name, id).second) ++s.names;
+      if (names.insert_or_assign(name, id).second) ++s.names, ++names_;
     return;
   }
   // Something else happened meanwhile, perhaps to these very names: ask next time.
   auto d = s.directories.find(directory);
   if (d == s.directories.end()) return;
   d->second.complete = false;
-  for (auto& [name, id] : changes) s.names -= d->second.names.erase(name);
+  for (auto& [name, id] : changes) {
+    size_t n = d->second.names.erase(name);
+    s.names -= n;
+    names_ -= n;
+  }
 }
 
 void Cache::forget_attr(uint64_t id) {
   Shard& s = shard(id);
   std::lock_guard lock(s.mutex);
-  s.attrs.erase(id);
+  attrs_ -= s.attrs.erase(id);
 }
 
 void Cache::forget_entries(uint64_t directory) {
@@ -114,6 +124,7 @@ void Cache::forget_entries(uint64_t directory) {
   auto d = s.directories.find(directory);
   if (d == s.directories.end()) return;
   s.names -= d->second.names.size();
+  names_ -= d->second.names.size();
   s.directories.erase(d);
 }
 
@@ -131,9 +142,12 @@ void Cache::clear() {
   ++remote_changes_;
   for (Shard& s : shards_) {
     std::lock_guard lock(s.mutex);
+    attrs_ -= s.attrs.size();
+    names_ -= s.names;
     s.attrs.clear();
     s.directories.clear();
     s.names = 0;
+    ++s.changes;
   }
 }
 

@@ -59,11 +59,12 @@ class Cache {
     size_t names = 0;
     std::unordered_map<uint64_t, metadata::Attr> attrs;
     std::unordered_map<uint64_t, Directory> directories;
-    void make_room();
   };
   Shard& shard(uint64_t id) { return shards_[id % shards]; }
   const Shard& shard(uint64_t id) const { return shards_[id % shards]; }
-  static constexpr size_t shards = 32, shard_max = 4096;
+  void make_room(Shard& shard);
+  static constexpr size_t shards = 32, entries_max = 100000;
+  std::atomic<size_t> names_{0}, attrs_{0};
   Shard shards_[shards];
   std::atomic<uint64_t> remote_changes_{0}, own_changes_{0};
   std::atomic<int64_t> valid_until_ms_{0};

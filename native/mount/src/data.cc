@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <memory>
+#include <thread>
 
 #include "capability.h"
 #include "frame_server.h"
@@ -22,8 +24,16 @@ Handle& handle_of(fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh
 template <typename Work>
 int with_capability(Mount& m, OpenFile& f, uint8_t rights, Work work) {
   int r = m.refresh_capability(f, rights);
+  const int64_t deadline = monotonic_ms() + call_timeout_ms;
   for (int attempt = 0; r == 0; ++attempt) {
     r = work(m.layout_of(f));
+    if (r == ENOKEY) {  // an OSD that has just started and was not told its keys yet
+      if (monotonic_ms() > deadline) return EHOSTDOWN;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      attempt = -1;
+      r = 0;
+      continue;
+    }
     if ((r != EACCES && r != ESTALE) || attempt > 0) return r;
     {
       std::lock_guard lock(f.mutex);
@@ -82,12 +92,14 @@ void read_op(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
   size = std::min<size_t>(size, 1u << 20);
   auto buffer = BufferPool::instance().take(size);
   uint32_t held = 0;
+  bool never_written;
   {
     std::lock_guard lock(f.mutex);
-    if (f.layout.width == 0) {  // never written: no objects
-      fuse_reply_buf(req, nullptr, 0);
-      return;
-    }
+    never_written = f.layout.width == 0;
+  }
+  if (never_written) {
+    fuse_reply_buf(req, nullptr, 0);
+    return;
   }
   int r = with_capability(m, f, right_read, [&](const Opened& layout) {
     return m.objects.read(layout, static_cast<uint64_t>(offset), buffer.data, static_cast<uint32_t>(size), held);

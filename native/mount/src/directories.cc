@@ -42,6 +42,7 @@ int load_page(Mount& m, fuse_req_t req, Listing& l, const Listing::Page& page) {
     l.whole = true;
   }
   if (int r = m.call(req, readdir, Writer().put(l.id).text(page.after).put(page_bytes), answer); r != 0) return r;
+  const bool leased = answer.flags & flag_names_leased;
   Reader in(answer.begin(), answer.size());
   l.end = in.get<uint8_t>() != 0;
   uint16_t n = in.get<uint16_t>();
@@ -50,11 +51,12 @@ int load_page(Mount& m, fuse_req_t req, Listing& l, const Listing::Page& page) {
     std::string name(in.text());
     Attr attr = get_attr(in);
     m.cache.keep_attr(attr, token);
-    m.cache.keep_entry(l.id, name, attr.id, token);
+    if (leased) m.cache.keep_entry(l.id, name, attr.id, token);
     l.entries.emplace_back(std::move(name), attr);
   }
   l.first = page.first;
   l.loaded = true;
+  if (!leased) l.whole = false;
   if (l.end && l.whole) m.cache.complete(l.id, l.token);
   return 0;
 }
@@ -100,7 +102,7 @@ void opendir_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
 void list(fuse_req_t req, size_t size, off_t offset, fuse_file_info* fi, bool plus) {
   Mount& m = mount_of(req);
   Listing& l = listing_of(fi);
-  std::lock_guard lock(l.mutex);
+  std::unique_lock lock(l.mutex);
   if (offset == 0) l.loaded = false;  // rewound: as it is now
   auto buffer = BufferPool::instance().take(size);
   size_t used = 0;
@@ -116,6 +118,7 @@ void list(fuse_req_t req, size_t size, off_t offset, fuse_file_info* fi, bool pl
       int r = entry_at(m, req, l, at - 2, found);
       if (r != 0) {
         if (used > 0) break;
+        lock.unlock();
         fuse_reply_err(req, r);
         return;
       }
@@ -137,6 +140,7 @@ void list(fuse_req_t req, size_t size, off_t offset, fuse_file_info* fi, bool pl
     if (n > size - used) break;
     used += n;
   }
+  lock.unlock();  // once it is answered the listing may be closed and gone
   fuse_reply_buf(req, buffer.data, used);
 }
 

@@ -91,13 +91,13 @@ void OpenFiles::put_reclaim(Writer& w) {
 }
 
 bool OpenFiles::kernel_has(uint64_t id, uint64_t version) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(versions_mutex_);
   auto it = kernel_versions_.find(id);
   return it != kernel_versions_.end() && it->second == version;
 }
 
 void OpenFiles::set_kernel_version(uint64_t id, uint64_t version) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(versions_mutex_);
   if (kernel_versions_.size() > 20000) kernel_versions_.clear();
   if (version == 0) kernel_versions_.erase(id);
   else kernel_versions_[id] = version;

@@ -68,6 +68,7 @@ class OpenFiles {
   std::unordered_map<uint64_t, OpenFilePtr> files_;
   std::map<uint64_t, Close> closes_;
   metadata::LockManager locks_;
+  std::mutex versions_mutex_;  // a leaf: taken with an OpenFile's mutex held, which mutex_ must never be
   std::unordered_map<uint64_t, uint64_t> kernel_versions_;
 };
 

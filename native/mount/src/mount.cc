@@ -130,7 +130,8 @@ int Mount::settle_size(Attr& attr) {
     if (int r = objects.summary(layout, s); r != 0) return r;
     attr.size = s.size;
     attr.disk_bytes = s.disk_bytes;
-    if (s.mtime_ns > attr.mtime_ns) attr.mtime_ns = s.mtime_ns;
+    // Unless the times were set after the last write.
+    if (s.mtime_ns > attr.ctime_ns) attr.mtime_ns = attr.ctime_ns = s.mtime_ns;
     if (f) {
       std::lock_guard lock(f->mutex);
       f->shared = true;
@@ -247,11 +248,14 @@ void Mount::run_callbacks() {
   bool complained = false;
   for (;;) {
     try {
-      auto c = mrc.open_callbacks();
-      if (!c) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      // First an ordinary call: it brings our open files and locks back when the MRC is a new one, also while nobody works here.
+      RpcClient::Answer answer;
+      if (call_as_node(statfs, Writer().put(root_id), answer) != 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(mrc.known() ? 300 : 50));
         continue;
       }
+      auto c = mrc.open_callbacks();
+      if (!c) continue;
       complained = false;
       int64_t acknowledged = 0;
       for (;;) {

@@ -17,11 +17,23 @@ void reply_entry(fuse_req_t req, const Attr& attr) {
   fuse_reply_entry(req, &e);
 }
 
+bool names_leased(const RpcClient::Answer& answer) { return answer.flags & flag_names_leased; }
+
+/// Notes our own change of names, if we may keep them.
+void changed(Mount& m, const RpcClient::Answer& answer, uint64_t directory, const std::vector<Cache::Change>& changes, Cache::Token token) {
+  if (names_leased(answer)) m.cache.entries_changed(directory, changes, token);
+  else m.cache.forget_entries(directory);
+}
+
 void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
   Mount& m = mount_of(req);
   std::string name = raw;
   uint64_t id = 0;
   Attr attr;
+  if (name.size() > name_bytes_max) {
+    fuse_reply_err(req, ENAMETOOLONG);
+    return;
+  }
   auto found = m.cache.entry(parent, name, id);
   if (found == Cache::Found::negative) {
     fuse_reply_err(req, ENOENT);
@@ -47,9 +59,9 @@ void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
     Attr directory = get_attr(in);
     m.cache.keep_attr(directory, token);
     m.cache.keep_attr(attr, token);
-    if (name != "." && name != "..") m.cache.keep_entry(parent, name, attr.id, token);
+    if (names_leased(answer) && name != "." && name != "..") m.cache.keep_entry(parent, name, attr.id, token);
     r = m.settle_size(attr);
-  } else if (r == ENOENT) {
+  } else if (r == ENOENT && names_leased(answer)) {
     m.cache.keep_entry(parent, name, 0, token);
   }
   if (r == 0) reply_entry(req, attr);
@@ -57,11 +69,11 @@ void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
 }
 
 /// What every operation that makes a name does with its answer (Attr, Attr of the directory).
-Attr keep_made(Mount& m, uint64_t parent, const std::string& name, Reader& in, Cache::Token token) {
+Attr keep_made(Mount& m, uint64_t parent, const std::string& name, const RpcClient::Answer& answer, Reader& in, Cache::Token token) {
   Attr attr = get_attr(in), directory = get_attr(in);
   m.cache.keep_attr(attr, token);
   m.cache.keep_attr(directory, token);
-  m.cache.entries_changed(parent, {{name, attr.id}}, token);
+  changed(m, answer, parent, {{name, attr.id}}, token);
   return attr;
 }
 
@@ -76,8 +88,8 @@ void make(fuse_req_t req, uint16_t type, fuse_ino_t parent, const std::string& n
     return;
   }
   Reader in(answer.begin(), answer.size());
-  Attr attr = keep_made(m, parent, name, in, token);
-  if (type == mkdir) m.cache.complete_new(attr.id, token);
+  Attr attr = keep_made(m, parent, name, answer, in, token);
+  if (type == mkdir && names_leased(answer)) m.cache.complete_new(attr.id, token);
   reply_entry(req, attr);
 }
 
@@ -97,31 +109,60 @@ void link_op(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name
   make(req, link, parent, name, Writer().put<uint64_t>(ino).put<uint64_t>(parent).text(name));
 }
 
-void create_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* fi) {
-  Mount& m = mount_of(req);
-  auto token = m.cache.token(parent);
-  RpcClient::Answer answer;
-  int r = m.call(req, create, Writer().put<uint64_t>(parent).text(name).put<uint32_t>(mode).put<uint32_t>(static_cast<uint32_t>(fi->flags)), answer);
-  if (r != 0) {
-    if (r == EEXIST) m.cache.forget_entries(parent);
-    fuse_reply_err(req, r);
-    return;
-  }
-  Reader in(answer.begin(), answer.size());
-  Attr attr = keep_made(m, parent, name, in, token);
-  Handle* h = m.make_handle(attr, get_opened(in), (fi->flags & O_ACCMODE) != O_RDONLY);
+void reply_created(Mount& m, fuse_req_t req, uint64_t parent, const Attr& attr, Opened opened, Cache::Token token, bool writes, fuse_file_info* fi) {
+  Handle* h = m.make_handle(attr, std::move(opened), writes);
   if (m.cache.token(parent).remote != token.remote) m.files.mark_shared(attr.id);
   m.files.set_kernel_version(attr.id, attr.data_version);
   fi->fh = reinterpret_cast<uint64_t>(h);
-  fi->keep_cache = 1;
+  // Where an append lands is the OSD's choice: the page cache cannot know it.
   fi->direct_io = (fi->flags & O_APPEND) != 0;
   fuse_entry_param e = entry_of(attr);
   if (fuse_reply_create(req, &e, fi) != 0) {
     // The caller was interrupted: nobody will close the handle.
-    m.files.queue_close(attr.id, h->writes);
-    m.files.release(h->file, h->writes);
+    m.files.queue_close(attr.id, writes);
+    m.files.release(h->file, writes);
     delete h;
   }
+}
+
+/// Another node was faster: without O_EXCL its file is opened instead.
+int open_existing(Mount& m, fuse_req_t req, uint64_t parent, const char* name, uint32_t flags, Attr& attr, Opened& opened) {
+  RpcClient::Answer answer;
+  if (int r = m.call(req, lookup, Writer().put<uint64_t>(parent).text(name), answer); r != 0) return r == ENOENT ? ESTALE : r;
+  Reader found(answer.begin(), answer.size());
+  attr = get_attr(found);
+  if (!S_ISREG(attr.mode)) return ESTALE;  // the kernel walks the path again and finds what it is
+  if (int r = m.call(req, open, Writer().put(attr.id).put(flags & ~static_cast<uint32_t>(O_TRUNC)), answer); r != 0) return r;
+  Reader in(answer.begin(), answer.size());
+  attr = get_attr(in);
+  opened = get_opened(in);
+  return m.settle_size(attr);
+}
+
+void create_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  const uint32_t flags = static_cast<uint32_t>(fi->flags);
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  auto token = m.cache.token(parent);
+  RpcClient::Answer answer;
+  int r = m.call(req, create, Writer().put<uint64_t>(parent).text(name).put<uint32_t>(mode).put(flags), answer);
+  if (r == 0) {
+    Reader in(answer.begin(), answer.size());
+    Attr attr = keep_made(m, parent, name, answer, in, token);
+    reply_created(m, req, parent, attr, get_opened(in), token, writes, fi);
+    return;
+  }
+  if (r == EEXIST) {
+    m.cache.forget_entries(parent);
+    Attr attr;
+    Opened opened;
+    if (!(flags & O_EXCL)) r = open_existing(m, req, parent, name, flags, attr, opened);
+    if (r == 0) {
+      reply_created(m, req, parent, attr, std::move(opened), token, writes, fi);
+      return;
+    }
+  }
+  fuse_reply_err(req, r);
 }
 
 void unlink_op(fuse_req_t req, fuse_ino_t parent, const char* name) {
@@ -136,7 +177,7 @@ void unlink_op(fuse_req_t req, fuse_ino_t parent, const char* name) {
     if (there) m.cache.keep_attr(get_attr(in), token);
     else m.cache.forget_attr(id);
     m.cache.keep_attr(get_attr(in), token);
-    m.cache.entries_changed(parent, {{name, 0}}, token);
+    changed(m, answer, parent, {{name, 0}}, token);
   }
   fuse_reply_err(req, r);
 }
@@ -150,7 +191,7 @@ void rmdir_op(fuse_req_t req, fuse_ino_t parent, const char* name) {
     Reader in(answer.begin(), answer.size());
     uint64_t id = in.get<uint64_t>();
     m.cache.keep_attr(get_attr(in), token);
-    m.cache.entries_changed(parent, {{name, 0}}, token);
+    changed(m, answer, parent, {{name, 0}}, token);
     m.cache.forget_attr(id);
     m.cache.forget_entries(id);
   }
@@ -173,10 +214,10 @@ void rename_op(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t n
     if (to.id) m.cache.keep_attr(to, new_token);
     if (known && target_known && flags != RENAME_EXCHANGE && moved != replaced) {
       if (parent == new_parent) {
-        m.cache.entries_changed(parent, {{name, 0}, {new_name, moved}}, token);
+        changed(m, answer, parent, {{name, 0}, {new_name, moved}}, token);
       } else {
-        m.cache.entries_changed(parent, {{name, 0}}, token);
-        m.cache.entries_changed(new_parent, {{new_name, moved}}, new_token);
+        changed(m, answer, parent, {{name, 0}}, token);
+        changed(m, answer, new_parent, {{new_name, moved}}, new_token);
       }
     } else {
       m.cache.forget_entries(parent);

@@ -20,11 +20,72 @@ def run(*args, **kw):
     return subprocess.run(args, check=True, capture_output=True, text=True, **kw)
 
 
+class Spawner:
+    """Starts the daemons from a process that has no file of the volumes open: a child that executes closes those, and the
+    kernel's FLUSH would wait for the very server that is being started."""
+
+    def __init__(self):
+        self.here, there = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.here.close()
+            self.serve(there.makefile("rw"))
+            os._exit(0)
+        there.close()
+        self.channel = self.here.makefile("rw")
+
+    def serve(self, channel):
+        running = {}
+        for line in channel:
+            op, *args = json.loads(line)
+            if op == "start":
+                log = open(args[1], "ab")
+                p = subprocess.Popen(args[0], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+                log.close()
+                running[p.pid] = p
+                answer = p.pid
+            elif op == "poll":
+                answer = running[args[0]].poll()
+            else:
+                try:
+                    answer = running[args[0]].wait(20)
+                except subprocess.TimeoutExpired:
+                    answer = None
+            channel.write(json.dumps(answer) + "\n")
+            channel.flush()
+
+    def ask(self, *request):
+        self.channel.write(json.dumps(request) + "\n")
+        self.channel.flush()
+        return json.loads(self.channel.readline())
+
+    def close(self):
+        self.channel.close()
+        self.here.close()
+        os.waitpid(self.pid, 0)
+
+
+class Process:
+    def __init__(self, spawner, args, log):
+        self.spawner = spawner
+        self.pid = spawner.ask("start", args, log)
+
+    def poll(self):
+        return self.spawner.ask("poll", self.pid)
+
+    def send_signal(self, sig):
+        os.kill(self.pid, sig)
+
+    def wait(self):
+        return self.spawner.ask("wait", self.pid)
+
+
 class Cluster:
     def __init__(self, binaries, osds=("n1", "n2"), mounts=("n1", "n2"), base=17000, directory=None):
         self.binaries, self.osds, self.mounts, self.base = binaries, osds, mounts, base
         self.directory = directory or tempfile.mkdtemp(prefix="xos-fs-")
-        self.processes, self.logs = {}, {}
+        self.processes = {}
+        self.spawner = Spawner()
         self.keys = {n: os.urandom(32).hex() for n in osds}
         self.make_certificates()
 
@@ -64,8 +125,7 @@ class Cluster:
         else:
             args += ["--mount", self.mountpoint(node)]
             control = "mount-demo.ctl"
-        log = open(self.path(name + ".log"), "ab")
-        self.processes[name] = subprocess.Popen(args, stdout=log, stderr=log, start_new_session=True)
+        self.processes[name] = Process(self.spawner, args, self.path(name + ".log"))
         path = os.path.join(rundir, control)
         deadline = time.time() + 10
         while True:
@@ -131,7 +191,7 @@ class Cluster:
     def kill(self, name, sig=signal.SIGKILL):
         p = self.processes.pop(name)
         p.send_signal(sig)
-        return p.wait(20)
+        return p.wait()
 
     def memory_kib(self, name):
         for line in open(f"/proc/{self.processes[name].pid}/status"):
@@ -140,10 +200,8 @@ class Cluster:
 
     def down(self):
         for name in [n for n in self.processes if n.startswith("mount")] + [n for n in self.processes if not n.startswith("mount")]:
-            try:
-                self.kill(name, signal.SIGTERM)
-            except subprocess.TimeoutExpired:
-                pass
+            self.kill(name, signal.SIGTERM)
         for n in self.mounts:
             subprocess.run(["umount", "-l", self.mountpoint(n)], capture_output=True)
+        self.spawner.close()
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,8 +1,12 @@
 // xos-osd: keeps stripes of files on the local disk of its node.
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "capability.h"
@@ -18,15 +22,41 @@ using namespace xos::fs;
 
 namespace {
 
-void control(ObjectStore& store, CapabilityVerifier& verifier, const std::string& op, const nlohmann::json& request, ControlServer::Reply& reply) {
+/// Keys outlive a restart: between the start and the next word from xosd clients would be refused what they were given.
+void save_keys(const std::string& path, const nlohmann::json& keys) {
+  std::string temporary = path + ".new";
+  int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  std::string text = keys.dump();
+  bool written = fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
+  if (fd >= 0) close(fd);
+  if (!written || rename(temporary.c_str(), path.c_str()) != 0)
+    log(Priority::warning, "cannot keep the keys in '%s': %s", path.c_str(), strerror(errno));
+}
+
+void set_keys(CapabilityVerifier& verifier, const nlohmann::json& list) {
+  std::map<std::string, std::string> keys;
+  for (const auto& k : list) {
+    std::string key = parse_key(k.at("key").get<std::string>());
+    if (key.size() < 16) throw CodedError("XOS_BAD_KEY", "cannot take the key of MRC '" + k.at("mrc").get<std::string>() + "': it is shorter than 16 bytes");
+    keys[k.at("mrc").get<std::string>()] = key;
+  }
+  verifier.set_keys(std::move(keys));
+}
+
+void load_keys(CapabilityVerifier& verifier, const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return;
+  try {
+    set_keys(verifier, nlohmann::json::parse(file));
+  } catch (const std::exception& e) {
+    log(Priority::warning, "cannot read the keys in '%s', waiting to be told: %s", path.c_str(), e.what());
+  }
+}
+
+void control(const std::string& key_file, ObjectStore& store, CapabilityVerifier& verifier, const std::string& op, const nlohmann::json& request, ControlServer::Reply& reply) {
   if (op == "keys") {
-    std::map<std::string, std::string> keys;
-    for (const auto& k : request.at("keys")) {
-      std::string key = parse_key(k.at("key").get<std::string>());
-      if (key.size() < 16) throw CodedError("XOS_BAD_KEY", "cannot take the key of MRC '" + k.at("mrc").get<std::string>() + "': it is shorter than 16 bytes");
-      keys[k.at("mrc").get<std::string>()] = key;
-    }
-    verifier.set_keys(std::move(keys));
+    set_keys(verifier, request.at("keys"));
+    save_keys(key_file, request.at("keys"));
     reply({});
   } else if (op == "stats") {
     Space s = store.space();
@@ -46,9 +76,11 @@ int main(int argc, char** argv) {
   try {
     ObjectStore store(flags.state);
     CapabilityVerifier verifier(flags.node);
+    std::string key_file = flags.state + "/keys.json";
+    load_keys(verifier, key_file);
     wire::TlsContext tls(flags.credentials);
     ControlServer server(flags.run + "/osd.ctl", [&](const std::string& op, const nlohmann::json& request, ControlServer::Reply reply,
-                                                     ControlServer::Fail) { control(store, verifier, op, request, reply); });
+                                                     ControlServer::Fail) { control(key_file, store, verifier, op, request, reply); });
     std::thread([] {
       for (;;) {
         std::this_thread::sleep_for(std::chrono::seconds(5));

@@ -40,8 +40,8 @@ void put(Writer& w, const Extent& e) { w.put(e.stripe_end).put(e.last_bytes).put
 class Verified {
  public:
   Verified(CapabilityVerifier& verifier, std::string node) : verifier_(verifier), node_(std::move(node)) {}
-  /// Null when refused (logged with the reason).
-  const Capability* check(std::string_view body, std::string_view mac) {
+  /// Null when refused (logged with the reason); `status` says how to answer.
+  const Capability* check(std::string_view body, std::string_view mac, int& status) {
     if (generation_ != verifier_.generation() || known_.size() >= 256) {
       generation_ = verifier_.generation();
       known_.clear();
@@ -58,6 +58,8 @@ class Verified {
     Refusal refusal = verifier_.verify(body, mac, node_, now_ms(), c);
     if (refusal != Refusal::none) {
       log(Priority::warning, "refused a capability of node '%s' for file %lx: %s", node_.c_str(), c.file, describe(refusal));
+      // An issuer that we were not told of yet is no crime of the client: it tries again.
+      status = refusal == Refusal::unknown_issuer ? -ENOKEY : -EACCES;
       return nullptr;
     }
     return &known_.emplace(std::move(key), std::move(c)).first->second;
@@ -160,8 +162,10 @@ void ObjectService::serve(wire::Connection& connection) {
     } else {
       auto body = r.text();
       auto mac = r.raw(32);
-      const Capability* c = verified.check(body, mac);
-      if (!c || !(c->rights & right_for(h.type))) status = -EACCES;
+      const Capability* c = verified.check(body, mac, status);
+      if (!c) {
+        // refused
+      } else if (!(c->rights & right_for(h.type))) status = -EACCES;
       else if (!store_.admit_epoch(c->file, c->epoch)) status = -ESTALE;
       else if (h.type == object::read) {
         auto stripe = r.get<uint64_t>();

@@ -87,7 +87,7 @@ int RpcClient::exchange(uint16_t type, std::span<const iovec> payload, int timeo
         trim(0);
       }
       if (e.code == wire::ErrorCode::timed_out) error = ETIMEDOUT;
-      else if (e.code == wire::ErrorCode::not_admitted || e.code == wire::ErrorCode::tls) return EACCES;
+      else if (e.code == wire::ErrorCode::not_admitted) return EACCES;
       else if (e.code == wire::ErrorCode::malformed) return EPROTO;
       else error = EHOSTDOWN;
       if (sent && !repeatable) return EIO;
@@ -101,6 +101,7 @@ int RpcClient::call(uint16_t type, std::span<const iovec> payload, Answer& answe
   return exchange(type, payload, timeout_ms, repeatable, [&](wire::Connection& c, const wire::FrameHeader& h, int left) {
     if (h.length < 4) throw wire::Error(wire::ErrorCode::malformed, what_ + " sent an answer of " + std::to_string(h.length) + " bytes");
     answer.data.resize(h.length);
+    answer.flags = h.flags;
     c.read_exact(answer.data.data(), h.length, left);
     int32_t status;
     std::memcpy(&status, answer.data.data(), 4);

@@ -23,6 +23,7 @@ class RpcClient {
 
   struct Answer {
     int status = 0;               ///< 0 or errno (positive)
+    uint16_t flags = 0;           ///< of the frame
     std::vector<std::byte> data;  ///< behind the status
     size_t offset = 4;
     const char* begin() const { return reinterpret_cast<const char*>(data.data()) + offset; }
