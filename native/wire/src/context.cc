@@ -1,10 +1,14 @@
 #include "wire.h"
 
+#include <chrono>
 #include <csignal>
 #include <mutex>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
+
+#include "log.h"
 
 namespace xos::wire {
 namespace {
@@ -87,17 +91,33 @@ ContextPointer make_context(const std::string& directory, bool server) {
 
 }  // namespace
 
+/// When cert.pem was last written; zero when it is not there. The key is written before it.
+static timespec written_at(const std::string& directory) {
+  struct stat facts{};
+  return stat((directory + "/cert.pem").c_str(), &facts) == 0 ? facts.st_mtim : timespec{};
+}
+
 struct TlsContext::Impl {
   std::string directory;
   std::mutex mutex;
   ContextPointer client, server;
   PeerIdentity self;
+  timespec written{};                                ///< mtime of the certificate that is in use
+  std::chrono::steady_clock::time_point looked_at{};  ///< when the file was last looked at
 };
 
 TlsContext::TlsContext(const std::string& directory) : impl_(std::make_unique<Impl>()) {
   // OpenSSL writes with write(2): a peer that left must be an error code here, not the death of the daemon.
   struct sigaction now{};
   if (sigaction(SIGPIPE, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+  // xosd says SIGHUP when it has renewed the certificate; new connections find it anyway, so the signal must only not kill. A handler and
+  // not SIG_IGN, which the programs that a daemon starts would inherit.
+  if (sigaction(SIGHUP, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) {
+    now = {};
+    now.sa_handler = [](int) {};
+    now.sa_flags = SA_RESTART;
+    sigaction(SIGHUP, &now, nullptr);
+  }
   impl_->directory = directory;
   reload();
 }
@@ -105,6 +125,7 @@ TlsContext::TlsContext(const std::string& directory) : impl_(std::make_unique<Im
 TlsContext::~TlsContext() = default;
 
 void TlsContext::reload() {
+  const timespec written = written_at(impl_->directory);
   ContextPointer client = make_context(impl_->directory, false);
   ContextPointer server = make_context(impl_->directory, true);
   PeerIdentity self = identity_of(SSL_CTX_get0_certificate(server.get()));
@@ -115,10 +136,30 @@ void TlsContext::reload() {
     throw Error(ErrorCode::tls, "cannot reload '" + impl_->directory + "/cert.pem': it names another node; restart the daemon instead");
   impl_->client = std::move(client);
   impl_->server = std::move(server);
+  impl_->written = written;
   if (impl_->self.node.empty()) impl_->self = std::move(self);  // never assigned again: self() hands out a reference
 }
 
+/// Takes up a renewed certificate; at most one look a second. A file that cannot be used leaves the old one in use.
+void TlsContext::refresh() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - impl_->looked_at < std::chrono::seconds(1)) return;
+    impl_->looked_at = now;
+    const timespec written = written_at(impl_->directory);
+    if (written.tv_sec == 0 || (written.tv_sec == impl_->written.tv_sec && written.tv_nsec == impl_->written.tv_nsec)) return;
+  }
+  try {
+    reload();
+    log(Priority::info, "credentials reloaded from '%s'", impl_->directory.c_str());
+  } catch (const Error& error) {
+    log(Priority::warning, "%s", error.what());
+  }
+}
+
 SSL* TlsContext::new_client(int fd) {
+  refresh();
   std::lock_guard lock(impl_->mutex);
   SSL* ssl = SSL_new(impl_->client.get());
   if (!ssl || SSL_set_fd(ssl, fd) != 1) {
@@ -131,6 +172,7 @@ SSL* TlsContext::new_client(int fd) {
 }
 
 SSL* TlsContext::new_server(int fd) {
+  refresh();
   std::lock_guard lock(impl_->mutex);
   SSL* ssl = SSL_new(impl_->server.get());
   if (!ssl || SSL_set_fd(ssl, fd) != 1) {

@@ -42,7 +42,8 @@ struct PeerIdentity {
   std::string node;
 };
 
-/// Client and server TLS contexts made of key.pem, cert.pem and ca.pem in `directory`. Reloads on `reload()` (renewed certificates).
+/// Client and server TLS contexts made of key.pem, cert.pem and ca.pem in `directory`. A renewed cert.pem is taken up by the connections
+/// that are made after it.
 /// Thread-safe. TLS 1.3 only, mutual authentication, session tickets on.
 class TlsContext {
  public:
@@ -53,6 +54,7 @@ class TlsContext {
   SSL* new_server(int fd);  ///< caller owns
   const PeerIdentity& self() const;
  private:
+  void refresh();
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

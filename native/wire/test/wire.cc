@@ -4,6 +4,7 @@
 #include "unique_fd.h"
 #include "wire.h"
 
+#include <csignal>
 #include <arpa/inet.h>
 #include <functional>
 #include <netinet/in.h>
@@ -220,6 +221,26 @@ TEST("renewed certificates are taken up, another node's are not") {
     std::filesystem::copy_file(world().path("n2") + "/" + file, spare + "/" + file, std::filesystem::copy_options::overwrite_existing);
   CHECK_THROWS(context.reload());
   CHECK_EQUAL(context.self().node, "n1");
+}
+
+TEST("a renewed certificate is found by itself, and SIGHUP does no harm") {
+  const std::string own = world().path("renewing");
+  std::filesystem::copy(world().path("stranger"), own);
+  TlsContext context(own);
+  bool was_refused = false;
+  try {
+    connected(context, *world().n2);
+  } catch (const Error&) {
+    was_refused = true;
+  }
+  CHECK(was_refused);
+  world().certificates.make_node("admitted", "URI:xos://demo/node/n3", "ca", "ca");
+  for (const char* file : {"key.pem", "cert.pem"})
+    std::filesystem::copy_file(world().path("admitted") + "/" + file, own + "/" + file, std::filesystem::copy_options::overwrite_existing);
+  raise(SIGHUP);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // a context looks once a second at most
+  Pair pair = connected(context, *world().n2);
+  CHECK_EQUAL(pair.server->peer().node, "n3");
 }
 
 TEST_MAIN

@@ -68,23 +68,6 @@ std::string cell_program(const char* self) {
   return beside;
 }
 
-/// Renewed certificates are taken up without a restart.
-void reload_credentials(wire::TlsContext& tls, const std::string& directory) {
-  static std::filesystem::file_time_type last{};
-  std::error_code failed;
-  const auto now = std::filesystem::last_write_time(directory + "/cert.pem", failed);
-  if (failed || now == last) return;
-  const bool first = last == std::filesystem::file_time_type{};
-  last = now;
-  if (first) return;
-  try {
-    tls.reload();
-    log(Priority::info, "credentials reloaded from '%s'", directory.c_str());
-  } catch (const wire::Error& error) {
-    log(Priority::warning, "%s", error.what());
-  }
-}
-
 int serve(const DaemonFlags& flags, const char* self) {
   Loop loop;
   wire::TlsContext tls(flags.credentials);
@@ -122,10 +105,7 @@ int serve(const DaemonFlags& flags, const char* self) {
     far.tick();
     cells.tick();
   });
-  loop.every(5000, [&] {
-    merge_policies("/etc/xos/policy.d", flags.run + "/policy");
-    reload_credentials(tls, flags.credentials);
-  });
+  loop.every(5000, [&] { merge_policies("/etc/xos/policy.d", flags.run + "/policy"); });
   log(Priority::notice, "relay of node '%s' of VO '%s' serves %s:%u", flags.node.c_str(), flags.vo.c_str(), flags.listen_address.c_str(), flags.listen_port);
   loop.run();
   return 0;
