@@ -6,6 +6,7 @@ import { buildNative } from './build/native.mjs'
 import { enterCommand } from './build/chroot.mjs'
 import { SetupError } from './lib/errors.mjs'
 import { build, clone, gridRun, gridState, node24 } from './lib/paths.mjs'
+import { tryLock } from './lib/lock.mjs'
 import { startTime } from './lib/process.mjs'
 import { createProgress } from './lib/progress.mjs'
 import { program, setUp, setupLog } from './setup.mjs'
@@ -23,6 +24,9 @@ await program(async (signal) => {
   const wanted = (name) => part === undefined || part === name
   const progress = createProgress(process.stdout)
   const { root, typeErrors, missing } = await setUp('npm test', { progress, signal })
+  const lock = tryLock(join(build, 'test.lock'), 'npm test')
+  if (!('release' in lock)) throw new SetupError('XOS_SETUP_BUSY', `cannot test '${clone}': process ${lock.holder.pid} ('npm test') is testing it; wait until it is done, or end it with 'kill ${lock.holder.pid}' and start again`)
+  process.once('exit', () => lock.release())
   removeStaleGrids()
   const results = []
   if (part === undefined) results.push(built(typeErrors, missing))
