@@ -468,6 +468,20 @@ def _():
     equal(session(n1, ['nohup', 'xrun', '--node', 'n2', 'sh', '-c', 'kill -HUP $$; echo alive']).stdout, b'alive\n')
 
 
+@test('a node that is cut off is given up, its jobs end there too, and it is taken back when it is heard again')
+def _():
+    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1012'], stderr=subprocess.PIPE)
+    assert wait_until(lambda: len(processes('sleep 1012')) >= 2)
+    cut = lambda state: subprocess.run(['nsenter', '-t', str(n2.holder), '-n', 'ip', 'link', 'set', 'v2', state], check=True)
+    cut('down')
+    equal(proxy.wait(40), 137)
+    assert b"node 'n2' that ran 'sleep'" in proxy.stderr.read()
+    equal(session(n1, ['xrun', 'sh', '-c', 'echo $XOS_NODE_NAME']).stdout, b'n1\n')
+    assert wait_until(lambda: not processes('sleep 1012'), 60), 'the far job outlived the silence'
+    cut('up')
+    assert wait_until(lambda: far('/bin/true').returncode == 0, 40)
+
+
 @test('the death of the far relay is told at once in one line, with status 137, and it comes back')
 def _():
     proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1008'], stderr=subprocess.PIPE)

@@ -309,6 +309,9 @@ class Proxy {
     if (in.ok()) {
       prctl(PR_SET_NAME, text);
       take_streams(kinds);
+      // A job that was begun with something to read, attached to where there is nothing: it is at the end of its input.
+      const bool reads = kinds[0] == kind_pipe || kinds[0] == kind_stream || kinds[0] == kind_file;
+      if (attached_ && reads && !input_.open()) append_frame(out_, frame_close, stream_in, nullptr, 0);
     }
   }
 

@@ -16,6 +16,7 @@ class Far;
 class FarJob : public CellUser, public Watcher {
  public:
   FarJob(Far& far, Link& home, uint64_t number) : far_(far), home_(home), number_(number) {}
+  ~FarJob() override;
   bool start(const Session& session, const std::string& job, Bytes spec_bytes, const Spec& spec);
   bool restore(const Session& session, const std::string& job, const nlohmann::json& request);
   void take(const Header& header, Bytes payload);

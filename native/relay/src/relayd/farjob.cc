@@ -33,6 +33,13 @@ uint8_t scratch[data_bytes_max];  // of the loop's one thread
 
 void FarJob::send(uint16_t type, uint16_t flags, Bytes payload) { home_.send(type, flags, number_, {payload}); }
 
+FarJob::~FarJob() {
+  // Closing does not end the watch of a descriptor that has a copy elsewhere, and the cell keeps one of the terminal's master.
+  for (const Source& source : sources_)
+    if (source.fd) far_.loop_.unwatch(source.fd.get());
+  if (input_) far_.loop_.unwatch(input_.get());
+}
+
 bool FarJob::start(const Session& owner, const std::string& name, Bytes spec_bytes, const Spec& spec) {
   job = name;
   session = owner.id;
@@ -163,6 +170,9 @@ void FarJob::take(const Header& header, Bytes payload) {
         // What is in the job's pipes belongs to the checkpoint: nothing may be fetched until it is written.
         paused_ = true;
         for (const uint16_t stream : {stream_out, stream_err, stream_tty}) set_watch(stream, false);
+        // Nor may anything be written into them; and their end with the tree is not the job's closing of its stdin.
+        if (input_watched_) far_.loop_.unwatch(input_.get());
+        input_watched_ = false;
       }
       return cell_->send(frame_control, number_, {payload});
     }
@@ -184,7 +194,7 @@ void FarJob::credit_input(uint32_t bytes) {
 }
 
 void FarJob::write_input() {
-  if (!input_) return;
+  if (!input_ || checkpointing_) return;
   while (!input_queue_.empty()) {
     const ssize_t sent = write(input_.get(), input_queue_.data(), input_queue_.size());
     if (sent < 0 && errno == EINTR) continue;
@@ -465,6 +475,7 @@ void FarJob::control_result(json result, std::vector<int>& fds) {
   }
   for (const uint16_t stream : {stream_out, stream_err, stream_tty})
     if (sources_[stream].credit) set_watch(stream, true);
+  if (checkpointed) write_input();
 }
 
 void FarJob::adopt_restored(const json& result, std::vector<int>& fds) {

@@ -5,12 +5,14 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -38,6 +40,20 @@ std::vector<std::string> first_arguments(const Strings& strings) {
     at += list.back().size() + 1;
   }
   return list;
+}
+
+/// Whether the terminal is the process's controlling one and its group is in the foreground. From /proc: TIOCGPGRP answers for one's own terminal only.
+bool has_terminal(pid_t pid, dev_t terminal) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  char state;
+  long parent, group, session, device, foreground;
+  const size_t end = line.rfind(')');
+  if (end == line.npos || sscanf(line.c_str() + end + 1, " %c %ld %ld %ld %ld %ld", &state, &parent, &group, &session, &device, &foreground) != 6) return false;
+  // tty_nr packs the device number as the kernel's new_encode_dev() does.
+  const dev_t packed = makedev((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+  return packed == terminal && group == foreground;
 }
 
 std::string base_name(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
@@ -88,7 +104,8 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
     return proxy_gone(proxy);
   }
   if (header.type == frame_unread) return give_back_typed(*job);
-  if (!job->link) return;
+  if (header.type == frame_close && header.flags == stream_in) job->input_closed = true;
+  if (!job->link && !(header.type == frame_data && header.flags == stream_in)) return;
   switch (header.type) {
     case frame_data:
       if (header.flags != stream_in && header.flags != stream_tty) return proxy_gone(proxy);
@@ -97,8 +114,15 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
         log(Priority::warning, "proxy of job '%s' ignores its window; it is dropped", job->id.c_str());
         return proxy_gone(proxy);
       }
+      if (header.flags == stream_in && holds_input(*job)) {
+        job->returned_input.insert(job->returned_input.end(), payload.begin(), payload.end());
+        return;
+      }
+      if (!job->link) return;
       return job->link->send(frame_data, header.flags, job->number, {payload});
     case frame_close:
+      if (header.flags == stream_in && holds_input(*job)) return;
+      [[fallthrough]];
     case frame_credit:
     case frame_winsize:
       return job->link->send(header.type, header.flags, job->number, {payload});
@@ -158,6 +182,12 @@ void Home::spawn(Proxy& proxy, Bytes payload) {
   job.order.assign(order.data(), order.data() + order.size());
   job.order.insert(job.order.end(), spec_bytes.begin(), spec_bytes.end());
   jobs_[job.number] = std::move(fresh);
+  if (job.has_terminal)
+    for (const auto& [number, other] : jobs_)
+      if (other->reads_terminal && !other->ended && other->process_group == job.process_group && other->uid == job.uid) {
+        const uint8_t yield = 1;
+        proxy.send(frame_yield, 0, {&yield, 1});
+      }
   if (!place(job)) give_up(job, "XOS_NODE_UNREACHABLE", "cannot run '" + job.name + "' on node '" + (job.wanted.empty() ? node_ : job.wanted) + "': it cannot be reached; see 'xnode'", job.wanted.empty(), 125);
 }
 
@@ -231,7 +261,7 @@ void Home::take(Link&, const Header& header, Bytes payload) {
     }
     case frame_data:
       if (header.flags == stream_in) {
-        job.returned_input.assign(payload.begin(), payload.end());
+        job.returned_input.insert(job.returned_input.begin(), payload.begin(), payload.end());  // older than what is held here
         return;
       }
       [[fallthrough]];
@@ -294,7 +324,8 @@ void Home::give_back_typed(Job& job) {
     const std::string path = "/proc/" + std::to_string(job.proxy->pid()) + "/fd/" + std::to_string(job.terminal);
     const unique_fd terminal(open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
     struct stat info;
-    if (terminal && fstat(terminal.get(), &info) == 0 && info.st_uid == job.uid && isatty(terminal.get()))
+    // And only while the proxy's group has it: nobody else can be reading it then.
+    if (terminal && fstat(terminal.get(), &info) == 0 && info.st_uid == job.uid && has_terminal(job.proxy->pid(), info.st_rdev))
       for (const uint8_t byte : job.unread)
         if (ioctl(terminal.get(), TIOCSTI, &byte) < 0) break;
   }

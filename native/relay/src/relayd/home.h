@@ -36,7 +36,8 @@ struct Job {
   int32_t terminal = -1;              ///< the proxy's descriptor of its terminal
   std::vector<uint8_t> unread;        ///< typed ahead: goes back into the home terminal before the job's end is told
   std::vector<uint8_t> held_exit;     ///< the end, while that is under way
-  std::vector<uint8_t> returned_input;///< stdin that a checkpoint did not take in
+  std::vector<uint8_t> returned_input;///< stdin that a checkpoint did not take in, and what came since
+  bool input_closed = false;          ///< the proxy's stdin is at its end
   int64_t started_ms = 0, ended_ms = 0;
   Exit exit;
   bool begun = false, ended = false, counted = false;
@@ -128,6 +129,8 @@ class Home : public End {
   void yield_terminal(Job& reader);
   void restore(const nlohmann::json& request, Answer answer);
   void restored(Job& job, const nlohmann::json& result);
+  bool holds_input(const Job& job) const;
+  void release_input(Job& job);
 };
 
 }  // namespace xos::relay

@@ -127,6 +127,18 @@ void Home::restore(const json& request, Answer answer) {
   link->send(frame_control, 0, job->number, {bytes_of(order.dump())});
 }
 
+/// While a checkpoint or a restore works, and between them, stdin waits here: the far end could neither put it into the checkpoint nor
+/// into a job that is not there yet.
+bool Home::holds_input(const Job& job) const {
+  return job.state == "checkpointed" || (job.control && (job.control_op == "checkpoint" || job.control_op == "restore"));
+}
+
+void Home::release_input(Job& job) {
+  if (!job.returned_input.empty()) job.link->send(frame_data, stream_in, job.number, {Bytes(job.returned_input)});
+  job.returned_input.clear();
+  if (job.input_closed) job.link->send(frame_close, stream_in, job.number, {});
+}
+
 void Home::restored(Job& job, const json& result) {
   if (job.name.empty()) {
     const std::string program = result.value("program", "");
@@ -138,7 +150,6 @@ void Home::restored(Job& job, const json& result) {
          {"user", job.user}, {"vo", job.vo}, {"proxy_pid", job.proxy_pid}, {"started_ms", job.started_ms}});
   set_state(job, "running");
   if (job.detached) return job.link->send(frame_close, stream_in, job.number, {});
-  if (!job.returned_input.empty()) job.link->send(frame_data, stream_in, job.number, {Bytes(job.returned_input)});
   if (job.proxy) {
     // What was under way when the checkpoint was made is in the checkpoint's pipes now, or was returned.
     for (const uint16_t stream : {stream_in, stream_tty}) {
@@ -151,7 +162,7 @@ void Home::restored(Job& job, const json& result) {
     job.proxy->send(frame_state, 0, {&state, 1});
     kill(job.proxy_pid, SIGCONT);  // alive: its connection is open
   }
-  job.returned_input.clear();
+  release_input(job);
 }
 
 void Home::control_done(Job& job, Bytes payload) {
@@ -188,6 +199,7 @@ void Home::control_done(Job& job, Bytes payload) {
   } else if (job.state == "checkpointing") {
     set_state(job, job.state_before);
   }
+  if (job.control_op == "checkpoint" && job.link) release_input(job);
   if (answer) answer(result);
 }
 
