@@ -1,0 +1,134 @@
+// n1: alice's session and the proxies of her jobs; n2 and n3: where the jobs run. Needs root and CRIU (of the image).
+import test from 'ava'
+import { gridFor } from './support/grid.ts'
+
+const grid = gridFor(test, { nodes: 3, users: ['bob'] })
+
+/** Prints a number every tenth of a second; the 30th is the last, and the status is 7. */
+const counter = `cat > count.py <<'END'
+import sys, time
+for n in range(1, 31):
+  print(n, flush=True)
+  time.sleep(0.1)
+sys.exit(7)
+END
+`
+const numbers = (last: number): string => Array.from({ length: last }, (_, n) => `${n + 1}\n`).join('')
+
+test.serial('a job goes on on another node, with its proxy, its output whole and its exit status', async (t) => {
+  const { stdout, stderr } = await grid.exec(`${counter}
+XOS_NODE=n2 python3 count.py > out.txt & sleep 1
+xcheckpoint $! --name moved && xps --json | grep -o '"state": "[a-z]*"'
+xrestart moved --node n3 && xps --json | grep -oE '"(state|node)": "[a-z0-9]*"'
+wait $!; echo status $?; cat out.txt`)
+  t.regex(stdout, /^checkpoint 'moved' of job n1-\d+ \(python3, 1 process\): .*stood still for \d+ ms\nthe job has stopped; 'xrestart moved' lets it go on\n"state": "checkpointed"\n/, stderr)
+  t.regex(stdout, /runs again on node n3, reattached to its terminal; 'fg' to bring it up\n"node": "n3"\n"state": "running"\nstatus 7\n/)
+  t.is(stdout.slice(stdout.indexOf('status 7\n') + 9), numbers(30))
+})
+
+test.serial('a pipeline goes on: data that was under way comes through once and in order', async (t) => {
+  const { stdout, stderr } = await grid.exec(`
+XOS_NODE=n2 bash -c 'for i in $(seq 2000); do echo $i; sleep 0.001; done | cat | while read x; do echo $x; done' > out.txt & sleep 1
+xcheckpoint $! --name pipe > /dev/null && xrestart pipe --node n3 > /dev/null; wait $!; echo status $?; cat out.txt`)
+  t.is(stdout, `status 0\n${numbers(2000)}`, stderr)
+})
+
+test.serial('a program that reads what comes from home goes on reading', async (t) => {
+  const { stdout, stderr } = await grid.exec(`
+(for i in $(seq 20); do echo $i; sleep 0.1; done) | XOS_NODE=n2 python3 -u -c 'import sys
+for line in sys.stdin: print("got", line.strip(), flush=True)' > out.txt & sleep 1
+xcheckpoint $! --name reader > /dev/null && sleep 0.5 && xrestart reader --node n3 > /dev/null; wait $!; echo status $?; cat out.txt`)
+  t.is(stdout, `status 0\n${numbers(20).replaceAll(/^/gm, 'got ').slice(0, -4)}`, stderr)
+})
+
+test.serial('with --leave-running the job goes on, and its checkpoint can be restarted when it is over', async (t) => {
+  const { stdout, stderr } = await grid.exec(`${counter}
+XOS_NODE=n2 python3 count.py > out.txt & sleep 1
+xcheckpoint $! --name kept --leave-running > /dev/null; echo taken $?
+xrestart kept; echo refused $?
+wait $!; echo status $?; cat out.txt; xrestart kept --node n3 > again.txt; echo again $?`)
+  t.is(stdout, `taken 0\nrefused 1\nstatus 7\n${numbers(30)}again 7\n`, stderr)
+  t.regex(stderr, /cannot restart checkpoint 'kept': its job 'n1-\d+' is still there \(running, node n2\)/)
+  const again = (await grid.exec('cat again.txt')).stdout
+  t.true(again.length > 6 && numbers(30).endsWith(`\n${again}`), `xrestart became the proxy, and the output goes on where the checkpoint was: ${again}`)
+})
+
+test.serial('a terminal is reattached: bash keeps its variables and its window', async (t) => {
+  const { stdout, stderr } = await grid.exec(`cat > session.py <<'END'
+import fcntl, os, pty, select, struct, subprocess, sys, termios, time
+def until(fd, text):
+  seen = ''
+  end = time.time() + 20
+  while text not in seen:
+    if time.time() > end: sys.exit('never came: %r in %r' % (text, seen))
+    if select.select([fd], [], [], 0.2)[0]: seen += os.read(fd, 4096).decode(errors='replace')
+  return seen
+pid, fd = pty.fork()
+if pid == 0:
+  os.environ['XOS_NODE'] = 'n2'
+  os.execvp('xrun', ['xrun', '--node', 'n2', 'bash', '--norc', '-i'])
+fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 99, 0, 0))
+os.write(fd, b'X=kept; echo rea""dy\\n')
+until(fd, 'ready')
+print(subprocess.run(['xcheckpoint', str(pid), '--name', 'shell'], capture_output=True, text=True).returncode)
+until(fd, 'xrestart')
+print(subprocess.run(['xrestart', 'shell', '--node', 'n3'], capture_output=True, text=True).returncode)
+os.write(fd, b'echo value $X; stty size; exit 9\\n')
+print('value kept' in until(fd, '33 99'))
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
+xlocal python3 session.py`)
+  t.is(stdout, '0\n0\nTrue\n9\n', stderr)
+})
+
+test.serial('--check says in words what stands in the way; xz is refused and goes on', async (t) => {
+  const { stdout, stderr } = await grid.exec(`mkfifo f; XOS_NODE=n2 xz -c < f > out.xz & exec 9> f; echo text >&9; sleep 1
+xcheckpoint --check $!; echo check $?; xcheckpoint $! --name xz; echo refused $?; ls .xos/checkpoints/xz 2>&1; exec 9>&-; wait $!; echo status $?; xlocal xz -dc out.xz`)
+  t.regex(stdout, /cannot be checkpointed now:\n +xz \(process \d+\) has put itself under Landlock restrictions\n.*\ncheck 1\nrefused 1\n.*No such file.*\nstatus 0\ntext\n$/, stderr)
+})
+
+test.serial("another user's job, and what is unknown, are refused with one clear line", async (t) => {
+  const running = grid.startExec('XOS_NODE=n2 python3 -c "import time; time.sleep(60)"')
+  let job = ''
+  await grid.until('the job runs', async () => {
+    const rows = JSON.parse((await grid.exec('xps --json')).stdout) as { id: string; state: string }[]
+    job = rows.find(({ state }) => state === 'running')?.id ?? ''
+    return job !== ''
+  })
+  for (const [line, text] of [
+    [`xcheckpoint ${job}`, /belongs to alice@demo/], ['xcheckpoint n1-99999', /there is no such job/], ['xcheckpoint 1', /no job of yours has its proxy/],
+    ['xcheckpoint n77-1', /no node 'n77'/], ['xrestart none', /there is none of that name/], ['xcheckpoint rm none', /there is none of that name/],
+  ] as const) {
+    const { status, stderr } = await grid.exec(line, { user: 'bob@demo' })
+    t.is(status, 1, line)
+    t.regex(stderr, text)
+    t.is(stderr.split('\n').filter((each) => /^x(checkpoint|restart): /.test(each)).length, 1, stderr)
+  }
+  await grid.exec(`xkill -9 ${job}`)
+  await running.finished
+})
+
+test.serial('a checkpoint that was cut off or changed is refused, and one whose node is unknown', async (t) => {
+  const { stdout, stderr } = await grid.exec(`${counter}
+XOS_NODE=n2 python3 count.py > /dev/null & sleep 0.5
+xcheckpoint $! --name bad > /dev/null; cd .xos/checkpoints/bad
+xrestart bad --node n9; echo $?
+cp pages-1.img keep; truncate -s -4096 pages-1.img; xrestart bad; echo $?; cp keep pages-1.img
+printf X | dd of=pages-1.img bs=1 seek=70000 conv=notrunc status=none; xrestart bad; echo $?; cp keep pages-1.img
+sed -i s/n2/n4/ manifest; xrestart bad; echo $?
+xkill -9 $! ; wait $!; echo killed $?`)
+  t.is(stdout, '1\n1\n1\n1\nkilled 137\n', stderr)
+  t.regex(stderr, /no node 'n9'[^]*bytes instead of[^]*'pages-1.img' was changed[^]*manifest was changed/)
+})
+
+test.serial('a job whose node died is recovered from its checkpoint', async (t) => {
+  const running = grid.startExec(`${counter.replace('31', '61')}
+XOS_NODE=n2 python3 count.py > out.txt & sleep 1; xcheckpoint $! --name saved --leave-running > /dev/null; echo ready; wait $!; echo status $?`)
+  await grid.until('the checkpoint is there', async () => (await grid.exec('xcheckpoint ls')).stdout.includes('saved'))
+  await grid.xgrid(['crash', 'n2'])
+  const { stdout, stderr } = await running.finished
+  t.is(stdout, 'ready\nstatus 137\n', stderr)
+  const restarted = await grid.exec('xrestart saved --node n3')
+  t.is(restarted.status, 7, restarted.stderr)
+  t.regex(restarted.stdout, /\n59\n60\n$/)
+})
