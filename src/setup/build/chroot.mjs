@@ -13,13 +13,14 @@ mount -t tmpfs -o mode=0755 tmpfs "$mountpoint"
 mkdir "$mountpoint/upper" "$mountpoint/work" "$mountpoint/root"
 inside=$mountpoint/root
 mount -t overlay overlay -o "lowerdir=$root,upperdir=$mountpoint/upper,workdir=$mountpoint/work" "$inside"
-mkdir -p "$inside$clone"
-mount --bind "$clone" "$inside$clone"
 mount -t proc proc "$inside/proc"
 mount --rbind /sys "$inside/sys"
 mount --rbind /dev "$inside/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$inside/tmp"
 mount -t tmpfs -o mode=0755 tmpfs "$inside/run"
+# Last: the clone may be below /tmp or /run.
+mkdir -p "$inside$clone"
+mount --bind "$clone" "$inside$clone"
 exec chroot "$inside" /usr/bin/env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
   sh -c 'cd "$1"; shift; exec "$@"' - "$clone" "$@"
 `
