@@ -94,7 +94,8 @@ int Engine::update_written(Txn& txn, uint64_t id, uint64_t size, int64_t mtime, 
   i.r.size = exact ? size : std::max(i.r.size, size);
   i.r.disk_bytes = disk_bytes;
   i.r.mtime_ns = exact ? mtime : std::max(mtime, i.r.mtime_ns);
-  i.r.ctime_ns = now_ns();
+  // The client shows the same until it has told us: a change time that moves at close would look like another change.
+  i.r.ctime_ns = std::max(i.r.ctime_ns, mtime);
   ++i.r.change;
   ++i.r.data_version;
   save_inode(txn, i);
@@ -161,6 +162,7 @@ int Engine::setxattr(Txn& txn, const Caller& c, uint64_t id, std::string_view na
     if (bytes > xattrs_bytes_max) return ENOSPC;
   }
   txn.put(table_xattr, xattr_key(id, name), value);
+  i.r.flags |= inode_has_xattrs;
   i.r.ctime_ns = now_ns();
   ++i.r.change;
   save_inode(txn, i);
@@ -185,6 +187,9 @@ int Engine::removexattr(Txn& txn, const Caller& c, uint64_t id, std::string_view
   if (int r = getattr(txn, id, i); r != 0) return r;
   if (int r = check_access(i, c, 2); r != 0) return r;
   if (!txn.erase(table_xattr, xattr_key(id, name))) return ENODATA;
+  std::vector<std::string> left;
+  listxattr(txn, id, left);
+  if (left.empty()) i.r.flags &= static_cast<uint8_t>(~inode_has_xattrs);
   i.r.ctime_ns = now_ns();
   ++i.r.change;
   save_inode(txn, i);

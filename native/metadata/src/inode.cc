@@ -69,6 +69,7 @@ Attr attr_of(const Inode& i) {
   a.ctime_ns = i.r.ctime_ns;
   a.change = i.r.change;
   a.data_version = i.r.data_version;
+  a.has_xattrs = i.r.flags & inode_has_xattrs;
   return a;
 }
 

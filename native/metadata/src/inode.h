@@ -11,10 +11,12 @@
 
 namespace xos::fs::metadata {
 
+inline constexpr uint8_t inode_has_xattrs = 1;
+
 #pragma pack(push, 1)
 struct InodeRecord {
   uint8_t format = 1;
-  uint8_t flags = 0;
+  uint8_t flags = 0;      ///< inode_has_xattrs
   uint16_t osd_count = 0;
   uint32_t mode = 0, nlink = 0, uid = 0, gid = 0, rdev = 0;
   uint64_t size = 0, disk_bytes = 0;

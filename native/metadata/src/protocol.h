@@ -83,6 +83,7 @@ struct Attr {
   uint64_t data_version = 0;  ///< raised by every change of the contents
   uint8_t writers = 0;        ///< Writers: with others the size and mtime are what the OSDs say
   uint8_t leased = 0;         ///< 1: may be cached until an invalidation comes
+  uint8_t has_xattrs = 0;     ///< 0: there is none, so nobody needs to ask
 };
 
 struct OsdReference {
@@ -135,7 +136,7 @@ inline RequestHead get_head(Reader& r) {
 
 inline void put(Writer& w, const Attr& a) {
   w.put(a.id).put(a.mode).put(a.nlink).put(a.uid).put(a.gid).put(a.rdev).put(a.size).put(a.disk_bytes).put(a.atime_ns).put(a.mtime_ns)
-      .put(a.ctime_ns).put(a.change).put(a.data_version).put(a.writers).put(a.leased);
+      .put(a.ctime_ns).put(a.change).put(a.data_version).put(a.writers).put(a.leased).put(a.has_xattrs);
 }
 inline Attr get_attr(Reader& r) {
   Attr a;
@@ -154,6 +155,7 @@ inline Attr get_attr(Reader& r) {
   a.data_version = r.get<uint64_t>();
   a.writers = r.get<uint8_t>();
   a.leased = r.get<uint8_t>();
+  a.has_xattrs = r.get<uint8_t>();
   return a;
 }
 

@@ -16,6 +16,8 @@ namespace {
 
 void getattr_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info*) {
   Mount& m = mount_of(req);
+  m.kernel_sees(ino);
+  auto token = m.cache.token(ino);
   Attr attr;
   int r = m.attributes(req, ino, attr);
   if (r != 0 && ino == FUSE_ROOT_ID && r != EACCES) {
@@ -32,7 +34,7 @@ void getattr_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info*) {
     return;
   }
   struct stat st = stat_of(attr);
-  fuse_reply_attr(req, &st, 0);
+  fuse_reply_attr(req, &st, attr_seconds(m, attr, token));
 }
 
 /// Cuts the objects; the MRC learns the size afterwards. `done` tells that nothing is left to do.
@@ -75,6 +77,8 @@ int cut(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFilePtr
 
 void setattr_op(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fuse_file_info*) {
   Mount& m = mount_of(req);
+  m.kernel_sees(ino);
+  auto token = m.cache.token(ino);
   SetAttr s;
   if (to_set & FUSE_SET_ATTR_MODE) s.mask |= set_mode, s.mode = st->st_mode;
   if (to_set & FUSE_SET_ATTR_UID) s.mask |= set_uid, s.uid = st->st_uid;
@@ -98,7 +102,6 @@ void setattr_op(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fus
   }
   Attr attr;
   if (r == 0) {
-    auto token = m.cache.token(ino);
     Writer w;
     w.put<uint64_t>(ino);
     put(w, s);
@@ -122,7 +125,13 @@ void setattr_op(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fus
     return;
   }
   struct stat out = stat_of(attr);
-  fuse_reply_attr(req, &out, 0);
+  fuse_reply_attr(req, &out, attr_seconds(m, attr, token));
+}
+
+/// True when the attributes at hand say that there are no extended ones: most files have none, and ls -l asks for each.
+bool has_none(Mount& m, uint64_t ino) {
+  auto attr = m.cache.attr(ino);
+  return attr && !attr->has_xattrs;
 }
 
 bool is_ours(const char* name) { return std::string_view(name).starts_with("user."); }
@@ -131,6 +140,10 @@ void getxattr_op(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) 
   Mount& m = mount_of(req);
   if (!is_ours(name)) {  // the kernel asks for security.* and system.* often: no need to travel
     fuse_reply_err(req, std::string_view(name).starts_with("security.") ? ENODATA : EOPNOTSUPP);
+    return;
+  }
+  if (has_none(m, ino)) {
+    fuse_reply_err(req, ENODATA);
     return;
   }
   RpcClient::Answer answer;
@@ -163,6 +176,11 @@ void setxattr_op(fuse_req_t req, fuse_ino_t ino, const char* name, const char* v
 
 void listxattr_op(fuse_req_t req, fuse_ino_t ino, size_t size) {
   Mount& m = mount_of(req);
+  if (has_none(m, ino)) {
+    if (size == 0) fuse_reply_xattr(req, 0);
+    else fuse_reply_buf(req, nullptr, 0);
+    return;
+  }
   RpcClient::Answer answer;
   int r = m.call(req, listxattr, Writer().put<uint64_t>(ino), answer);
   if (r != 0) {

@@ -1,5 +1,7 @@
 #include "cache.h"
 
+#include <algorithm>
+
 #include "rpc_client.h"
 
 namespace xos::fs {
@@ -7,6 +9,11 @@ namespace xos::fs {
 using metadata::Attr;
 
 bool Cache::valid() const { return monotonic_ms() < valid_until_ms_.load(); }
+
+double Cache::seconds_left() const {
+  int64_t left = valid_until_ms_.load() - monotonic_ms();
+  return left <= 0 ? 0 : std::min<double>(1.0, static_cast<double>(left) / 1000);
+}
 
 Cache::Token Cache::token(uint64_t id) const {
   const Shard& s = shard(id);

@@ -24,6 +24,8 @@ class Cache {
   /// Leases hold until this moment of the monotonic clock (ms).
   void set_valid_until(int64_t ms) { valid_until_ms_ = ms; }
   bool valid() const;
+  /// For how long the kernel may keep what is leased now: at most a second, never longer than our lease lasts.
+  double seconds_left() const;
 
   Token token(uint64_t id) const;
   std::optional<metadata::Attr> attr(uint64_t id) const;

@@ -55,6 +55,7 @@ void wrote(OpenFile& f, uint64_t end, const ObjectIo::Summary& s) {
 
 void open_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Mount& m = mount_of(req);
+  m.kernel_sees(ino);
   uint32_t flags = static_cast<uint32_t>(fi->flags) & ~static_cast<uint32_t>(O_TRUNC);  // the kernel cuts by setattr
   auto token = m.cache.token(ino);
   RpcClient::Answer answer;
@@ -153,6 +154,7 @@ void drop_privileges(Mount& m, fuse_req_t req, OpenFile& f) {
   if (m.call_as_node(setattr, w, answer) != 0) return;
   Reader r(answer.begin(), answer.size());
   m.cache.keep_attr(get_attr(r), token);
+  fuse_lowlevel_notify_inval_inode(m.session, f.id, -1, 0);
   std::lock_guard lock(f.mutex);
   f.mode = (f.mode & S_IFMT) | mode;
 }

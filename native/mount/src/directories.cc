@@ -92,7 +92,7 @@ int entry_at(Mount& m, fuse_req_t req, Listing& l, uint64_t number, const std::p
 }
 
 void opendir_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
-  mount_of(req);
+  mount_of(req).kernel_sees(ino);
   auto* l = new Listing;
   l->id = ino;
   fi->fh = reinterpret_cast<uint64_t>(l);
@@ -128,9 +128,15 @@ void list(fuse_req_t req, size_t size, off_t offset, fuse_file_info* fi, bool pl
     }
     size_t n;
     if (plus) {
-      fuse_entry_param e = entry_of(attr);
-      // Node 0: a name only. The kernel must not take "." for a child, nor a size that is the OSDs' to tell.
-      if (at < 2 || attr.writers == writers_others) e.ino = 0;
+      // The page may be older than a change of our own: the kernel gets what the cache says now, else the name only (node 0). It must not
+      // take "." for a child either, nor a size that is the OSDs' to tell.
+      uint64_t id = 0;
+      auto token = m.cache.token(l.id);
+      bool known = at >= 2 && m.cache.entry(l.id, name, id) == Cache::Found::yes && id == attr.id && !m.files.find(id);
+      auto now = known ? m.cache.attr(id) : std::nullopt;
+      if (now) attr = *now;
+      fuse_entry_param e = entry_of(m, attr, true, token);
+      if (!now || attr.writers == writers_others) e.ino = 0;
       e.attr.st_ino = attr.id;
       n = fuse_add_direntry_plus(req, buffer.data + used, size - used, name.c_str(), &e, static_cast<off_t>(at + 1));
     } else {

@@ -131,6 +131,7 @@ int serve(const DaemonFlags& flags) {
                            throw CodedError("XOS_BAD_REQUEST", "cannot do '" + op + "': " + e.what());
                          }
                        });
+  mount.kernel_names = mount.expire_kernel_names();
   std::thread([&] { mount.run_callbacks(); }).detach();
   std::thread([&] { mount.run_closer(); }).detach();
   std::thread([&] { mount.run_invalidator(); }).detach();

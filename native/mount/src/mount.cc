@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -24,6 +25,8 @@ Mount::Mount(wire::TlsContext& tls, std::string vo)
             cache.set_valid_until(0);
             cache.clear();
             files.mark_all_shared();
+            expire_kernel_attributes();
+            if (kernel_names) expire_kernel_names();
           }),
       objects(tls),
       waiters(std::make_unique<LockWaiters>(*this)) {}
@@ -85,16 +88,57 @@ struct stat stat_of(const Attr& a) {
   return st;
 }
 
-fuse_entry_param entry_of(const Attr& a) {
+double attr_seconds(Mount& m, const Attr& a, Cache::Token token) {
+  return a.leased && m.cache.token(a.id).remote == token.remote ? m.cache.seconds_left() : 0;
+}
+
+fuse_entry_param entry_of(Mount& m, const Attr& a, bool name_leased, Cache::Token token) {
   fuse_entry_param e{};
   e.ino = a.id;
   e.generation = 1;
   e.attr = stat_of(a);
-  // Names and attributes are cached here, under the MRC's leases, and not in the kernel: an invalidation then takes no kernel lock,
-  // so two nodes that change one directory cannot wait for each other.
-  e.attr_timeout = 0;
-  e.entry_timeout = 0;
+  e.attr_timeout = m.kernel_saw(a.id) ? attr_seconds(m, a, token) : 0;
+  // Of names the kernel compares epochs itself: one that was looked up before an invalidation is looked up again.
+  e.entry_timeout = name_leased && m.kernel_names ? m.cache.seconds_left() : 0;
   return e;
+}
+
+void Mount::kernel_sees(uint64_t id) {
+  Seen& s = seen_[id % 16];
+  std::lock_guard lock(s.mutex);
+  s.ids.insert(id);
+}
+
+bool Mount::kernel_saw(uint64_t id) {
+  Seen& s = seen_[id % 16];
+  std::lock_guard lock(s.mutex);
+  return s.ids.contains(id);
+}
+
+void Mount::kernel_forgets(uint64_t id) {
+  Seen& s = seen_[id % 16];
+  std::lock_guard lock(s.mutex);
+  s.ids.erase(id);
+}
+
+void Mount::expire_kernel_attributes() {
+  for (Seen& s : seen_) {
+    std::vector<uint64_t> ids;
+    {
+      std::lock_guard lock(s.mutex);
+      ids.assign(s.ids.begin(), s.ids.end());
+    }
+    for (uint64_t id : ids) fuse_lowlevel_notify_inval_inode(session, id, -1, 0);
+  }
+}
+
+bool Mount::expire_kernel_names() {
+  struct {
+    uint32_t length;
+    int32_t what;
+    uint64_t unique;
+  } notification{16, 8, 0};  // FUSE_NOTIFY_INC_EPOCH (linux/fuse.h); libfuse 3.17 has no call for it
+  return write(fuse_session_fd(session), &notification, sizeof notification) == sizeof notification;
 }
 
 int Mount::attributes(fuse_req_t req, uint64_t id, Attr& attr) {
@@ -128,6 +172,7 @@ int Mount::settle_size(Attr& attr) {
     }
     ObjectIo::Summary s;
     if (int r = objects.summary(layout, s); r != 0) return r;
+    attr.leased = 0;
     attr.size = s.size;
     attr.disk_bytes = s.disk_bytes;
     // Unless the times were set after the last write.
@@ -265,19 +310,24 @@ void Mount::run_callbacks() {
         Reader r(payload.data(), payload.size());
         if (h.type == callback_invalidate) {
           uint32_t n = r.get<uint32_t>();
+          bool names = n == 0;
           if (n == 0) {
             cache.clear();
             files.mark_all_shared();
+            expire_kernel_attributes();
           }
           for (uint32_t i = 0; i < n; ++i) {
             uint64_t id = r.get<uint64_t>();
             if (r.get<uint8_t>() == 2) {
               cache.invalidate_entries(id);
+              names = true;
             } else {
               cache.invalidate_attr(id);
               files.mark_shared(id);
+              fuse_lowlevel_notify_inval_inode(session, id, -1, 0);
             }
           }
+          if (names && kernel_names) expire_kernel_names();
         } else if (h.type == callback_lock_retry) {
           waiters->retry(r.get<uint64_t>());
         }

@@ -8,6 +8,7 @@
 #include <deque>
 #include <mutex>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "cache.h"
@@ -50,6 +51,16 @@ struct Mount {
   Handle* make_handle(const metadata::Attr& attr, metadata::Opened opened, bool writes);
   void take_opened(OpenFile& f, metadata::Opened opened);
 
+  // Inodes that the kernel has: an invalidation reaches them. What it does not have yet must not carry a time-out, since an
+  // invalidation between our answer and its arrival would find nothing.
+  void kernel_sees(uint64_t id);
+  bool kernel_saw(uint64_t id);
+  void kernel_forgets(uint64_t id);
+  void expire_kernel_attributes();
+  /// Makes all names in the kernel be looked up again (FUSE_NOTIFY_INC_EPOCH, Linux 6.16): takes no lock there, unlike invalidating one.
+  bool expire_kernel_names();
+  bool kernel_names = false;  ///< the kernel can do that, so it may keep names
+
   // background
   void run_callbacks();   ///< connection on which the MRC calls back; never returns
   void run_closer();      ///< batches of closes, trimming; never returns
@@ -58,6 +69,11 @@ struct Mount {
   void send_closes();
 
  private:
+  struct Seen {
+    std::mutex mutex;
+    std::unordered_set<uint64_t> ids;
+  };
+  Seen seen_[16];
   std::mutex invalidations_mutex_;
   std::condition_variable invalidations_ready_;
   struct Invalidation {
@@ -70,7 +86,9 @@ struct Mount {
 // Helpers of the operations.
 Mount& mount_of(fuse_req_t req);
 struct stat stat_of(const metadata::Attr& attr);
-fuse_entry_param entry_of(const metadata::Attr& attr);
+/// `token` is of before the question: what was invalidated since then goes to the kernel without a time-out.
+fuse_entry_param entry_of(Mount& mount, const metadata::Attr& attr, bool name_leased, Cache::Token token);
+double attr_seconds(Mount& mount, const metadata::Attr& attr, Cache::Token token);
 metadata::Caller caller_of(fuse_req_t req);
 
 // Operations, by file.

@@ -12,9 +12,17 @@ using namespace metadata;
 
 namespace {
 
-void reply_entry(fuse_req_t req, const Attr& attr) {
-  fuse_entry_param e = entry_of(attr);
+void reply_entry(fuse_req_t req, Mount& m, const Attr& attr, bool name_leased, Cache::Token token) {
+  fuse_entry_param e = entry_of(m, attr, name_leased, token);
   fuse_reply_entry(req, &e);
+}
+
+/// "There is no such name", which the kernel may remember under a lease.
+void reply_absent(fuse_req_t req, Mount& m, bool name_leased) {
+  fuse_entry_param e{};
+  e.entry_timeout = name_leased && m.kernel_names ? m.cache.seconds_left() : 0;
+  if (e.entry_timeout > 0) fuse_reply_entry(req, &e);
+  else fuse_reply_err(req, ENOENT);
 }
 
 bool names_leased(const RpcClient::Answer& answer) { return answer.flags & flag_names_leased; }
@@ -34,15 +42,17 @@ void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
     fuse_reply_err(req, ENAMETOOLONG);
     return;
   }
+  m.kernel_sees(parent);
+  auto token = m.cache.token(parent);
   auto found = m.cache.entry(parent, name, id);
   if (found == Cache::Found::negative) {
-    fuse_reply_err(req, ENOENT);
+    reply_absent(req, m, true);
     return;
   }
   if (found == Cache::Found::yes) {
     int r = m.attributes(req, id, attr);
     if (r == 0) {
-      reply_entry(req, attr);
+      reply_entry(req, m, attr, true, token);
       return;
     }
     if (r != ESTALE) {
@@ -50,7 +60,6 @@ void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
       return;
     }
   }
-  auto token = m.cache.token(parent);
   RpcClient::Answer answer;
   int r = m.call(req, lookup, Writer().put<uint64_t>(parent).text(name), answer);
   if (r == 0) {
@@ -64,7 +73,9 @@ void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
   } else if (r == ENOENT && names_leased(answer)) {
     m.cache.keep_entry(parent, name, 0, token);
   }
-  if (r == 0) reply_entry(req, attr);
+  bool kept = names_leased(answer) && m.cache.token(parent).remote == token.remote;
+  if (r == 0) reply_entry(req, m, attr, kept, token);
+  else if (r == ENOENT) reply_absent(req, m, kept);
   else fuse_reply_err(req, r);
 }
 
@@ -90,7 +101,7 @@ void make(fuse_req_t req, uint16_t type, fuse_ino_t parent, const std::string& n
   Reader in(answer.begin(), answer.size());
   Attr attr = keep_made(m, parent, name, answer, in, token);
   if (type == mkdir && names_leased(answer)) m.cache.complete_new(attr.id, token);
-  reply_entry(req, attr);
+  reply_entry(req, m, attr, names_leased(answer) && m.cache.token(parent).remote == token.remote, token);
 }
 
 void mkdir_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
@@ -109,14 +120,15 @@ void link_op(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name
   make(req, link, parent, name, Writer().put<uint64_t>(ino).put<uint64_t>(parent).text(name));
 }
 
-void reply_created(Mount& m, fuse_req_t req, uint64_t parent, const Attr& attr, Opened opened, Cache::Token token, bool writes, fuse_file_info* fi) {
+void reply_created(Mount& m, fuse_req_t req, uint64_t parent, const Attr& attr, Opened opened, Cache::Token token, bool writes, bool name_leased,
+                   fuse_file_info* fi) {
   Handle* h = m.make_handle(attr, std::move(opened), writes);
   if (m.cache.token(parent).remote != token.remote) m.files.mark_shared(attr.id);
   m.files.set_kernel_version(attr.id, attr.data_version);
   fi->fh = reinterpret_cast<uint64_t>(h);
   // Where an append lands is the OSD's choice: the page cache cannot know it.
   fi->direct_io = (fi->flags & O_APPEND) != 0;
-  fuse_entry_param e = entry_of(attr);
+  fuse_entry_param e = entry_of(m, attr, name_leased && m.cache.token(parent).remote == token.remote, token);
   if (fuse_reply_create(req, &e, fi) != 0) {
     // The caller was interrupted: nobody will close the handle.
     m.files.queue_close(attr.id, writes);
@@ -149,7 +161,7 @@ void create_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   if (r == 0) {
     Reader in(answer.begin(), answer.size());
     Attr attr = keep_made(m, parent, name, answer, in, token);
-    reply_created(m, req, parent, attr, get_opened(in), token, writes, fi);
+    reply_created(m, req, parent, attr, get_opened(in), token, writes, names_leased(answer), fi);
     return;
   }
   if (r == EEXIST) {
@@ -158,7 +170,7 @@ void create_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
     Opened opened;
     if (!(flags & O_EXCL)) r = open_existing(m, req, parent, name, flags, attr, opened);
     if (r == 0) {
-      reply_created(m, req, parent, attr, std::move(opened), token, writes, fi);
+      reply_created(m, req, parent, attr, std::move(opened), token, writes, false, fi);
       return;
     }
   }
@@ -242,8 +254,16 @@ void readlink_op(fuse_req_t req, fuse_ino_t ino) {
   fuse_reply_readlink(req, std::string(in.text()).c_str());
 }
 
-void forget_op(fuse_req_t req, fuse_ino_t, uint64_t) { fuse_reply_none(req); }
-void forget_multi_op(fuse_req_t req, size_t, fuse_forget_data*) { fuse_reply_none(req); }
+void forget_op(fuse_req_t req, fuse_ino_t ino, uint64_t) {
+  mount_of(req).kernel_forgets(ino);
+  fuse_reply_none(req);
+}
+
+void forget_multi_op(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
+  Mount& m = mount_of(req);
+  for (size_t i = 0; i < count; ++i) m.kernel_forgets(forgets[i].ino);
+  fuse_reply_none(req);
+}
 
 }  // namespace
 
@@ -258,7 +278,7 @@ void register_name_operations(fuse_lowlevel_ops& ops) {
   ops.rmdir = rmdir_op;
   ops.rename = rename_op;
   ops.readlink = readlink_op;
-  // Node ids are the MRC's file ids, so there is nothing to count and nothing to forget.
+  // Node ids are the MRC's file ids, so there is nothing to count.
   ops.forget = forget_op;
   ops.forget_multi = forget_multi_op;
 }
