@@ -24,14 +24,24 @@ def is_mount_point(path):
 
 
 def own_root():
-    """Cells need a root that is a mount point; a chroot is none."""
+    """A root as a node has it: a mount, and no chroot (cells need the first, user namespaces and CRIU the second)."""
     libc.mount(None, b'/', None, MS_REC | MS_PRIVATE, None)  # fails in a chroot, whose mounts are private already
     where = '/tmp/xos-relay-root'
     os.makedirs(where, exist_ok=True)
     if not is_mount_point('/'):
         mount('/', where, None, MS_BIND | MS_REC)
         os.chroot(where)
-        os.chdir('/')
+    root, namespace = os.open('/', os.O_RDONLY), os.open('/proc/self/ns/mnt', os.O_RDONLY)
+    os.setns(namespace, CLONE_NEWNS)  # leaves the chroot
+    os.fchdir(root)
+    pivot_root = 155
+    if libc.syscall(pivot_root, b'.', b'.') != 0:
+        raise OSError(ctypes.get_errno(), 'pivot_root')
+    libc.umount2(b'.', 2)
+    os.chroot('.')
+    os.chdir('/')
+    os.close(root)
+    os.close(namespace)
     mount('proc', '/proc', 'proc')
     for folder in ('/run', '/home'):
         mount('tmpfs', folder, 'tmpfs', 0, 'mode=0755')
@@ -137,12 +147,26 @@ class Node:
                                  expires_ms=int(time.time() * 1000) + 3600000, **({'secret': SECRET} if origin == self.name else {}))['ok']
 
 
+def can_redirect():
+    """A user namespace cannot be made in a chroot, and then there is no binfmt_misc of one's own."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.unshare(CLONE_NEWUSER)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
 def redirect_typed_names(build):
     """In a child, as root: a user namespace with binfmt_misc of its own, as pam_xos makes it."""
     child = os.getpid()
     ready, done = os.pipe(), os.pipe()
     if os.fork() == 0:
-        os.read(ready[0], 1)
+        os.close(ready[1])
+        if not os.read(ready[0], 1):
+            os._exit(1)
         for kind in ('uid_map', 'gid_map'):
             with open(f'/proc/{child}/{kind}', 'w') as file:
                 file.write('0 0 4294967295')
