@@ -13,13 +13,14 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace xos::checkpoint {
 namespace {
 
 constexpr uint32_t ghost_bytes_max = 1u << 30;  // deleted files that are still open, each
-constexpr int memory_images_spare = 256;        // beside one per process: shared memory has images of its own
+constexpr int memory_images_spare = 64;         // beside two per process: shared memory has images of its own
 
 class Dump {
  public:
@@ -31,7 +32,7 @@ class Dump {
     if (auto failure = prepare()) return *failure;
     auto result = converseWithCriu();
     if (auto* failure = std::get_if<Failure>(&result)) {
-      summer_.reset();
+      memory_.reset();
       removeImages(place_.directory.get(), place_.parent.get(), place_.name);
       if (failure->log_tail.find("No space left on device") != std::string::npos) return noRoom(failure->log_tail);
       return *failure;
@@ -66,10 +67,13 @@ class Dump {
     }
     scratch_ = makeScratch();
     if (scratch_) images_ = scratchDirectory();
-    int count = static_cast<int>(tree.size()) * 2 + memory_images_spare;
-    if (!images_ || !linkMemoryImages(images_.get(), place_.directory.get(), count)) {
+    try {
+      if (!images_) throw std::system_error(errno, std::generic_category(), "tmpfs");
+      int count = static_cast<int>(tree.size()) * 2 + memory_images_spare;
+      memory_ = std::make_unique<MemoryImages>(images_.get(), place_.directory.get(), count);
+    } catch (const std::system_error& error) {
       removeImages(place_.directory.get(), place_.parent.get(), place_.name);
-      return refuse("XOS_CHECKPOINT_ENGINE", std::string("no scratch file system: ") + std::strerror(errno));
+      return refuse("XOS_CHECKPOINT_ENGINE", std::string("no scratch file system: ") + error.what());
     }
     return std::nullopt;
   }
@@ -80,7 +84,6 @@ class Dump {
     auto started = Swrk::start({});
     if (auto* failure = std::get_if<Failure>(&started)) return *failure;
     auto criu = std::move(std::get<std::unique_ptr<Swrk>>(started));
-    summer_ = std::make_unique<ImageSummer>(place_.directory.get());
     rpc::Options options{.images_dir_fd = images_.get(), .work_dir_fd = images_.get(), .pid = request_.root_pid,
                          .leave_running = request_.leave_running, .tcp_established = true, .ghost_bytes_max = ghost_bytes_max,
                          .timeout_s = 10};
@@ -101,8 +104,6 @@ class Dump {
     if (notification.notify_script == "pre-dump") {
       frozen_ = Stopwatch();
       report(Progress::Phase::freezing);
-    } else if (notification.notify_script == "network-lock") {
-      report(Progress::Phase::writing);
     } else if (notification.notify_script == "post-dump") {
       // Everything stands still and CRIU kills the tree (or lets it run) only when we agree: the last chance to refuse.
       report(Progress::Phase::checking);
@@ -116,7 +117,7 @@ class Dump {
     auto& facts = request_.facts;
     std::string failed;
     describeTree();
-    bool stored = summer_->finish(facts.uid, facts.gid, request_.sync, manifest_.files, failed) &&
+    bool stored = memory_->finish(facts.uid, facts.gid, request_.sync, manifest_.files, failed) &&
                   packImages(images_.get(), place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.pack);
     if (!stored) return cannotStore(failed.empty() ? pack_name : failed);
     for (auto& file : manifest_.files) manifest_.bytes += file.size;
@@ -164,13 +165,14 @@ class Dump {
 
   void idle() {
     if (poll_) poll_();
-    if (summer_ && phase_ == Progress::Phase::writing && since_report_.elapsedMs() >= 100) report(phase_);
+    bool writing = memory_ && memory_->bytesSeen() > 0 && (phase_ == Progress::Phase::freezing || phase_ == Progress::Phase::writing);
+    if (writing && since_report_.elapsedMs() >= 100) report(Progress::Phase::writing);
   }
 
   void report(Progress::Phase phase) {
     phase_ = phase;
     since_report_ = Stopwatch();
-    uint64_t bytes = phase == Progress::Phase::finished ? manifest_.bytes : summer_ ? summer_->bytesSeen() : 0;
+    uint64_t bytes = phase == Progress::Phase::finished ? manifest_.bytes : memory_ ? memory_->bytesSeen() : 0;
     if (progress_) progress_({phase, bytes, std::max(memory_bytes_, bytes)});
   }
 
@@ -183,7 +185,7 @@ class Dump {
   uint64_t memory_bytes_ = 0;
   Place place_;
   Fd scratch_, images_;
-  std::unique_ptr<ImageSummer> summer_;
+  std::unique_ptr<MemoryImages> memory_;
   Manifest manifest_;
 };
 

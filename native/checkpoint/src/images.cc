@@ -8,7 +8,10 @@
 #include <fcntl.h>
 #include <functional>
 #include <memory>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <system_error>
 
 namespace xos::checkpoint {
 namespace {
@@ -47,56 +50,92 @@ std::vector<std::string> filesIn(int directory_fd) {
   return names;
 }
 
-ImageSummer::ImageSummer(int directory_fd) : directory_fd_(directory_fd), thread_([this] { follow(); }) {}
-
-ImageSummer::~ImageSummer() {
-  stop_ = true;
-  if (thread_.joinable()) thread_.join();
-}
-
-void ImageSummer::follow() {
-  std::vector<char> block(block_bytes);
-  while (!stop_) {
-    followOnce(block);
-    for (int i = 0; i < 10 && !stop_; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+MemoryImages::MemoryImages(int scratch_fd, int directory_fd, int count) : directory_fd_(directory_fd) {
+  auto must = [](bool ok, const char* what) {
+    if (!ok) throw std::system_error(errno, std::generic_category(), what);
+  };
+  wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  must(wake_.valid(), "eventfd");
+  for (int i = 1; i <= count; ++i) {
+    Image image{.name = "pages-" + std::to_string(i) + ".img"};
+    must(mkfifoat(scratch_fd, image.name.c_str(), 0600) == 0, "mkfifo");
+    image.fifo.reset(openat(scratch_fd, image.name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    must(image.fifo.valid(), "open a FIFO");
+    images_.push_back(std::move(image));
   }
+  thread_ = std::thread([this] { follow(); });
 }
 
-void ImageSummer::followOnce(std::vector<char>& block) {
-  for (auto& name : filesIn(directory_fd_)) {
-    if (!isMemory(name)) continue;
-    struct stat status;
-    if (fstatat(directory_fd_, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) continue;
-    auto& partial = partial_[name];
-    auto whole = static_cast<uint64_t>(status.st_size) / block_bytes * block_bytes;
-    if (whole <= partial.size) continue;
-    Fd file(openat(directory_fd_, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    while (file && !stop_ && partial.size < whole) {
-      ssize_t got = pread(file.get(), block.data(), block_bytes, static_cast<off_t>(partial.size));
-      if (got != static_cast<ssize_t>(block_bytes)) break;  // finish() will see the error again, if it is one
-      partial.crc = crc32c(partial.crc, block.data(), block_bytes);
-      partial.size += block_bytes;
-      bytes_seen_ += block_bytes;
+MemoryImages::~MemoryImages() { stopThread(); }
+
+void MemoryImages::stopThread() {
+  if (!thread_.joinable()) return;
+  stop_ = true;
+  uint64_t one = 1;
+  writeAll(wake_.get(), &one, sizeof one);
+  thread_.join();
+}
+
+void MemoryImages::follow() {
+  std::vector<pollfd> polls;
+  for (auto& image : images_) polls.push_back({.fd = image.fifo.get(), .events = POLLIN});
+  polls.push_back({.fd = wake_.get(), .events = POLLIN});
+  while (!stop_) {
+    if (poll(polls.data(), polls.size(), 1000) < 0 && errno != EINTR) break;
+    for (size_t i = 0; i < images_.size(); ++i) {
+      if (polls[i].revents & POLLIN) drain(images_[i]);
+      // CRIU has closed it; it makes each image once. What is left comes with finish().
+      else if (polls[i].revents & POLLHUP) polls[i].fd = -1;
     }
   }
 }
 
-bool ImageSummer::finish(uid_t uid, gid_t gid, bool sync, std::vector<ImageFile>& files, std::string& failed_name) {
-  stop_ = true;
-  thread_.join();
-  std::vector<char> block;
-  for (auto& name : filesIn(directory_fd_)) {
-    if (!isMemory(name)) continue;
-    auto partial = partial_[name];
-    failed_name = name;
-    Fd file(openat(directory_fd_, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (!file || !sumFrom(file.get(), partial.size, partial.crc, block, [](size_t) { return true; })) return false;
-    if (fchown(file.get(), uid, gid) < 0) return false;
-    if (sync && fsync(file.get()) < 0) return false;
-    files.push_back({name, partial.size, partial.crc});
+/// Reads what is in the FIFO now.
+void MemoryImages::drain(Image& image) {
+  // As many pages as one read takes; only for those that are used: it is locked memory.
+  if (image.block.empty() && image.size == 0) fcntl(image.fifo.get(), F_SETPIPE_SZ, static_cast<int>(block_bytes));
+  for (;;) {
+    size_t filled = image.block.size();
+    image.block.resize(block_bytes);
+    ssize_t got = read(image.fifo.get(), image.block.data() + filled, block_bytes - filled);
+    image.block.resize(filled + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return;
+    bytes_seen_ += static_cast<uint64_t>(got);
+    if (image.block.size() == block_bytes) store(image);
   }
-  failed_name.clear();
-  return true;
+}
+
+/// Sums and writes the block. After an error what comes is dropped, so that CRIU never waits for us; finish() tells of it.
+void MemoryImages::store(Image& image) {
+  if (!image.file && !error_)
+    image.file.reset(openat(directory_fd_, image.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  image.crc = crc32c(image.crc, image.block.data(), image.block.size());
+  image.size += image.block.size();
+  bool stored = !error_ && image.file && writeAll(image.file.get(), image.block.data(), image.block.size());
+  if (!stored && !error_) {
+    error_ = errno;
+    failed_name_ = image.name;
+  }
+  image.block.clear();
+}
+
+bool MemoryImages::finish(uid_t uid, gid_t gid, bool sync, std::vector<ImageFile>& files, std::string& failed_name) {
+  stopThread();
+  for (auto& image : images_) {
+    drain(image);
+    if (!image.block.empty()) store(image);
+    if (error_ || !image.file) continue;
+    bool kept = fchown(image.file.get(), uid, gid) == 0 && (!sync || fsync(image.file.get()) == 0);
+    // close() reports what a network file system could not store (close(2), "Dealing with error returns").
+    if (!kept || close(image.file.release()) < 0) {
+      error_ = errno;
+      failed_name_ = image.name;
+    }
+    files.push_back({image.name, image.size, image.crc});
+  }
+  failed_name = failed_name_;
+  return error_ ? (errno = error_, false) : true;
 }
 
 std::string verifySizes(int directory_fd, const Manifest& manifest) {
@@ -131,15 +170,6 @@ std::string verifyImages(int directory_fd, const std::vector<ImageFile>& files, 
   return "";
 }
 
-bool linkMemoryImages(int scratch_fd, int directory_fd, int count) {
-  std::string base = "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(directory_fd) + "/";
-  for (int i = 1; i <= count; ++i) {
-    std::string name = "pages-" + std::to_string(i) + ".img";
-    if (symlinkat((base + name).c_str(), scratch_fd, name.c_str()) < 0) return false;
-  }
-  return true;
-}
-
 bool linkMemoryImages(int scratch_fd, int directory_fd, const std::vector<ImageFile>& files, std::vector<Fd>& open_files) {
   for (auto& file : files) {
     Fd fd(openat(directory_fd, file.name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
@@ -157,8 +187,9 @@ bool packImages(int scratch_fd, int directory_fd, uid_t uid, gid_t gid, bool syn
   for (auto& name : filesIn(scratch_fd)) {
     struct stat status;
     if (fstatat(scratch_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) return false;
-    if (!S_ISREG(status.st_mode) || name == "stats-dump") continue;
-    if (isMemory(name)) return errno = EMFILE, false;  // more memory images than were linked: would be lost here
+    if (S_ISFIFO(status.st_mode) || name == "stats-dump") continue;
+    if (!S_ISREG(status.st_mode)) return errno = EINVAL, false;
+    if (isMemory(name)) return errno = EMFILE, false;  // more memory images than there are FIFOs: would be lost here
     size_t before = bytes.size();
     bytes.resize(before + static_cast<size_t>(status.st_size));
     Fd file(openat(scratch_fd, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));

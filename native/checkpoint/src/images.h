@@ -1,40 +1,47 @@
-// The image files of a checkpoint: their checksums while CRIU writes them, their verification before a restore, their removal.
+// The image files of a checkpoint: how they are stored while CRIU makes them, their verification before a restore, their removal.
 #pragma once
 #include "fd.h"
 #include "manifest.h"
 #include <atomic>
-#include <map>
-#include <mutex>
 #include <string>
 #include <thread>
 
 namespace xos::checkpoint {
 
-/// Sums memory images (pages-*.img) in a thread of its own while CRIU appends to them, so that at the end of the dump little is left to
-/// read: the bytes come from the page cache on the other processor. Only whole blocks are read before finish(): CRIU may still be
-/// writing the last one.
-class ImageSummer {
+/// Stores memory images (pages-*.img) while CRIU makes them. CRIU is given FIFOs under these names: it splices the pages of the frozen
+/// processes into them, without a copy, and a thread of ours reads them, sums them and writes them in large pieces. Nothing has to be
+/// read back for the checksum, and a network file system sees writes of 1 MiB where CRIU alone would make them of 64 KiB.
+class MemoryImages {
  public:
-  /// `directory_fd` stays the caller's and must outlive the object.
-  explicit ImageSummer(int directory_fd);
-  ~ImageSummer();
-  /// Bytes of memory images seen so far.
+  /// Makes `count` FIFOs in `scratch_fd`, CRIU's images directory; files go to `directory_fd`. Both stay the caller's and must outlive
+  /// the object. Throws std::system_error.
+  MemoryImages(int scratch_fd, int directory_fd, int count);
+  ~MemoryImages();
+  /// Bytes of memory so far.
   uint64_t bytesSeen() const { return bytes_seen_; }
-  /// CRIU is done: sums the rest, gives the files to `uid`:`gid` and, with `sync`, to the disk.
-  /// False with errno set; `failed_name` tells the file.
+  /// CRIU is done: stores the rest, gives the files to `uid`:`gid` and, with `sync`, to the disk.
+  /// False with errno set (also for what failed earlier); `failed_name` tells the file.
   bool finish(uid_t uid, gid_t gid, bool sync, std::vector<ImageFile>& files, std::string& failed_name);
 
  private:
-  struct Partial {
+  struct Image {
+    std::string name;
+    Fd fifo, file;
+    std::vector<char> block;  ///< not yet written
     uint64_t size = 0;
     uint32_t crc = 0;
   };
   void follow();
-  void followOnce(std::vector<char>& block);
+  void drain(Image& image);
+  void store(Image& image);
+  void stopThread();
   int directory_fd_;
+  Fd wake_;  ///< eventfd
   std::atomic<bool> stop_{false};
   std::atomic<uint64_t> bytes_seen_{0};
-  std::map<std::string, Partial> partial_;  ///< the thread's; the caller's after join
+  std::vector<Image> images_;  ///< the thread's; the caller's after stopThread()
+  int error_ = 0;
+  std::string failed_name_;
   std::thread thread_;
 };
 
@@ -48,11 +55,9 @@ std::string verifyImages(int directory_fd, const std::vector<ImageFile>& files, 
 /// Only the sizes: cheap, finds truncation.
 std::string verifySizes(int directory_fd, const Manifest& manifest);
 
-/// Makes links in `scratch_fd` (CRIU's images directory, our tmpfs) so that the memory images 1 … count are written to, or read from,
-/// `directory_fd`: CRIU opens them through /proc/<our pid>/fd, whatever happens to the path meanwhile.
-bool linkMemoryImages(int scratch_fd, int directory_fd, int count);
-/// The same for a restore: each of `files` is opened here, without following links, and linked under its name. `open_files` must live
-/// until CRIU is done. False with errno set.
+/// Makes links in `scratch_fd` (CRIU's images directory, our tmpfs) under the names of `files`, each of which is opened here without
+/// following links: whatever happens to the path meanwhile, CRIU reads what is verified. `open_files` must live until CRIU is done.
+/// False with errno set.
 bool linkMemoryImages(int scratch_fd, int directory_fd, const std::vector<ImageFile>& files, std::vector<Fd>& open_files);
 
 /// Writes all regular files of `scratch_fd` but CRIU's statistics into one file of `directory_fd` (pack_name), owned by uid:gid.

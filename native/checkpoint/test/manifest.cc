@@ -121,31 +121,48 @@ TEST("no directory, no manifest, and a file that is cut off or missing are told 
   CHECK_EQUAL(text(), std::string());
 }
 
-TEST("images are summed while they grow, and a change of one byte is found") {
-  Folder folder;
+TEST("memory images come through FIFOs, whole and in order, and a change of one byte is found") {
+  Folder scratch, store;
   std::vector<ImageFile> files;
-  std::string failed;
+  std::string failed, wanted;
   {
-    ImageSummer summer(folder.fd.get());
-    std::string piece(300000, 'x');
-    Fd file(openat(folder.fd.get(), "pages-1.img", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    MemoryImages images(scratch.fd.get(), store.fd.get(), 3);
+    std::string piece(300001, 'x');
+    Fd fifo(open((scratch.path + "/pages-2.img").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));  // as CRIU opens it
     for (int i = 0; i < 20; ++i) {
       piece[0] = static_cast<char>(i);
-      CHECK(writeAll(file.get(), piece.data(), piece.size()));
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      wanted += piece;
+      CHECK(writeAll(fifo.get(), piece.data(), piece.size()));
     }
-    folder.put("other.img", "left out");
-    CHECK(summer.finish(getuid(), getgid(), true, files, failed));
+    fifo.reset();
+    Fd small(open((scratch.path + "/pages-3.img").c_str(), O_RDWR | O_CLOEXEC));
+    CHECK(writeAll(small.get(), "tail", 4));
+    CHECK(images.finish(getuid(), getgid(), true, files, failed));
   }
-  CHECK_EQUAL(files.size(), 1u);
-  CHECK_EQUAL(files[0].size, 6000000u);
+  CHECK_EQUAL(files.size(), 2u);
+  CHECK_EQUAL(files[0].name + " " + files[1].name, std::string("pages-2.img pages-3.img"));
+  CHECK(readFile(store.path + "/pages-2.img", 1u << 30) == wanted);
+  CHECK_EQUAL(readFile(store.path + "/pages-3.img"), std::string("tail"));
+  CHECK(filesIn(store.fd.get()).size() == 2);
   std::atomic<uint64_t> count{0};
   std::atomic<bool> abort{false};
-  CHECK_EQUAL(verifyImages(folder.fd.get(), files, count, abort), std::string());
-  CHECK_EQUAL(count.load(), 6000000u);
-  Fd file(openat(folder.fd.get(), "pages-1.img", O_WRONLY | O_CLOEXEC));
+  CHECK_EQUAL(verifyImages(store.fd.get(), files, count, abort), std::string());
+  CHECK_EQUAL(count.load(), wanted.size() + 4);
+  Fd file(openat(store.fd.get(), "pages-2.img", O_WRONLY | O_CLOEXEC));
   CHECK_EQUAL(pwrite(file.get(), "y", 1, 5000001), 1);
-  CHECK(verifyImages(folder.fd.get(), files, count, abort).find("was changed") != std::string::npos);
+  CHECK(verifyImages(store.fd.get(), files, count, abort).find("was changed") != std::string::npos);
+}
+
+TEST("when an image cannot be stored its writer never waits, and the error is told at the end") {
+  Folder scratch, store;
+  MemoryImages images(scratch.fd.get(), -1, 1);
+  Fd fifo(open((scratch.path + "/pages-1.img").c_str(), O_RDWR | O_CLOEXEC));
+  std::string piece(8u << 20, 'x');
+  CHECK(writeAll(fifo.get(), piece.data(), piece.size()));
+  std::vector<ImageFile> files;
+  std::string failed;
+  CHECK(!images.finish(getuid(), getgid(), false, files, failed));
+  CHECK_EQUAL(failed, std::string("pages-1.img"));
 }
 
 TEST("a pack comes back file by file, and a changed one is refused") {

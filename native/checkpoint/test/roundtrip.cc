@@ -71,7 +71,7 @@ TEST("256 MiB of memory come back unchanged") {
       "print(hashlib.sha256(b).hexdigest(), 'sum', flush=True)\nsys.stdin.readline()\nprint(hashlib.sha256(b).hexdigest(), 'again', flush=True)";
   inCell([&] {
     Job job = start({"python3", "-u", "-c", program}, Wanted::pipes);
-    std::string before = expect(job.out.get(), "sum").substr(0, 64);
+    std::string before = expect(job.out.get(), "sum\n").substr(0, 64);
     Fd note(open((at.path + "/sum").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
     writeAll(note.get(), before.data(), before.size());
     auto done = mustDump(at, job);
