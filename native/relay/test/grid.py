@@ -35,10 +35,11 @@ def own_root():
     os.setns(namespace, CLONE_NEWNS)  # leaves the chroot
     os.fchdir(root)
     pivot_root = 155
-    if libc.syscall(pivot_root, b'.', b'.') != 0:
+    if libc.syscall(pivot_root, b'.', b'.') == 0:
+        libc.umount2(b'.', 2)
+        os.chroot('.')
+    elif ctypes.get_errno() != 16:  # EBUSY: it is the namespace's root already
         raise OSError(ctypes.get_errno(), 'pivot_root')
-    libc.umount2(b'.', 2)
-    os.chroot('.')
     os.chdir('/')
     os.close(root)
     os.close(namespace)
