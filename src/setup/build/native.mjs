@@ -32,7 +32,7 @@ export async function buildNative(root, options) {
   } }
   try {
     await runInRoot(root, ['cmake', '-S', join(clone, 'native'), '-B', folder, '-G', 'Unix Makefiles', `-DXOS_SANITIZE=${options.sanitize ? 'ON' : 'OFF'}`], settings)
-    await runInRoot(root, ['nice', '-n', '5', 'cmake', '--build', folder, '-j2', ...(KEEP_GOING ? ['--', '-k'] : [])], settings)
+    await runInRoot(root, ['cmake', '--build', folder, '-j2', '--target', options.sanitize ? 'all' : 'product', ...(KEEP_GOING ? ['--', '-k'] : [])], settings)
   } catch (error) {
     if (KEEP_GOING) return folder
     options.signal?.throwIfAborted()
