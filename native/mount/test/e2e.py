@@ -130,6 +130,56 @@ def names_change_on_both_nodes_at_once(c, a, b):
 
 
 @test
+def random_changes_are_seen_by_both_nodes_at_once(c, a, b):
+    """Every operation on one node, then both nodes must show exactly what a model shows."""
+    r = random.Random(11)
+    os.mkdir(f"{a}/d0")
+    os.mkdir(f"{b}/d1")
+    model = {"d0": {}, "d1": {}}  # directory → name → (bytes, mode)
+    for i in range(1200):
+        here, there = r.choice(((a, b), (b, a)))
+        d, name = r.choice(("d0", "d1")), f"n{r.randrange(6)}"
+        path, known = f"{here}/{d}/{name}", model[d].get(name)
+        what = r.randrange(7)
+        if what == 0 and not known:
+            write(path, data := r.randbytes(r.randrange(1, 5000)))
+            model[d][name] = (data, 0o644)
+        elif what == 1 and known:
+            os.unlink(path)
+            del model[d][name]
+        elif what == 2 and known:
+            d2, name2 = r.choice(("d0", "d1")), f"n{r.randrange(6)}"
+            os.rename(path, f"{here}/{d2}/{name2}")
+            del model[d][name]
+            model[d2][name2] = known
+        elif what == 3 and known:
+            mode = r.choice((0o600, 0o640, 0o755))
+            os.chmod(path, mode)
+            model[d][name] = (known[0], mode)
+        elif what == 4 and known:
+            write(path, data := r.randbytes(r.randrange(1, 5000)), "wb")
+            model[d][name] = (data, known[1])
+        elif what == 5 and known:
+            write(path, b"more", "ab")
+            model[d][name] = (known[0] + b"more", known[1])
+        elif what == 6 and known:
+            size = r.randrange(6000)
+            os.truncate(path, size)
+            model[d][name] = (known[0][:size].ljust(size, b"\0"), known[1])
+        for node in (there, here):
+            assert set(os.listdir(f"{node}/{d}")) == set(model[d]), (i, what, node)
+            for n in (name, f"n{r.randrange(6)}"):
+                for e in ("d0", "d1"):
+                    if n not in model[e]:
+                        assert not os.path.exists(f"{node}/{e}/{n}"), (i, what, node, e, n)
+                        continue
+                    data, mode = model[e][n]
+                    st = os.stat(f"{node}/{e}/{n}")
+                    assert (st.st_size, st.st_mode & 0o7777) == (len(data), mode), (i, what, node, e, n, st)
+                    assert read(f"{node}/{e}/{n}") == data, (i, what, node, e, n)
+
+
+@test
 def two_nodes_fill_one_directory_without_waiting_for_each_other(c, a, b):
     def fill(d, who):
         for i in range(150):
@@ -537,11 +587,11 @@ def data_survives_fio_verification(c, a, b):
         for d in (a, c.mountpoint("n1") + "/striped"):
             p = f"{d}/{name}.fio"
             args2 = [x for x in common if not (name == "mmap" and x.startswith("--ioengine"))]
-            r = subprocess.run(["fio", f"--name={name}", f"--filename={p}", *args2, *args], capture_output=True, text=True, timeout=300)
+            r = subprocess.run(["fio", f"--name={name}", f"--filename={p}", *args2, *args], capture_output=True, text=True, timeout=300, cwd=c.directory)
             assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-2000:]
             if name == "direct":  # what one node wrote the other one verifies
                 r = subprocess.run(["fio", f"--name={name}", f"--filename={p.replace(c.mountpoint('n1'), c.mountpoint('n2'))}", *args2, *args, "--verify_only"],
-                                   capture_output=True, text=True, timeout=300)
+                                   capture_output=True, text=True, timeout=300, cwd=c.directory)
                 assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-2000:]
             os.unlink(p)
 

@@ -49,6 +49,7 @@ int sync_directory(const std::string& path) {
 }
 
 constexpr size_t fds_per_file_max = 8;
+constexpr size_t spares_max = 4096;
 
 }  // namespace
 
@@ -73,7 +74,10 @@ struct ObjectStore::File {
 ObjectStore::ObjectStore(std::string directory, size_t files_max) : directory_(std::move(directory)), files_max_(files_max) {
   if (int r = make_parents(directory_ + "/objects/"); r != 0)
     throw std::runtime_error("cannot make object directory '" + directory_ + "/objects': " + strerror(-r));
+  if (mkdir((directory_ + "/free").c_str(), 0700) != 0 && errno != EEXIST)
+    throw std::runtime_error("cannot make object directory '" + directory_ + "/free': " + strerror(errno));
   objects_ = count_objects();
+  load_spares();
 }
 
 ObjectStore::~ObjectStore() = default;
@@ -84,6 +88,50 @@ uint64_t ObjectStore::count_objects() const {
   for (std::filesystem::recursive_directory_iterator it(directory_ + "/objects", ignored), end; it != end; it.increment(ignored))
     if (it->is_regular_file(ignored)) ++n;
   return n;
+}
+
+void ObjectStore::load_spares() {
+  DIR* d = opendir((directory_ + "/free").c_str());
+  if (!d) return;
+  while (dirent* entry = readdir(d)) {
+    if (entry->d_name[0] == '.') continue;
+    spares_.push_back(directory_ + "/free/" + entry->d_name);
+    next_spare_ = std::max<uint64_t>(next_spare_, strtoull(entry->d_name, nullptr, 16) + 1);
+  }
+  closedir(d);
+}
+
+/// Takes an object away: emptied and kept for later, or deleted when there are enough of those. 0 or -errno.
+int ObjectStore::discard(const std::string& path) {
+  std::string spare;
+  {
+    std::lock_guard lock(spares_mutex_);
+    if (spares_.size() < spares_max) {
+      char name[32];
+      snprintf(name, sizeof name, "/free/%lx", next_spare_++);
+      spare = directory_ + name;
+    }
+  }
+  // Emptied first: whoever gets it must never see what was in it.
+  if (spare.empty() || ::truncate(path.c_str(), 0) != 0 || rename(path.c_str(), spare.c_str()) != 0)
+    return unlink(path.c_str()) == 0 ? 0 : -errno;
+  std::lock_guard lock(spares_mutex_);
+  spares_.push_back(spare);
+  return 0;
+}
+
+bool ObjectStore::take_spare(const std::string& path) {
+  std::string spare;
+  {
+    std::lock_guard lock(spares_mutex_);
+    if (spares_.empty()) return false;
+    spare = std::move(spares_.back());
+    spares_.pop_back();
+  }
+  if (rename(spare.c_str(), path.c_str()) == 0) return true;
+  std::lock_guard lock(spares_mutex_);
+  spares_.push_back(std::move(spare));  // most likely the directory is not there yet
+  return false;
 }
 
 std::string ObjectStore::base_path(uint64_t file) const {
@@ -180,9 +228,11 @@ int ObjectStore::open_object(File& f, uint64_t stripe, bool create, int& fd) {
   fd = retry([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC); });
   if (fd < 0 && errno == ENOENT) {
     if (!create) return 0;
+    take_spare(path);
     fd = retry([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600); });
     if (fd < 0 && errno == ENOENT) {
       if (int r = make_parents(path); r != 0) return r;
+      take_spare(path);
       fd = retry([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600); });
     }
     if (fd >= 0) {
@@ -319,8 +369,9 @@ int ObjectStore::drop_stripes(File& f, uint64_t first) {
     return -errno;
   }
   if (first == 0) {
-    if (unlink(base.c_str()) == 0) --objects_;
-    else if (errno != ENOENT) return -errno;
+    int r = discard(base);
+    if (r == 0) --objects_;
+    else if (r != -ENOENT) return r;
   }
   return 0;
 }

@@ -1,7 +1,8 @@
 // Objects (file id, stripe) on a local directory.
 //
 // Stripe 0 of file 0x1234 is objects/00/0012/0000000000001234, stripe n (hex) is …0000000000001234.d/n: a small file costs one
-// directory entry, 256 neighbouring files share a directory, and a file's stripes are found without an index.
+// directory entry, 256 neighbouring files share a directory, and a file's stripes are found without an index. Emptied files wait in free/
+// to be used again: ext4 does not give an inode out for a minute or more after it was freed, and searches past all of those.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace xos::fs {
 
@@ -64,6 +66,9 @@ class ObjectStore {
   std::string object_path(uint64_t file, uint64_t stripe) const;
   int drop_stripes(File& f, uint64_t first);
   uint64_t count_objects() const;
+  void load_spares();
+  int discard(const std::string& path);
+  bool take_spare(const std::string& path);
 
   std::string directory_;
   size_t files_max_;
@@ -71,6 +76,9 @@ class ObjectStore {
   std::list<uint64_t> recent_;
   std::unordered_map<uint64_t, std::pair<FilePtr, std::list<uint64_t>::iterator>> files_;
   std::atomic<uint64_t> objects_{0};
+  std::mutex spares_mutex_;
+  std::vector<std::string> spares_;
+  uint64_t next_spare_ = 0;
 };
 
 }  // namespace xos::fs

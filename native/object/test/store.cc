@@ -149,10 +149,34 @@ TEST("removed files leave nothing behind, removing twice is no error") {
   CHECK_EQUAL(s.remove(77), 0);
   CHECK_EQUAL(s.space().objects, 0u);
   size_t files = 0;
-  for (auto& f : std::filesystem::recursive_directory_iterator(d.path)) files += f.is_regular_file();
+  for (auto& f : std::filesystem::recursive_directory_iterator(std::string(d.path) + "/objects")) files += f.is_regular_file();
   CHECK_EQUAL(files, 0u);
   CHECK_EQUAL(s.write(77, 0, 0, "new", 3, e), 0);
   CHECK_EQUAL(e.last_bytes, 3u);
+}
+
+TEST("a file that is used again shows nothing of the one before, also after a restart") {
+  Directory d;
+  Extent e;
+  char buffer[100];
+  {
+    ObjectStore s(d.path);
+    CHECK_EQUAL(s.write(1, 0, 0, "secret of another user", 22, e), 0);
+    CHECK_EQUAL(s.remove(1), 0);
+    CHECK_EQUAL(s.write(2, 0, 10, "x", 1, e), 0);
+    CHECK_EQUAL(s.read(2, 0, 0, buffer, 100), 11);
+    CHECK_EQUAL(std::string(buffer, 11), std::string(10, '\0') + "x");
+    CHECK_EQUAL(s.remove(2), 0);
+  }
+  ObjectStore s(d.path);
+  CHECK_EQUAL(s.space().objects, 0u);
+  CHECK_EQUAL(s.read(2, 0, 0, buffer, 100), 0);
+  CHECK_EQUAL(s.write(3, 0, 0, "y", 1, e), 0);
+  CHECK_EQUAL(s.write(4, 0, 0, "z", 1, e), 0);
+  CHECK_EQUAL(s.read(3, 0, 0, buffer, 100), 1);
+  CHECK_EQUAL(s.space().objects, 2u);
+  CHECK_EQUAL(s.remove(3), 0);
+  CHECK_EQUAL(s.read(4, 0, 0, buffer, 100), 1);
 }
 
 TEST("an older epoch is refused once a newer one was seen") {
