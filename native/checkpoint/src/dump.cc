@@ -3,6 +3,7 @@
 #include "fd.h"
 #include "images.h"
 #include "manifest.h"
+#include "paths.h"
 #include "place.h"
 #include "session.h"
 #include "signature.h"
@@ -149,6 +150,7 @@ class Dump {
     manifest_.cpu_features = cpuFeatures();
     manifest_.tcp_established = true;
     manifest_.processes = processTree(request_.root_pid);
+    for (auto& process : manifest_.processes) process.paths = pathsOf(process.pid);
     auto held = heldStreams(manifest_.processes, request_.streams);
     for (size_t i = 0; i < held.size(); ++i) {
       auto& given = request_.streams[i];

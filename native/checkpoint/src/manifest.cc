@@ -36,7 +36,7 @@ std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::er
 Json processesOf(const Manifest& manifest) {
   Json list = Json::array();
   for (auto& process : manifest.processes)
-    list.push_back({{"pid", process.pid}, {"parent", process.parent}, {"program", process.program}});
+    list.push_back({{"pid", process.pid}, {"parent", process.parent}, {"program", process.program}, {"paths", process.paths}});
   return list;
 }
 
@@ -83,7 +83,8 @@ Manifest fromJson(const Json& json) {
   manifest.bytes = json.at("bytes");
   manifest.frozen_ms = json.at("frozen_ms");
   for (auto& process : json.at("processes"))
-    manifest.processes.push_back({.pid = process.at("pid"), .parent = process.at("parent"), .program = process.at("program")});
+    manifest.processes.push_back({.pid = process.at("pid"), .parent = process.at("parent"), .program = process.at("program"),
+                                  .paths = process.at("paths").get<std::vector<std::string>>()});
   for (auto& stream : json.at("streams"))
     manifest.streams.push_back({.given = {.kind = kindOf(stream.at("kind")), .inode = stream.at("inode"),
                                           .target_fds = stream.at("target_fds").get<std::vector<int>>()},

@@ -3,9 +3,11 @@
 #include "fd.h"
 #include "images.h"
 #include "manifest.h"
+#include "paths.h"
 #include "session.h"
 #include "signature.h"
 #include "tree.h"
+#include <algorithm>
 #include <cstring>
 #include <fcntl.h>
 #include <future>
@@ -134,7 +136,18 @@ class Restore {
     } else if (notification.notify_script == "pre-resume") {
       std::string why = finishVerification();
       if (!why.empty()) return damaged(why);
+      return checkPaths();
     }
+    return std::nullopt;
+  }
+
+  /// Nobody may get by the restart what it did not have (paths.h). The tree is whole now and does not run yet.
+  std::optional<Failure> checkPaths() {
+    for (auto& process : manifest_.processes)
+      for (auto& path : pathsOf(process.pid))
+        if (!std::binary_search(process.paths.begin(), process.paths.end(), path))
+          return refuse("XOS_CHECKPOINT_FILE", "process " + std::to_string(process.pid) + " ('" + process.program + "') would get the file '" +
+                                                   path + "', which it did not have; put its files back where they were");
     return std::nullopt;
   }
 

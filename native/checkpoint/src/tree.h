@@ -11,6 +11,7 @@ struct Process {
   char state = '?';  ///< R S D Z T t …, proc(5)
   std::string program;  ///< comm
   uint64_t resident_bytes = 0;
+  std::vector<std::string> paths;  ///< of its files (pathsOf); filled for the manifest only
 };
 
 /// `root_pid` and everything below it, root first. Empty when it does not exist.

@@ -106,6 +106,31 @@ TEST("an unsigned checkpoint is refused where signatures are asked for") {
   });
 }
 
+TEST("a symbolic link in the place of a file does not hand out another file") {
+  needCell();
+  Workplace at;
+  std::string file = at.path + "/mine", secret = at.path + "/secret";
+  CHECK_EQUAL(system(("printf 12345678 > " + file + "; printf 87654321 > " + secret + "; chmod 600 " + file + " " + secret).c_str()), 0);
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", "import sys\nf = open('" + file + "', 'r+')\nprint('ready', flush=True)\nsys.stdin.readline()\nprint(f.read(), flush=True)"}, Wanted::pipes);
+    expect(job.out.get(), "ready\n");
+    mustDump(at, job);
+  });
+  CHECK_EQUAL(system(("mv " + file + " " + file + ".kept; ln -s " + secret + " " + file).c_str()), 0);
+  inCell([&] {
+    Failure failure = mustFail(restore({.directory = at.images(), .credentials = ""}, {}));
+    CHECK_EQUAL(failure.code, std::string("XOS_CHECKPOINT_FILE"));
+    CHECK(failure.message.find("'" + secret + "'") != std::string::npos);
+    eventually("nothing runs", [] { while (waitpid(-1, nullptr, WNOHANG) > 0) {} return childrenOfInit() == 0; });
+  });
+  CHECK_EQUAL(system(("mv " + file + ".kept " + file).c_str()), 0);
+  inCell([&] {
+    Job job = mustRestore(at);
+    type(job.in.get(), "\n");
+    expect(job.out.get(), "12345678");
+  });
+}
+
 TEST("xz is refused beforehand, in words, and goes on") {
   needCell();
   if (access("/usr/bin/xz", X_OK) < 0) SKIP("needs xz");

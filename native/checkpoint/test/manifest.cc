@@ -1,6 +1,7 @@
 // What makes a checkpoint exist, and what makes it refused.
 #include "images.h"
 #include "manifest.h"
+#include "paths.h"
 #include "place.h"
 #include "signature.h"
 #include "test.h"
@@ -31,7 +32,7 @@ Manifest sample() {
   Manifest manifest{.name = "one", .created_ms = 1767322800000, .kernel = "6.18", .criu = "4.2.1"};
   manifest.facts = {.job = "n1-42", .program = "/usr/bin/python3", .vo = "demo", .user = "alice", .node = "n2", .session = "ab",
                     .argv = {"python3", "a b\n\xff"}, .cwd = "/home/alice", .uid = 1879113729, .gid = 1879113729};
-  manifest.processes = {{.pid = 100, .parent = 1, .program = "python3"}};
+  manifest.processes = {{.pid = 100, .parent = 1, .program = "python3", .paths = {"/usr/bin/python3"}}};
   manifest.streams = {{{StreamKind::pipe_in, 77, {0}}, true, std::string("un\0read", 7)}, {{StreamKind::pty, 0, {1, 2}}, false, ""}};
   manifest.files = {{"pages-1.img", 5, 0x1234}};
   manifest.pack = {.size = 9, .sha256 = "00", .entries = {{"core-100.img", 4}, {"inventory.img", 5}}};
@@ -70,6 +71,16 @@ TEST("a manifest comes back as it was written") {
   CHECK_EQUAL(manifest.pack.entries[1].second, 5u);
   CHECK_EQUAL(manifest.signature, std::string("sig"));
   CHECK_EQUAL(manifest.signed_text, encodeManifest(sample()));
+}
+
+TEST("paths are compared without what deletion and CRIU add to them") {
+  CHECK_EQUAL(comparablePath("/home/a/x"), std::string("/home/a/x"));
+  CHECK_EQUAL(comparablePath("/home/a/x (deleted)"), std::string("/home/a/x"));
+  CHECK_EQUAL(comparablePath("/home/a/x.cr.1f.ghost (deleted)"), std::string("/home/a/x"));
+  CHECK_EQUAL(comparablePath("/home/a/x.cr.zz.ghost"), std::string("/home/a/x.cr.zz.ghost"));
+  CHECK_EQUAL(comparablePath("/home/a/link_remap.7 (deleted)"), std::string("/home/a/?"));
+  for (const char* link : {"", "pipe:[7]", "socket:[7]", "anon_inode:[eventfd]", "/memfd:x (deleted)", "/dev/pts/0", "/dev/zero (deleted)"})
+    CHECK_EQUAL(comparablePath(link), std::string());
 }
 
 TEST("every cut manifest is refused") {
