@@ -30,10 +30,10 @@ test('a job, a proxy, an ordinary process; what is none of them is an error', as
 
 test('a command: where it would go, and why', async (t) => {
   const grid = await startCli(t);
-  const local = await grid.run(command, ['--', 'env', '-i'], { env: { XOS_LOCAL: '1' } });
+  const local = await grid.run(command, ['--', 'gzip', '-9'], { env: { XOS_LOCAL: '1' } });
   t.is(local.out, 'n2 (here): XOS_LOCAL is set\n');
-  const found = JSON.parse((await grid.run(command, ['--json', '--', 'env'])).out) as Record<string, unknown>;
-  t.like(found, { command: ['env'], program: '/usr/bin/env' });
+  const found = JSON.parse((await grid.run(command, ['--json', '--', 'gzip'])).out) as Record<string, unknown>;
+  t.like(found, { command: ['gzip'], program: '/usr/bin/gzip' });
   const unknown = await grid.run(command, ['--', 'no-such-command']);
   t.is(unknown.status, 1);
   t.regex(unknown.err, /^xwhere: cannot tell where 'no-such-command' would run: there is no such program in PATH/);
@@ -55,8 +55,8 @@ test('a program that is marked, or not in a shared place, or told to stay, is lo
   const script = await classify(program('script', Buffer.from(`#!${directory}/marked -x\n`)), {}, '/');
   t.like(script, { placement: 'local', program: `${directory}/marked` });
   t.regex(script.why, /script is a script of .*marked; .*is marked as local/);
-  t.like(await classify('env', { PATH: '/usr/bin', XOS_LOCAL: '0', XOS_NODE: 'n3' }, '/'), { placement: 'grid', node: 'n3' });
-  t.like(await classify('env', { PATH: '/usr/bin' }, directory), { placement: 'local' });
+  t.like(await classify('gzip', { PATH: '/usr/bin', XOS_LOCAL: '0', XOS_NODE: 'n3' }, '/'), { placement: 'grid', node: 'n3' });
+  t.like(await classify('gzip', { PATH: '/usr/bin' }, directory), { placement: 'local' });
   await t.throwsAsync(classify(join(directory, 'none'), {}, '/'), { code: 'XOS_NO_COMMAND' });
 });
 
