@@ -1,6 +1,9 @@
 import { XosError, describe } from '../core/errors.ts';
+import { minute_ms } from '../core/units.ts';
 import type { NodeContext } from '../daemon/context.ts';
 import type { SitePolicy } from './policy.ts';
+
+const linger_ms = 10 * minute_ms;
 
 export interface HomeOwner {
   readonly user: string;
@@ -17,6 +20,8 @@ export class Homes {
   readonly #context: NodeContext;
   readonly #policy: SitePolicy;
   readonly #turns = new Map<string, Promise<unknown>>();
+  /** When each home was last asked for: a login that is under way is in no table yet. */
+  readonly #wanted_ms = new Map<string, number>();
 
   constructor(context: NodeContext, policy: SitePolicy) {
     this.#context = context;
@@ -37,6 +42,7 @@ export class Homes {
   /** Resolves when /home/USER is there. `fill`: an empty home gets the skeleton. Throws XOS_HOME. */
   async mount(owner: HomeOwner, options: { readonly fill: boolean }, signal: AbortSignal): Promise<void> {
     await this.#inTurn(owner.user, async () => {
+      this.#wanted_ms.set(owner.user, this.#context.ports.clock.now_ms());
       try {
         if (this.#policy.homes === 'local') await this.#makeLocal(owner);
         else await this.#bindVolume(owner, signal);
@@ -47,9 +53,12 @@ export class Homes {
     });
   }
 
-  async unmount(user: string): Promise<void> {
+  /** Takes the home away unless somebody asked for it in the last minutes: people come back, and scripts log in again and again. */
+  async unmountIdle(user: string): Promise<void> {
     if (this.#policy.homes === 'local') return;
     await this.#inTurn(user, async () => {
+      if (this.#context.ports.clock.now_ms() - (this.#wanted_ms.get(user) ?? 0) < linger_ms) return;
+      this.#wanted_ms.delete(user);
       await this.#context.ports.mounts.unmount(this.path(user));
       await this.#context.ports.disk.remove(this.path(user)).catch(() => {});
     });

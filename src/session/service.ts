@@ -117,7 +117,7 @@ async function sweep(parts: SessionParts, signal: AbortSignal): Promise<void> {
   for (const user of await homes.mounted()) {
     const uid = parts.members.get(user)?.uid;
     if (users.has(user) || (uid !== undefined && (await processes.ofUser(uid)).length > 0)) continue;
-    await homes.unmount(user).catch((thrown: unknown) => context.ports.log.warn('a home cannot be unmounted', { user, reason: describe(thrown) }));
+    await homes.unmountIdle(user).catch((thrown: unknown) => context.ports.log.warn('a home cannot be unmounted', { user, reason: describe(thrown) }));
   }
 }
 
