@@ -134,8 +134,8 @@ json control(Mrc& m, const std::string& op, const json& request) {
   throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, osds, client-drop, stats");
 }
 
-/// Sessions and written files that a predecessor left in the database.
-std::set<uint64_t> remember(Store& store, std::unordered_set<uint64_t>& writing) {
+/// Sessions, written and unlinked files that a predecessor left in the database.
+std::set<uint64_t> remember(Store& store, std::unordered_set<uint64_t>& writing, std::vector<uint64_t>& orphans) {
   std::set<uint64_t> instances;
   store.read([&](const Txn& txn) {
     txn.scan(table_meta, "session:", [&](std::string_view key, std::string_view) {
@@ -145,6 +145,10 @@ std::set<uint64_t> remember(Store& store, std::unordered_set<uint64_t>& writing)
     });
     txn.scan(table_writing, "", [&](std::string_view key, std::string_view) {
       writing.insert(id_of(key));
+      return true;
+    });
+    txn.scan(table_orphan, "", [&](std::string_view key, std::string_view) {
+      orphans.push_back(id_of(key));
       return true;
     });
   });
@@ -162,7 +166,9 @@ int main(int argc, char** argv) {
   try {
     Store store(flags.state);
     std::unordered_set<uint64_t> writing;
-    Sessions sessions(remember(store, writing));
+    std::vector<uint64_t> orphans;
+    Sessions sessions(remember(store, writing, orphans));
+    for (uint64_t id : orphans) sessions.doom(id);
     sessions.set_unsettled(std::move(writing));
     Engine engine(store, sessions);
     wire::TlsContext tls(flags.credentials);

@@ -41,7 +41,8 @@ OsdTable::OsdTable(Store& store, wire::TlsContext& tls, std::string mrc_node) : 
 }
 
 void OsdTable::set(std::vector<Osd> told) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard one_at_a_time(set_mutex_);
+  std::unique_lock lock(mutex_);
   uint16_t next = 0;
   for (auto& [number, o] : osds_) next = std::max<uint16_t>(next, static_cast<uint16_t>(number + 1));
   for (auto& t : told) {
@@ -49,6 +50,8 @@ void OsdTable::set(std::vector<Osd> told) {
     t.number = known == osds_.end() ? next++ : known->first;
     if (known != osds_.end() && t.total_bytes == 0) t.total_bytes = known->second.total_bytes;
   }
+  // Not under mutex_: transactions of others ask place(), which takes it.
+  lock.unlock();
   store_.write([&](Txn& txn) {
     for (auto& t : told) {
       std::string_view v;
@@ -56,6 +59,7 @@ void OsdTable::set(std::vector<Osd> told) {
       if (!txn.get(table_osd, t.name, v) || v != bytes) txn.put(table_osd, t.name, bytes);
     }
   });
+  lock.lock();
   for (auto& [number, o] : osds_) o.up = false;
   for (auto& t : told) {
     auto it = osds_.find(t.number);

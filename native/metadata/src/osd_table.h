@@ -36,6 +36,7 @@ class OsdTable {
   Store& store_;
   wire::TlsContext& tls_;
   const std::string mrc_node_;
+  std::mutex set_mutex_;
   mutable std::mutex mutex_;
   std::map<uint16_t, Osd> osds_;
   std::map<uint16_t, std::shared_ptr<RpcClient>> clients_;

@@ -323,21 +323,16 @@ int Service::open(Context& c) {
 
 int Service::close(Context& c) {
   uint16_t n = c.in->get<uint16_t>();
-  std::vector<uint64_t> settled, released;
+  std::vector<uint64_t> settled, orphans;
   for (uint16_t i = 0; i < n; ++i) {
     uint64_t id = c.in->get<uint64_t>();
     uint16_t readers = c.in->get<uint16_t>(), writers = c.in->get<uint16_t>();
     auto closed = sessions_.close(c.session, id, readers, writers);
     if (closed.last_writer) settled.push_back(id);
-    if (closed.last) released.push_back(id);
+    // Decided by memory and not by a look into the database: the transaction that unlinks it may be under way. The one below comes after it.
+    if (closed.doomed) orphans.push_back(id);
   }
   c.in->finish();
-  std::vector<uint64_t> orphans;
-  store_.read([&](const Txn& txn) {
-    std::string_view v;
-    for (uint64_t id : released)
-      if (txn.get(table_orphan, key_of(id), v)) orphans.push_back(id);
-  });
   if (settled.empty() && orphans.empty()) return 0;
   store_.write([&](Txn& txn) {
     for (uint64_t id : settled)

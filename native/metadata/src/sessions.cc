@@ -144,6 +144,7 @@ Sessions::Closed Sessions::close(const Ptr& s, uint64_t id, int readers, int wri
     if (it->second.by_session.empty()) {
       open_.erase(it);
       closed.last = true;
+      closed.doomed = doomed_.erase(id) > 0;
     }
   }
   return closed;
@@ -189,9 +190,17 @@ bool Sessions::is_open(uint64_t id) {
 bool Sessions::try_kill(uint64_t id) {
   std::lock_guard lock(mutex_);
   // Right after a restart a mount that is not back yet may have it open: keep it, the janitor looks again.
-  if (open_.contains(id) || !returning_.empty()) return false;
+  if (open_.contains(id) || !returning_.empty()) {
+    doomed_.insert(id);
+    return false;
+  }
   dying_.insert(id);
   return true;
+}
+
+void Sessions::doom(uint64_t id) {
+  std::lock_guard lock(mutex_);
+  doomed_.insert(id);
 }
 
 void Sessions::bury(uint64_t id) {

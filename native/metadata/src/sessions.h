@@ -65,6 +65,7 @@ class Sessions : public OpenFiles {
   struct Closed {
     bool last_writer = false;  ///< nobody writes any more
     bool last = false;         ///< nobody has it open any more
+    bool doomed = false;       ///< ... and it was unlinked meanwhile, perhaps in a transaction that is not committed yet
   };
   Closed close(const Ptr& session, uint64_t id, int readers, int writers);
   uint8_t writers(const Ptr& session, uint64_t id);
@@ -73,6 +74,7 @@ class Sessions : public OpenFiles {
   bool knows(uint64_t instance);
   bool is_open(uint64_t id);
   bool try_kill(uint64_t id) override;
+  void doom(uint64_t id);    ///< an unlinked file of before the restart
   void bury(uint64_t id);  ///< after the transaction that killed it
   /// Files that were open for writing when the MRC died: others must ask the OSDs until their size is known.
   void set_unsettled(std::unordered_set<uint64_t> ids);
@@ -115,7 +117,7 @@ class Sessions : public OpenFiles {
   std::condition_variable changed_;
   std::unordered_map<uint64_t, Ptr> sessions_;
   std::unordered_map<uint64_t, Opens> open_;
-  std::unordered_set<uint64_t> dying_, unsettled_;
+  std::unordered_set<uint64_t> dying_, doomed_, unsettled_;
   std::unordered_map<uint64_t, uint64_t> attribute_leases_, entry_leases_;
   uint64_t used_bits_ = 0;
   LockManager locks_;

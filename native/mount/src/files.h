@@ -21,6 +21,7 @@ struct OpenFile {
   uint32_t mode = 0;
   uint64_t size = 0;                   // what this node knows; good while it writes alone
   int64_t mtime_ns = 0;
+  int64_t seen_mtime_ns = 0;           // of a shared file, when its pages were dropped last
   uint64_t disk_bytes = 0;
   bool dirty = false;                  // size and time are not at the MRC yet
   uint64_t dirty_count = 0;

@@ -177,12 +177,17 @@ int Mount::settle_size(Attr& attr) {
     attr.disk_bytes = s.disk_bytes;
     // Unless the times were set after the last write.
     if (s.mtime_ns > attr.ctime_ns) attr.mtime_ns = attr.ctime_ns = s.mtime_ns;
+    bool changed = false;
     if (f) {
       std::lock_guard lock(f->mutex);
       f->shared = true;
+      changed = f->seen_mtime_ns != s.mtime_ns || f->size != s.size;
+      f->seen_mtime_ns = s.mtime_ns;
       f->size = s.size;
       f->disk_bytes = s.disk_bytes;
     }
+    // The kernel would drop old pages by itself when it sees these attributes, but ignores them when a write of ours comes between.
+    if (changed) fuse_lowlevel_notify_inval_inode(session, attr.id, 0, 0);
     return 0;
   }
   if (f) {
@@ -324,7 +329,8 @@ void Mount::run_callbacks() {
             } else {
               cache.invalidate_attr(id);
               files.mark_shared(id);
-              fuse_lowlevel_notify_inval_inode(session, id, -1, 0);
+              // With the pages: a getattr that is under way is thrown away by the kernel now, and must not leave an old page valid.
+              fuse_lowlevel_notify_inval_inode(session, id, 0, 0);
             }
           }
           if (names && kernel_names) expire_kernel_names();

@@ -834,6 +834,13 @@ def main():
                         print(f"     {n} has ended with {c.processes[n].returncode}")
         idle = {n: c.memory_kib(n) for n in c.processes}
         print("memory KiB", idle)
+        for name in os.listdir(c.directory):
+            if not name.endswith(".log"):
+                continue
+            bad = [l for l in open(c.path(name), errors="replace") if "runtime error" in l or "Sanitizer" in l or "terminate called" in l]
+            if bad:
+                failed += 1
+                print(f"FAIL {name}: {''.join(bad[:5])}")
     finally:
         if failed:
             for n in list(c.processes):

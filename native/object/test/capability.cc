@@ -96,7 +96,7 @@ TEST("keys are hex or raw") {
 }
 
 TEST("a reader never leaves its buffer") {
-  std::string two("\x05\x00ab", 4);
+  std::string two("\x05\0" "ab", 4);
   Reader r(two);
   CHECK_THROWS(r.text());
   Reader s(std::string_view("abc"));
