@@ -84,12 +84,14 @@ void Sessions::serve_callbacks(const Ptr& s, wire::Connection& connection) {
   s->acknowledged = s->queued;
   ++s->callback_generation;
   changed_.notify_all();
+  // Two pings at once: with the second one the mount knows that its first acknowledgement arrived, and its lease begins.
+  int at_once = 2;
   try {
     while (!s->gone) {
       uint16_t type = callback_ping;
       std::string payload;
       bool counted = false;
-      if (s->messages.empty()) s->wake.wait_for(lock, std::chrono::milliseconds(ping_ms));
+      if (s->messages.empty() && at_once-- <= 0) s->wake.wait_for(lock, std::chrono::milliseconds(ping_ms));
       if (!s->messages.empty()) {
         std::tie(type, payload) = std::move(s->messages.front());
         s->messages.pop_front();
