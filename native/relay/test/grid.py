@@ -262,8 +262,24 @@ class Terminal:
         return os.waitpid(self.pid, 0)[1]
 
 
+def clear_mark(program):
+    """The image marks cheap programs as local; the tests want some of them to be redirected: an unmarked copy is put in their place."""
+    with open(program, 'rb') as file:
+        content = bytearray(file.read())
+    if content[9] != ord('x'):
+        return
+    content[9] = 0
+    copy = f'/home/unmarked-{os.path.basename(program)}'
+    with open(copy, 'wb') as file:
+        file.write(content)
+    os.chmod(copy, 0o755)
+    mount(copy, os.path.realpath(program), None, MS_BIND)
+
+
 def build_grid(build):
     own_root()
+    for program in ('/usr/bin/dash', '/usr/bin/env'):
+        clear_mark(program)
     os.environ['PATH'] = '/home/bin:' + os.environ['PATH']
     os.symlink(f'{build}/relay/xexec', '/home/bin/xrun')
     os.symlink(f'{build}/relay/xexec', '/home/bin/xlocal')

@@ -436,7 +436,8 @@ def _():
     terminal.send('xrun --node n2 python3 -uc "\nimport time\nfor i in range(900): print(\'tick\', i); time.sleep(0.05)"\n')
     terminal.expect('tick 4')
     job = n1.control.call('jobs')['jobs'][-1]['job']
-    equal(n1.control.call('check', job=job, uid=UID).get('obstacles'), [])
+    obstacles = n1.control.call('check', job=job, uid=UID).get('obstacles')
+    equal([each for each in obstacles if each['certain']], [])  # a build tree below /tmp is a doubt: other nodes do not have it
     kept = n1.control.call('checkpoint', job=job, uid=UID, directory='/home/alice/kept', leave_running=True)
     if not kept['ok'] and 'mountpoint' in kept['error']['message']:
         terminal.end()
