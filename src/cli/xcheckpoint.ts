@@ -73,7 +73,7 @@ const phases: Readonly<Record<string, string>> = {
 
 function progressText(job: string, { phase, bytes, bytes_total }: CheckpointProgress): string {
   const share = phase === 'writing' && bytes_total > 0 ? ` ${formatBytes(bytes)} of about ${formatBytes(bytes_total)}` : '';
-  return `checkpoint of job ${job}: ${phases[phase] ?? phase}${share}`;
+  return `checkpoint of ${/^\d+$/.test(job) ? 'process' : 'job'} ${job}: ${phases[phase] ?? phase}${share}`;
 }
 
 async function check(call: Call, job: string): Promise<number> {
