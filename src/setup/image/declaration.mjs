@@ -15,6 +15,7 @@ export function readDeclaration(flavours = ['base', 'grid']) {
   const hooks = flavours.flatMap((flavour) => list(join(folder(flavour), 'hooks')).map((name) => ({ name, path: join(folder(flavour), 'hooks', name) })))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
   return {
+    flavours,
     packages: [...new Set(words('packages'))].sort(),
     exclude: words('exclude'),
     suites: JSON.parse(readFileSync(join(folder('base'), 'suites.json'), 'utf8')).suites,

@@ -16,20 +16,20 @@ const KEEP_ROOTS = 3
 const WAIT_FOR_OTHER_MS = 15 * 60_000
 const BUILD_TIMEOUT_MS = 20 * 60_000
 
-/** Path of the root for the declarations of this clone, and whether it is there. */
-export function imageRoot() {
-  const declaration = readDeclaration()
+/** Path of the root for the declarations of this clone, and whether it is there. @param {readonly string[]} [flavours] as readDeclaration has them */
+export function imageRoot(flavours) {
+  const declaration = readDeclaration(flavours)
   const path = join(imageStore, declaration.hash)
   return { declaration, path, ready: existsSync(path) }
 }
 
 /**
  * Makes the image root unless it is there. It appears under its final name only when complete; an interrupted one is thrown away.
- * @param {{log: string, signal?: AbortSignal, note?: (text: string) => void}} options
+ * @param {{log: string, flavours?: readonly string[], signal?: AbortSignal, note?: (text: string) => void}} options
  * @returns {Promise<string>} its path
  */
 export async function ensureImageRoot(options) {
-  const { declaration, path } = imageRoot()
+  const { declaration, path } = imageRoot(options.flavours)
   mkdirSync(imageStore, { recursive: true, mode: 0o755 })
   const lock = await waitLock(`${path}.lock`, 'making the image root', {
     timeout_ms: WAIT_FOR_OTHER_MS, signal: options.signal,
@@ -75,7 +75,7 @@ async function makeRoot(declaration, path, options) {
     const { marked, absent } = markLocalPrograms(partial, declaration.localPrograms)
     mkdirSync(join(partial, 'usr/share/xos'), { recursive: true })
     writeFileSync(join(partial, 'usr/share/xos/local-programs'), `${marked.map((name) => `/${name}`).join('\n')}\n`)
-    writeFileSync(join(partial, 'usr/share/xos/image.json'), `${JSON.stringify({ hash: declaration.hash, packages: declaration.packages, absent }, null, 2)}\n`)
+    writeFileSync(join(partial, 'usr/share/xos/image.json'), `${JSON.stringify({ hash: declaration.hash, flavours: declaration.flavours, packages: declaration.packages, absent }, null, 2)}\n`)
     renameSync(partial, path)
   } catch (error) {
     removePartial(path)
@@ -112,11 +112,11 @@ function removePartial(path) {
   rmSync(`${path}.partial`, { recursive: true, force: true, maxRetries: 3 })
 }
 
-/** Removes roots that nobody used for two weeks, beyond the three youngest, unless a grid that is up stands on them. */
+/** Removes roots of the same flavours that nobody used for two weeks, or beyond the three youngest, unless a grid that is up stands on them. */
 function prune(current) {
   const inUse = rootsInUse()
   const roots = readdirSync(imageStore).filter((name) => /^[0-9a-f]{20}$/.test(name)).map((name) => join(imageStore, name))
-    .filter((path) => path !== current && !inUse.has(path))
+    .filter((path) => path !== current && !inUse.has(path) && flavoursOf(path) === flavoursOf(current))
     .map((path) => ({ path, used: statSync(path).mtimeMs })).sort((a, b) => b.used - a.used)
   roots.forEach(({ path, used }, index) => {
     const old = performance.timeOrigin + performance.now() - used > KEEP_DAYS * 86_400_000
@@ -125,6 +125,14 @@ function prune(current) {
     renameSync(path, gone)
     rmSync(gone, { recursive: true, force: true })
   })
+}
+
+function flavoursOf(root) {
+  try {
+    return String(JSON.parse(readFileSync(join(root, 'usr/share/xos/image.json'), 'utf8')).flavours)
+  } catch {
+    return null
+  }
 }
 
 function rootsInUse() {
