@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { chmod, copyFile, lchown, lstat, mkdir, open, readFile, readdir, readlink, rename, rm, symlink } from 'node:fs/promises';
+import { chmod, lchown, lstat, mkdir, open, readFile, readdir, readlink, rename, rm, symlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import type { Disk, FileFacts } from '../core/ports.ts';
@@ -41,24 +41,71 @@ async function writeAtomic(path: string, data: Buffer | string, options: { mode?
   }
 }
 
+/** A folder held open: names below it are looked up in that folder, whatever its owner makes of the path meanwhile. */
+async function holdFolder<T>(path: string, work: (held: string, folder: FileHandle) => Promise<T>): Promise<T> {
+  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    return await work(`/proc/self/fd/${folder.fd}`, folder);
+  } finally {
+    await folder.close();
+  }
+}
+
+/** False when something of that name is there already: another node may fill the same home at the same time. */
+async function made(work: Promise<unknown>): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'EEXIST') return false;
+    throw thrown;
+  }
+}
+
+/**
+ * The target's owner may be at work in it (a home, on another node): everything is made through open folders and owned through what was
+ * opened, never by a path a second time, so that no link put in between leads elsewhere.
+ */
 async function copyTree(from: string, to: string, owner: { uid: number; gid: number }, signal?: AbortSignal): Promise<void> {
+  await holdFolder(to, (held) => copyInto(from, held, owner, signal));
+}
+
+async function copyInto(from: string, held: string, owner: { uid: number; gid: number }, signal?: AbortSignal): Promise<void> {
   for (const entry of await readdir(from, { withFileTypes: true })) {
     signal?.throwIfAborted();
     const source = join(from, entry.name);
-    const target = join(to, entry.name);
-    if ((await orNull(lstat(target))) !== null) continue;
+    const target = join(held, entry.name);
     if (entry.isDirectory()) {
-      await mkdir(target, { mode: (await lstat(source)).mode & 0o7777 });
-      await copyTree(source, target, owner, signal);
+      if (!(await made(mkdir(target, { mode: 0o700 })))) continue;
+      const { mode } = await lstat(source);
+      await holdFolder(target, async (below, folder) => {
+        await copyInto(source, below, owner, signal);
+        await folder.chmod(mode & 0o7777);
+        await folder.chown(owner.uid, owner.gid);
+      });
     } else if (entry.isSymbolicLink()) {
-      await symlink(await readlink(source), target);
+      if (await made(symlink(await readlink(source), target))) await lchown(target, owner.uid, owner.gid);
     } else if (entry.isFile()) {
-      await copyFile(source, target, constants.COPYFILE_EXCL);
-      await chmod(target, (await lstat(source)).mode & 0o7777);
-    } else {
-      continue; // a device or socket in a skeleton is none of the user's business
+      await copyOne(source, target, owner);
     }
-    await lchown(target, owner.uid, owner.gid);
+    // A device or socket in a skeleton is none of the user's business.
+  }
+}
+
+async function copyOne(source: string, target: string, owner: { uid: number; gid: number }): Promise<void> {
+  let file: FileHandle;
+  try {
+    file = await open(target, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'EEXIST') return;
+    throw thrown;
+  }
+  try {
+    await file.writeFile(await readFile(source));
+    await file.chmod((await lstat(source)).mode & 0o7777);
+    await file.chown(owner.uid, owner.gid);
+  } finally {
+    await file.close();
   }
 }
 
