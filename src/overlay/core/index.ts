@@ -1,0 +1,13 @@
+export { Book, KnownPeers } from './book.ts';
+export { Codecs, sizes } from './codecs.ts';
+export { decodeDescriptor, encodeDescriptor, memberValue, textValue, type AttributeValue, type Coordinates, type Descriptor, type Verifier } from './descriptor.ts';
+export type { Host, Protocol } from './host.ts';
+export { kinds } from './kinds.ts';
+export { limits } from './limits.ts';
+export { Packet, packet, packet_words, recycle, type Codec, type Message } from './message.ts';
+export { Metrics } from './metrics.ts';
+export { nobody, type Peer } from './peer.ts';
+export { Random, hashText, mix32 } from './random.ts';
+export type { KeyTable, PeerSampling } from './tables.ts';
+export { CertificateVerifier } from './verifier.ts';
+export { Reader, WireError, Writer, type PeerCodec } from './wire.ts';
