@@ -27,17 +27,27 @@ export function markFile(path) {
  * @returns {{marked: string[], absent: string[]}} paths inside the root; `absent`: names of which the root has no program (another flavour may)
  */
 export function markLocalPrograms(root, list) {
+  const { paths, absent } = findLocalPrograms(root, list)
+  return { marked: paths.filter((path) => markFile(join(root, path))), absent }
+}
+
+/**
+ * Files that the list means, and the setuid and setgid ones, links followed, sorted; ELF or not.
+ * @param {string} root @param {string} list path of a local-programs file
+ * @returns {{paths: string[], absent: string[]}} relative to the root
+ */
+export function findLocalPrograms(root, list) {
   const files = programFiles(root)
-  const marked = new Set()
+  const found = new Set()
   const absent = []
   for (const pattern of readList(list)) {
     const matching = pattern.startsWith('/') ? expandPath(root, pattern.slice(1)) : [...files].filter(([name]) => globMatch(pattern, name)).flatMap(([, paths]) => paths)
     if (matching.length === 0) absent.push(pattern)
     // ld.so refuses a library with a mark ("nonzero padding in e_ident"): a wildcard means the programs only.
-    for (const path of matching) if (!pattern.includes('*') || !/\.so(\.|$)/.test(path)) markInside(root, path, marked)
+    for (const path of matching) if (!pattern.includes('*') || !/\.so(\.|$)/.test(path)) addInside(root, path, found)
   }
-  for (const path of setuidFiles(root)) markInside(root, path, marked)
-  return { marked: [...marked].sort(), absent }
+  for (const path of setuidFiles(root)) addInside(root, path, found)
+  return { paths: [...found].sort(), absent }
 }
 
 /** The names and paths of a local-programs file. @param {string} list */
@@ -45,10 +55,10 @@ export function readList(list) {
   return readFileSync(list, 'utf8').split('\n').flatMap((line) => line.replace(/(^|\s)#.*$/, '').trim().split(/\s+/)).filter((word) => word !== '')
 }
 
-function markInside(root, path, marked) {
+function addInside(root, path, found) {
   // A link may be absolute (alternatives): follow it inside the root, never into the machine's own files.
   const real = resolveInside(root, path)
-  if (real && !marked.has(real) && markFile(join(root, real))) marked.add(real)
+  if (real) found.add(real)
 }
 
 function resolveInside(root, path, depth = 0) {
