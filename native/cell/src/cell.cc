@@ -1,5 +1,7 @@
 #include "cell.h"
 
+#include "confine.h"
+#include "log.h"
 #include "world.h"
 
 #include <cerrno>
@@ -89,16 +91,37 @@ void Cell::take_frame() {
       id_ = header.id;
       control(nlohmann::json::parse(payload.begin(), payload.end(), nullptr, false));
       break;
+    case relay::frame_confine:
+      make_narrower(nlohmann::json::parse(payload.begin(), payload.end(), nullptr, false));
+      break;
+    case relay::frame_leaf:
+      group_.reset(fds.empty() ? -1 : fds[0]);
+      if (!fds.empty()) fds.erase(fds.begin());
+      break;
   }
   for (const int fd : fds) close(fd);
+}
+
+void Cell::make_narrower(const nlohmann::json& request) {
+  Confinement wanted;
+  if (!read_confinement(request, wanted)) unfit_ = "its confinement is malformed";
+  else unfit_ = confine(wanted);
+  if (unfit_.empty() && wanted.untrusted) filter_ = untrusted_filter(unfit_);
+  if (!unfit_.empty()) log(Priority::error, "a cell of VO '%s' was not made as its policy wants it: %s", wanted.vo.c_str(), unfit_.c_str());
 }
 
 void Cell::spawn(relay::Reader& in, std::vector<int>& fds) {
   Order order;
   const bool readable = read_order(in, order);
   Started started;
-  if (!readable || running_ || used_up_) started.error = readable ? "cannot start a job: the cell is in use" : "cannot start a job: its description is malformed";
+  order.group = group_.get();
+  order.filter = filter_.empty() ? nullptr : &filter_;
+  if (!unfit_.empty()) {
+    started.error = "cannot start job '" + order.job + "' on node '" + order.node + "' as its VO's policy wants it: " + unfit_;
+    used_up_ = true;
+  } else if (!readable || running_ || used_up_) started.error = readable ? "cannot start a job: the cell is in use" : "cannot start a job: its description is malformed";
   else started = start(order, fds);
+  group_.reset();
   if (!started.error.empty()) {
     relay::Buffer buffer;
     relay::Writer out(buffer);

@@ -23,11 +23,15 @@ class Cell {
   std::string job_name_, node_;
   std::vector<std::string> arguments_;
   std::string path_, cwd_;
+  unique_fd group_;      ///< control group of the next job
+  Filter filter_;        ///< empty: the VO is trusted
+  std::string unfit_;    ///< not empty: the cell could not be made as its VO wants it, and runs nothing
   bool running_ = false, stopped_ = false, used_up_ = false, frozen_ = false;
   int64_t kill_at_ms_ = -1;  ///< when what the job left behind is killed
 
   void take_frame();
   void spawn(relay::Reader& in, std::vector<int>& fds);
+  void make_narrower(const nlohmann::json& request);
   void signal_job(int number, bool from_terminal);
   void to_group(int number);
   void reap();

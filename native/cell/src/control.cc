@@ -3,6 +3,7 @@
 #include "world.h"
 
 #include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <fstream>
 #include <poll.h>
@@ -127,6 +128,7 @@ void Cell::checkpoint(const json& request) {
 }
 
 void Cell::restore(const json& request) {
+  if (!unfit_.empty()) return say(relay::frame_result, refusal("XOS_NO_CELL", "cannot restore as the VO's policy wants it: " + unfit_));
   if (running_ || used_up_) return say(relay::frame_result, refusal("XOS_CELL_IN_USE", "cannot restore: the cell is in use"));
   used_up_ = true;  // also when it fails: the pids of a restore are the checkpoint's own
   RestoreRequest restore_request;
@@ -134,6 +136,11 @@ void Cell::restore(const json& request) {
   restore_request.job = request.value("manifest_job", "");
   restore_request.uid = request.value("uid", 0u);
   restore_request.timeout_ms = request.value("timeout_ms", restore_request.timeout_ms);
+  // What CRIU makes is born where CRIU is, and CRIU where we are. This cell runs nothing after it.
+  if (const unique_fd group = std::move(group_); group) {
+    const unique_fd members(openat(group.get(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
+    if (!members || write(members.get(), "0", 1) != 1) return say(relay::frame_result, refusal("XOS_NO_CELL", std::string("cannot restore: its control group cannot be entered: ") + strerror(errno)));
+  }
   set_last_pid(1);  // CRIU's own processes must not take the pids that it restores
   let_criu_know_the_kernel();
   auto outcome = [&] {

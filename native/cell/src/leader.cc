@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -24,13 +25,14 @@ struct Child {
   bool has_leader;
   volatile Step step;
   volatile int reason;
+  int enter;  ///< cgroup.procs to write to first; -1: none
 };
 
 /// Raw system calls: glibc's setuid() would signal the threads of the parent whose memory a vfork child shares.
 bool become(const Plan& plan) {
   const Order& order = plan.order;
   return hide_io_uring() && syscall(SYS_setgroups, order.groups.size(), order.groups.data()) == 0 && syscall(SYS_setresgid, order.identity.gid, order.identity.gid, order.identity.gid) == 0 &&
-         syscall(SYS_setresuid, order.identity.uid, order.identity.uid, order.identity.uid) == 0;
+         syscall(SYS_setresuid, order.identity.uid, order.identity.uid, order.identity.uid) == 0 && (!order.filter || load_filter(*order.filter));
 }
 
 void limit(const relay::SpecHead& head) {
@@ -79,6 +81,7 @@ int run_child(void* argument) {
     _exit(126);
     return 0;
   };
+  if (child.enter >= 0 && write(child.enter, "0", 1) != 1) return fail(Step::process);
   if (child.has_leader) {
     setpgid(0, 0);
     if (plan.terminal >= 0) {
@@ -100,15 +103,64 @@ int run_child(void* argument) {
   return fail(Step::exec);
 }
 
+/// clone(2) of run_child() with our memory lent, directly into control group `group`: the child runs no instruction outside of it.
+/// clone3 has no wrapper in glibc, and a child on a stack of its own cannot return from one written in C.
+pid_t clone_into(int group, char* stack, size_t stack_bytes, Child& child) {
+#if defined(__x86_64__)
+  clone_args arguments{};
+  arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_INTO_CGROUP;
+  arguments.exit_signal = SIGCHLD;
+  arguments.stack = reinterpret_cast<uint64_t>(stack);
+  arguments.stack_size = stack_bytes;
+  arguments.cgroup = static_cast<uint64_t>(group);
+  int (*const function)(void*) = run_child;
+  long result = SYS_clone3;
+  asm volatile(
+      "syscall\n\t"
+      "test %%rax, %%rax\n\t"
+      "jnz 1f\n\t"
+      "xor %%ebp, %%ebp\n\t"
+      "mov %[child], %%rdi\n\t"
+      "call *%[function]\n\t"
+      "hlt\n"  // run_child() never returns
+      "1:"
+      : "+a"(result)
+      : "D"(&arguments), "S"(sizeof arguments), [function] "r"(function), [child] "r"(&child)
+      : "rcx", "r11", "memory");
+  if (result >= 0) return static_cast<pid_t>(result);
+  errno = static_cast<int>(-result);
+  return -1;
+#else
+  // The child moves itself, before anything of the job runs.
+  child.enter = openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+  if (child.enter < 0) return -1;
+  const pid_t pid = clone(run_child, stack + stack_bytes, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
+  close(child.enter);
+  return pid;
+#endif
+}
+
+/// fork(2) directly into control group `group`, or where we are when it is -1.
+pid_t fork_into(int group) {
+  if (group < 0) return fork();
+  clone_args arguments{};
+  arguments.flags = CLONE_INTO_CGROUP;
+  arguments.exit_signal = SIGCHLD;
+  arguments.cgroup = static_cast<uint64_t>(group);
+  return static_cast<pid_t>(syscall(SYS_clone3, &arguments, sizeof arguments));
+}
+
 /// A child that shares our memory until it has executed: no page tables to copy, and its errors need no pipe.
 Outcome vfork_child(const Plan& plan, bool has_leader) {
-  static char* const stack = static_cast<char*>(mmap(nullptr, 256 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
+  constexpr size_t stack_bytes = 256 << 10;
+  static char* const stack = static_cast<char*>(mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
   if (stack == MAP_FAILED) return {Step::process, ENOMEM};
-  Child child{&plan, has_leader, Step::done, 0};
+  Child child{&plan, has_leader, Step::done, 0, -1};
   sigset_t all, before;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &before);  // no handler of ours may run in the child
-  const pid_t pid = clone(run_child, stack + (256 << 10), CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
+  // A program with a leader is born where the leader is.
+  const pid_t pid = has_leader || plan.order.group < 0 ? clone(run_child, stack + stack_bytes, CLONE_VM | CLONE_VFORK | SIGCHLD, &child) : clone_into(plan.order.group, stack, stack_bytes, child);
   const int reason = errno;
   sigprocmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return {Step::process, reason};
@@ -169,7 +221,7 @@ Outcome launch(const Plan& plan) { return vfork_child(plan, false); }
 Outcome launch_with_leader(const Plan& plan) {
   int report[2];
   if (pipe2(report, O_CLOEXEC) < 0) return {Step::process, errno};
-  const pid_t pid = fork();
+  const pid_t pid = fork_into(plan.order.group);
   if (pid == 0) lead(plan, report[1]);
   const int reason = errno;
   close(report[1]);

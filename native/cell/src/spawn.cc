@@ -107,6 +107,7 @@ std::string explain(const Order& order, const Outcome& outcome, Started& started
     started.elsewhere = outcome.reason == ENOENT;
     return what + strerror(outcome.reason);
   }
+  if (outcome.step == Step::process && outcome.reason == EAGAIN) return what + "its VO or the node has reached its limit of processes (pids.max)";
   return what + "its process could not be prepared: " + strerror(outcome.reason);
 }
 

@@ -1,6 +1,7 @@
 // Starts the root process of a job.
 #pragma once
 #include "protocol.h"
+#include "seccomp_filter.h"
 #include "unique_fd.h"
 
 #include <string>
@@ -31,6 +32,8 @@ struct Order {
   std::vector<gid_t> groups;
   std::string job, node;
   relay::Spec spec;  ///< points into the frame
+  int group = -1;    ///< the job's control group; -1: where we are
+  const Filter* filter = nullptr;  ///< for programs of an untrusted VO
 };
 
 /// Reads the payload of a spawn frame. False when it is malformed.

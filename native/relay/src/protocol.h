@@ -43,6 +43,7 @@ enum Frame : uint16_t {
   frame_state = 0x0114,    ///< far→home→proxy: JobState
   frame_lost = 0x0115,     ///< home→proxy: a line for the user; exit status 137
   frame_ready = 0x0116,    ///< home→proxy after attach: Spec streams as they are now
+  frame_notice = 0x0117,   ///< far→home→proxy: a line for the user about the job, which goes on
   frame_data = 0x0120,
   frame_close = 0x0121,    ///< no more data (from the writer), or nobody reads any more (from the reader)
   frame_credit = 0x0122,   ///< u32 bytes taken; for stream 0 in careful mode: bytes the job has read
@@ -57,7 +58,9 @@ enum Frame : uint16_t {
   frame_result = 0x0142,   ///< cell→far→home: JSON, with descriptors of restored streams from the cell
   frame_cell_pty = 0x0150,   ///< cell→relay: index of the pty, with its master
   frame_cell_empty = 0x0151, ///< cell→relay: nothing of the job is left; u8 1: may be used again
-  frame_cell_ready = 0x0152
+  frame_cell_ready = 0x0152,
+  frame_confine = 0x0153,    ///< relay→cell, before its first job: JSON (native/cell/src/confine.h)
+  frame_leaf = 0x0154        ///< relay→cell, before a spawn or restore: the job's control group
 };
 
 enum Stream : uint16_t { stream_in = 0, stream_out = 1, stream_err = 2, stream_tty = 3, stream_count = 4 };

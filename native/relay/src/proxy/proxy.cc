@@ -274,6 +274,9 @@ class Proxy {
         tty_input_open_ = false;
         append_frame(out_, frame_unread, 0, nullptr, 0);
         return;
+      case frame_notice:
+        flush_outputs();
+        return say("%.*s", static_cast<int>(header.length), reinterpret_cast<const char*>(payload));
       case frame_yield:
         terminal_.yield(in.u8() != 0);
         return terminal_.check();

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <linux/sched.h>
-#include <map>
+#include <nlohmann/json.hpp>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -189,16 +189,32 @@ Cell* Cells::make() {
   return cells_.back().get();
 }
 
-Cell* Cells::acquire(uid_t uid, const std::string& vo, CellUser* user, bool unused) {
+void Cells::narrow(const std::string& vo, const Narrowness& narrowness) {
+  narrowness_[vo] = narrowness;
+  std::vector<Cell*> other;
+  for (const auto& cell : cells_)
+    if (!cell->user_ && !cell->fresh_ && cell->vo_ == vo && cell->narrowness_ != narrowness) other.push_back(cell.get());
+  for (Cell* cell : other) drop(cell);
+}
+
+Cell* Cells::acquire(uid_t uid, const std::string& vo, const std::string& home, CellUser* user, bool unused) {
+  const auto known = narrowness_.find(vo);
+  const Narrowness narrowness = known == narrowness_.end() ? Narrowness{} : known->second;
   Cell* found = nullptr;
   for (const auto& cell : cells_) {
     if (cell->user_ || !cell->usable_ || cell->gone_) continue;
-    if (!cell->fresh_ && (unused || cell->uid_ != uid || cell->vo_ != vo)) continue;
+    if (!cell->fresh_ && (unused || cell->uid_ != uid || cell->vo_ != vo || cell->narrowness_ != narrowness)) continue;
     found = cell.get();
     if (!cell->fresh_) break;  // the user's own warm one is best
   }
   if (!found) found = make();
   if (!found) return nullptr;
+  if (found->fresh_ && narrowness.any()) {
+    const std::string wanted = nlohmann::json{{"vo", vo}, {"uid", uid}, {"home", home}, {"isolated", narrowness.isolated}, {"untrusted", narrowness.untrusted},
+                                              {"own_network", narrowness.own_network}, {"few_devices", narrowness.few_devices}}.dump();
+    found->send(frame_confine, 0, {{reinterpret_cast<const uint8_t*>(wanted.data()), wanted.size()}});
+  }
+  if (found->fresh_) found->narrowness_ = narrowness;
   found->fresh_ = false;
   found->uid_ = uid;
   found->vo_ = vo;

@@ -5,6 +5,7 @@
 
 #include <deque>
 #include <list>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,13 @@
 namespace xos::relay {
 
 class Cells;
+
+/// How the cells of a VO are made narrower (native/cell/src/confine.h); xosd decides.
+struct Narrowness {
+  bool isolated = false, untrusted = false, own_network = false, few_devices = false;
+  bool any() const { return isolated || untrusted || own_network || few_devices; }
+  bool operator==(const Narrowness&) const = default;
+};
 
 /// What the user of a cell hears from it.
 class CellUser {
@@ -40,6 +48,7 @@ class Cell : public Watcher {
   uid_t uid_ = 0;
   std::string vo_;
   bool fresh_ = true, usable_ = true, gone_ = false;
+  Narrowness narrowness_;
   int64_t idle_since_ms_ = 0, give_up_ms_ = -1;
   std::deque<Message> out_;
   std::vector<uint8_t> in_;
@@ -52,9 +61,11 @@ class Cell : public Watcher {
 class Cells {
  public:
   Cells(Loop& loop, std::string program) : loop_(loop), program_(std::move(program)) {}
-  /// A cell for one job of `uid` in `vo`: an idle one of the same user, else a prepared one. Null when none can be made (logged).
-  /// `unused`: one in which nothing ever ran (restore).
-  Cell* acquire(uid_t uid, const std::string& vo, CellUser* user, bool unused = false);
+  /// A cell for one job of `uid` in `vo`: an idle one of the same user, else a prepared one, made as narrow as the VO's are to be. Null when
+  /// none can be made (logged). `home`: the user's. `unused`: one in which nothing ever ran (restore).
+  Cell* acquire(uid_t uid, const std::string& vo, const std::string& home, CellUser* user, bool unused = false);
+  /// For the jobs that start from now on; idle cells that were made otherwise go.
+  void narrow(const std::string& vo, const Narrowness& narrowness);
   /// The job has ended. `reusable`: nothing of it is left; else the cell waits for that, or is dropped after a few seconds.
   void release(Cell* cell, bool reusable);
   /// Kills everything in the cell.
@@ -67,6 +78,7 @@ class Cells {
   friend class Cell;
   Loop& loop_;
   std::string program_;
+  std::map<std::string, Narrowness> narrowness_;  ///< by VO
   std::list<std::unique_ptr<Cell>> cells_;
   std::vector<std::unique_ptr<Cell>> graves_;  ///< destroyed at the end of the round
   Cell* make();

@@ -73,6 +73,21 @@ std::vector<NodeLoad> read_table(const json& request) {
   return table;
 }
 
+/// What a VO's jobs may have on this node, decided by xosd (src/isolation).
+void limit_vo(Parts& parts, const json& request) {
+  const std::string vo = request.at("vo");
+  const json& cells = request.at("cells");
+  parts.cells.narrow(vo, {cells.value("isolated", false), cells.value("untrusted", false), cells.value("own_network", false), cells.value("few_devices", false)});
+  cell::GroupLimits limits;
+  const auto absolute = [](const std::string& path) { return path.starts_with("/") && path.find("/../") == path.npos; };
+  limits.directory = request.value("directory", "");
+  limits.fence = request.value("fence", "");
+  limits.settings = request.value("settings", std::map<std::string, std::string>());
+  if (!limits.directory.empty() && !absolute(limits.directory)) throw CodedError("XOS_MALFORMED", "the control group '" + limits.directory + "' is no absolute path");
+  const std::string failed = parts.far.limit_vo(vo, limits, request.value("memory_max", uint64_t{0}));
+  if (!failed.empty()) throw CodedError("XOS_CGROUP", failed);
+}
+
 json cells(Parts& parts) {
   auto seen = std::make_shared<std::promise<std::vector<Far::Seen>>>();
   auto answer = seen->get_future();
@@ -123,6 +138,8 @@ void serve(Parts& parts, const std::string& op, const json& request, const Contr
     parts.peers.set(read_peers(request, parts.node));
   } else if (op == "placement") {
     parts.placer.push(read_table(request));
+  } else if (op == "vo-limits") {
+    limit_vo(parts, request);
   } else if (op == "session-add") {
     parts.sessions.add(read_session(request));
   } else if (op == "session-remove") {

@@ -15,6 +15,7 @@ struct Parts {
   Peers& peers;
   Home& home;
   Far& far;
+  Cells& cells;
   std::string node, vo;
 };
 

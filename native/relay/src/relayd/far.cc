@@ -86,6 +86,12 @@ void Far::end_session(const std::string& session) {
 
 void Far::tick() {
   for (auto& [key, job] : jobs_) job->tick();
+  groups_.tick(Loop::now_ms());
+}
+
+std::string Far::limit_vo(const std::string& vo, const cell::GroupLimits& limits, uint64_t memory_max) {
+  memory_max_[vo] = memory_max;
+  return groups_.set(vo, limits);
 }
 
 std::vector<Far::Seen> Far::jobs() const {

@@ -1,6 +1,7 @@
 // The far end of jobs: starts them in cells and pumps their streams.
 #pragma once
 #include "cells.h"
+#include "cgroup.h"
 #include "link.h"
 #include "sessions.h"
 
@@ -45,6 +46,7 @@ class FarJob : public CellUser, public Watcher {
   Link& home_;
   uint64_t number_;
   Cell* cell_ = nullptr;
+  std::string vo_, group_;  ///< group_: path of the job's control group; empty: none
   Source sources_[stream_count];  ///< out, err, tty
   unique_fd input_;
   unique_fd input_rest_;  ///< a reading end of the closed input, to see how much of it was read
@@ -77,11 +79,15 @@ class FarJob : public CellUser, public Watcher {
   void adopt_restored(const nlohmann::json& result, std::vector<int>& fds);
   void refuse(bool elsewhere, uint8_t status, const std::string& code, const std::string& message);
   void gone();
+  bool enter_group(const Session& owner);
+  void tell_what_befell();
 };
 
 class Far : public End {
  public:
   Far(Loop& loop, Sessions& sessions, Cells& cells, std::string node) : loop_(loop), sessions_(sessions), cells_(cells), node_(std::move(node)) {}
+  /// What the jobs of a VO may have here. Returns what could not be done, empty when all was.
+  std::string limit_vo(const std::string& vo, const cell::GroupLimits& limits, uint64_t memory_max);
   void take(Link& link, const Header& header, Bytes payload) override;
   void link_down(Link& link, const std::string& reason, bool began) override;
   void link_drained(Link& link) override;
@@ -96,6 +102,8 @@ class Far : public End {
   Sessions& sessions_;
   Cells& cells_;
   std::string node_;
+  cell::Groups groups_;
+  std::map<std::string, uint64_t> memory_max_;  ///< by VO, bytes; for what the user is told
   std::map<std::pair<const Link*, uint64_t>, std::unique_ptr<FarJob>> jobs_;
   std::vector<std::unique_ptr<FarJob>> graves_;
   void spawn(Link& link, uint64_t number, Bytes payload);

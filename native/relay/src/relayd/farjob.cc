@@ -38,6 +38,41 @@ FarJob::~FarJob() {
   for (const Source& source : sources_)
     if (source.fd) far_.loop_.unwatch(source.fd.get());
   if (input_) far_.loop_.unwatch(input_.get());
+  // What the job left behind has two seconds in its cell (native/cell), and one more here.
+  far_.groups_.remove_leaf(group_, Loop::now_ms(), 3000);
+}
+
+/// Makes the job's control group and hands it to the cell, where its first process is born in it. A node without cgroup v2 does without.
+bool FarJob::enter_group(const Session& owner) {
+  vo_ = owner.vo;
+  std::string error;
+  unique_fd leaf = far_.groups_.make_leaf(owner.vo, uid, job, group_, error);
+  if (!error.empty()) {
+    log(Priority::error, "cannot start job '%s': %s", job.c_str(), error.c_str());
+    far_.cells_.release(cell_, true);
+    cell_ = nullptr;
+    return false;
+  }
+  if (!leaf) return true;
+  std::vector<unique_fd> fds;
+  fds.push_back(std::move(leaf));
+  cell_->send(frame_leaf, number_, {}, std::move(fds));
+  return true;
+}
+
+/// A program that was killed for its VO's limit would otherwise just be "Killed".
+void FarJob::tell_what_befell() {
+  const cell::GroupEvents events = cell::Groups::events(group_);
+  if (!events.oom_kills) return;
+  const uint64_t limit = far_.memory_max_[vo_];
+  char size[32];
+  if (limit >= 1ull << 30) snprintf(size, sizeof size, "%.3g GiB", static_cast<double>(limit) / (1ull << 30));
+  else snprintf(size, sizeof size, "%.3g MiB", static_cast<double>(limit) / (1ull << 20));
+  const std::string count = events.oom_kills == 1 ? "a process of job '" : std::to_string(events.oom_kills) + " processes of job '";
+  const std::string why = limit ? "memory limit of VO '" + vo_ + "' (" + size + ")" : "no memory left";
+  const std::string text = count + job + "' killed: " + why + " on node '" + far_.node_ + "'";
+  log(Priority::notice, "%s", text.c_str());
+  send(frame_notice, 0, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
 }
 
 bool FarJob::start(const Session& owner, const std::string& name, Bytes spec_bytes, const Spec& spec) {
@@ -52,6 +87,8 @@ bool FarJob::start(const Session& owner, const std::string& name, Bytes spec_byt
       log(Priority::error, "cannot start job '%s': pipe: %s", job.c_str(), strerror(errno));
       return false;
     }
+    // The user's, as a pipe of the shell is: /dev/stdin, /dev/stdout and /dev/stderr open it anew.
+    if (fchown(ends[0], owner.uid, owner.gid) < 0) { /* they only work by their descriptors then */ }
     theirs.emplace_back(ends[fd == 0 ? 0 : 1]);
     set_nonblocking(ends[fd == 0 ? 1 : 0]);
     if (fd == 0) input_.reset(ends[1]);
@@ -61,8 +98,8 @@ bool FarJob::start(const Session& owner, const std::string& name, Bytes spec_byt
     // One page: it is empty, and polls writable, exactly when the job has read what we gave it.
     input_careful_ = fcntl(input_.get(), F_SETPIPE_SZ, 4096) >= 0;
   }
-  cell_ = far_.cells_.acquire(uid, owner.vo, this);
-  if (!cell_) return false;
+  cell_ = far_.cells_.acquire(uid, owner.vo, owner.home, this);
+  if (!cell_ || !enter_group(owner)) return false;
   Buffer buffer;
   Writer out(buffer);
   const Identity identity{owner.uid, owner.gid, static_cast<uint32_t>(owner.groups.size())};
@@ -80,8 +117,8 @@ bool FarJob::restore(const Session& owner, const std::string& name, const json& 
   session = owner.id;
   uid = owner.uid;
   restoring_ = true;
-  cell_ = far_.cells_.acquire(uid, owner.vo, this, true);
-  if (!cell_) return false;
+  cell_ = far_.cells_.acquire(uid, owner.vo, owner.home, this, true);
+  if (!cell_ || !enter_group(owner)) return false;
   json order = request;
   order["uid"] = uid;
   order["node"] = far_.node_;
@@ -419,6 +456,7 @@ void FarJob::cell_frame(const Header& header, std::span<const uint8_t> payload, 
       return write_terminal();
     case frame_exit:
       in.raw(&exit_, sizeof exit_);
+      tell_what_befell();
       far_.cells_.release(cell_, exit_.reusable);
       cell_ = nullptr;
       ended_ = true;

@@ -266,6 +266,7 @@ void Home::take(Link&, const Header& header, Bytes payload) {
       }
       [[fallthrough]];
     case frame_close:
+    case frame_notice:
       return to_proxy(job, header, payload);
   }
 }

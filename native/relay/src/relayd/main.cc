@@ -90,7 +90,7 @@ int serve(const DaemonFlags& flags, const char* self) {
   LocalLink inside(loop, home, far, flags.node);
   local = &inside;
   Guests guests(loop, tls, far, wire::listen_tcp(flags.listen_address, flags.listen_port));
-  Parts parts{loop, sessions, placer, peers, home, far, flags.node, flags.vo};
+  Parts parts{loop, sessions, placer, peers, home, far, cells, flags.node, flags.vo};
   make_local_directory(flags.run);
   merge_policies("/etc/xos/policy.d", flags.run + "/policy");
   Door door(loop, home, flags.run + "/relay.sock");
