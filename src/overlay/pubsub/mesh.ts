@@ -1,0 +1,216 @@
+import type { Host, Protocol } from '../core/host.ts';
+import type { Message } from '../core/message.ts';
+import { nobody, type Peer } from '../core/peer.ts';
+import { kinds } from './kinds.ts';
+import { limits } from './limits.ts';
+
+export interface LinkAsk extends Message {
+  /** The asker has no link at all: it is let in even when that costs another one its place. */
+  readonly urgent: boolean;
+}
+
+export interface LinkPing extends Message {
+  /** Of all that the sender has (Broadcast); unequal ones lead to an exchange. */
+  readonly digest: number;
+  readonly answer: boolean;
+}
+
+/** Who uses the links. */
+export interface MeshUser {
+  onLink(self: number, peer: Peer): void;
+  onUnlink(self: number, peer: Peer): void;
+  digest(self: number): number;
+  onDigest(self: number, peer: Peer, digest: number): void;
+}
+
+interface Link {
+  heard_ms: number;
+  /** When the oldest unanswered ping was sent; -1: none. */
+  asked_ms: number;
+  tries: number;
+}
+
+interface Row {
+  readonly links: Map<Peer, Link>;
+  readonly asked: Map<Peer, number>;
+  readonly refused: Map<Peer, number>;
+  timer: number;
+}
+
+/**
+ * The active view of HyParView (Leitão, Pereira, Rodrigues, DSN 2007): a few symmetric links per node, kept by pings, replaced from the
+ * membership's samples (its passive view). Datagrams tell nobody that the other side is gone, so a link that is silent is asked three times.
+ */
+export class Mesh implements Protocol {
+  readonly name = 'mesh';
+  readonly kinds = [kinds.link_ask, kinds.link_yes, kinds.link_no, kinds.link_drop, kinds.link_ping];
+  readonly #host: Host;
+  readonly #sample: (self: number) => Peer;
+  readonly #user: MeshUser;
+  readonly #rows: (Row | undefined)[] = [];
+
+  /** `sample`: a peer that the membership holds for alive, by chance; `nobody` when it knows none. */
+  constructor(host: Host, sample: (self: number) => Peer, user: MeshUser) {
+    this.#host = host;
+    this.#sample = sample;
+    this.#user = user;
+  }
+
+  links(self: number): readonly Peer[] {
+    return [...(this.#rows[self]?.links.keys() ?? [])];
+  }
+
+  isLink(self: number, peer: Peer): boolean {
+    return this.#rows[self]?.links.has(peer) ?? false;
+  }
+
+  start(self: number, seeds: readonly Peer[]): void {
+    const row: Row = { links: new Map(), asked: new Map(), refused: new Map(), timer: -1 };
+    this.#rows[self] = row;
+    for (const seed of seeds.slice(0, limits.links_wanted)) this.#ask(self, row, seed);
+    this.#later(self, row, this.#host.random.below(limits.link_round_ms));
+  }
+
+  stop(self: number): void {
+    const row = this.#rows[self];
+    if (row === undefined) return;
+    this.#host.cancel(row.timer);
+    for (const peer of row.links.keys()) this.#host.send(self, peer, { kind: kinds.link_drop });
+    this.#rows[self] = undefined;
+  }
+
+  onMessage(self: number, from: Peer, message: Message): void {
+    const row = this.#rows[self];
+    if (row === undefined || from === self) return;
+    const link = row.links.get(from);
+    if (link !== undefined) this.#alive(self, link);
+    switch (message.kind) {
+      case kinds.link_ask: return this.#onAsk(self, row, from, (message as LinkAsk).urgent);
+      case kinds.link_yes: return row.asked.has(from) ? this.#up(self, row, from) : link === undefined ? this.#host.send(self, from, { kind: kinds.link_drop }) : undefined;
+      case kinds.link_no:
+        row.asked.delete(from);
+        return void row.refused.set(from, this.#host.now_ms(self) + limits.link_refused_ms);
+      case kinds.link_drop:
+        row.asked.delete(from);
+        row.refused.set(from, this.#host.now_ms(self) + limits.link_refused_ms);
+        return this.#down(self, row, from);
+      case kinds.link_ping: return this.#onPing(self, row, from, message as LinkPing);
+    }
+  }
+
+  onGone(self: number, peer: Peer): void {
+    const row = this.#rows[self];
+    if (row === undefined) return;
+    row.asked.delete(peer);
+    this.#down(self, row, peer);
+    this.#fill(self, row);
+  }
+
+  marks(self: number, mark: (peer: Peer) => void): void {
+    const row = this.#rows[self];
+    for (const held of [row?.links, row?.asked, row?.refused]) for (const peer of held?.keys() ?? []) mark(peer);
+  }
+
+  /** Something came over the link: it lives. */
+  heard(self: number, peer: Peer): void {
+    const link = this.#rows[self]?.links.get(peer);
+    if (link !== undefined) this.#alive(self, link);
+  }
+
+  /** Something was sent that the other side should react to: if it has been silent, ask it now and not at the next keep-alive. */
+  sent(self: number, peer: Peer): void {
+    const link = this.#rows[self]?.links.get(peer);
+    if (link !== undefined && link.asked_ms < 0 && this.#host.now_ms(self) - link.heard_ms > limits.link_answer_ms) this.#ping(self, peer, link);
+  }
+
+  #alive(self: number, link: Link): void {
+    link.heard_ms = this.#host.now_ms(self);
+    link.asked_ms = -1;
+    link.tries = 0;
+  }
+
+  #onAsk(self: number, row: Row, from: Peer, urgent: boolean): void {
+    const { random } = this.#host;
+    if (!row.links.has(from)) {
+      if (row.links.size >= limits.links_max) {
+        if (!urgent) return this.#host.send(self, from, { kind: kinds.link_no });
+        const victim = [...row.links.keys()][random.below(row.links.size)]!;
+        this.#host.send(self, victim, { kind: kinds.link_drop });
+        this.#down(self, row, victim);
+      }
+      this.#up(self, row, from);
+    }
+    this.#host.send(self, from, { kind: kinds.link_yes });
+  }
+
+  #onPing(self: number, row: Row, from: Peer, ping: LinkPing): void {
+    if (!row.links.has(from)) {
+      // Its 'yes' was lost, or we gave the link up and it does not know.
+      if (!row.asked.has(from)) return this.#host.send(self, from, { kind: kinds.link_drop });
+      this.#up(self, row, from);
+    }
+    if (!ping.answer) this.#host.send(self, from, { kind: kinds.link_ping, digest: this.#user.digest(self), answer: true } as LinkPing);
+    this.#user.onDigest(self, from, ping.digest);
+  }
+
+  #up(self: number, row: Row, peer: Peer): void {
+    row.asked.delete(peer);
+    row.refused.delete(peer);
+    if (row.links.has(peer)) return;
+    const link: Link = { heard_ms: this.#host.now_ms(self), asked_ms: -1, tries: 0 };
+    row.links.set(peer, link);
+    this.#host.metrics.add('mesh.link_up');
+    this.#user.onLink(self, peer);
+    this.#ping(self, peer, link);
+  }
+
+  #down(self: number, row: Row, peer: Peer): void {
+    if (!row.links.delete(peer)) return;
+    this.#host.metrics.add('mesh.link_down');
+    this.#user.onUnlink(self, peer);
+  }
+
+  #ping(self: number, peer: Peer, link: Link): void {
+    link.asked_ms = this.#host.now_ms(self);
+    this.#host.send(self, peer, { kind: kinds.link_ping, digest: this.#user.digest(self), answer: false } as LinkPing);
+  }
+
+  #ask(self: number, row: Row, peer: Peer): void {
+    if (peer === nobody || peer === self || row.links.has(peer) || row.asked.has(peer)) return;
+    if ((row.refused.get(peer) ?? Number.NEGATIVE_INFINITY) > this.#host.now_ms(self)) return;
+    row.asked.set(peer, this.#host.now_ms(self));
+    this.#host.send(self, peer, { kind: kinds.link_ask, urgent: row.links.size === 0 } as LinkAsk);
+  }
+
+  #fill(self: number, row: Row): void {
+    for (let tries = 0; tries < limits.links_max * 2 && row.links.size + row.asked.size < limits.links_wanted; tries++) this.#ask(self, row, this.#sample(self));
+  }
+
+  #later(self: number, row: Row, delay_ms: number): void {
+    row.timer = this.#host.after(self, delay_ms, () => {
+      if (this.#rows[self] !== row) return;
+      this.#round(self, row);
+      this.#later(self, row, limits.link_round_ms);
+    });
+  }
+
+  #round(self: number, row: Row): void {
+    const now_ms = this.#host.now_ms(self);
+    for (const [peer, link] of [...row.links]) {
+      if (link.asked_ms >= 0) {
+        if (now_ms - link.asked_ms < limits.link_answer_ms) continue;
+        if (++link.tries >= limits.link_tries_max) {
+          row.refused.set(peer, now_ms + limits.link_refused_ms);
+          this.#down(self, row, peer);
+        } else this.#ping(self, peer, link);
+      } else if (now_ms - link.heard_ms >= limits.link_keepalive_ms) this.#ping(self, peer, link);
+    }
+    for (const [peer, at_ms] of [...row.asked]) {
+      if (now_ms - at_ms < limits.link_answer_ms) continue;
+      row.asked.delete(peer);
+      row.refused.set(peer, now_ms + limits.link_refused_ms);
+    }
+    for (const [peer, until_ms] of [...row.refused]) if (until_ms <= now_ms) row.refused.delete(peer);
+    this.#fill(self, row);
+  }
+}
