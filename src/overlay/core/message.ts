@@ -30,7 +30,7 @@ export class Packet implements Message {
   count = 0;
   /** How many deliveries are still to come (a doubled message has two); the engine's. */
   pending = 0;
-  readonly words = new Array<number>(packet_words).fill(0);
+  readonly words = new Float64Array(packet_words);
 }
 
 const free: Packet[] = [];

@@ -1,5 +1,5 @@
 import { limits } from './limits.ts';
-import type { Peer } from './peer.ts';
+import { nobody, type Peer } from './peer.ts';
 
 /** What came in is not what the sender's codec could have written. `reason` is a counter's name: `truncated`, `oversized`, `malformed`, … */
 export class WireError extends Error {
@@ -107,6 +107,11 @@ export class Writer {
     return this.bytes(this.#peers.encoded(peer));
   }
 
+  /** One byte, and the peer unless it is `nobody`. */
+  optionalPeer(peer: Peer): this {
+    return peer === nobody ? this.u8(0) : this.u8(1).peer(peer);
+  }
+
   /** What was written, a view that the next `reset` invalidates. */
   done(): Buffer {
     return this.#buffer.subarray(0, this.#at);
@@ -196,6 +201,23 @@ export class Reader {
   peer(): Peer {
     if (this.#peers === null) throw new WireError('malformed', 'a descriptor where none may be');
     return this.#peers.admit(this.bytes(limits.descriptor_bytes_max));
+  }
+
+  /** A peer without whom the message means nothing. */
+  knownPeer(): Peer {
+    const peer = this.peer();
+    if (peer < 0) throw new WireError('refused', 'it is about a peer whose descriptor was refused');
+    return peer;
+  }
+
+  optionalPeer(): Peer {
+    const there = this.u8();
+    if (there > 1) throw this.malformed(`a flag of ${there}`);
+    return there === 0 ? nobody : this.knownPeer();
+  }
+
+  malformed(what: string): WireError {
+    return new WireError('malformed', what);
   }
 
   get rest(): number {

@@ -1,0 +1,37 @@
+/** The bounds of RSS. Units are last in the name; a cycle is core limits.cycle_ms. */
+export const limits = {
+  /** Attributes in one key: more would make every cut of one too coarse. */
+  key_attributes_max: 5,
+  keys_max: 4,
+  /** Peers a bucket: with one, every death is a hole. */
+  bucket: 3,
+  /** Buckets that hold somebody, at most: log2 of the nodes and a few. */
+  buckets: 24,
+  /** Peers in one exchange. */
+  exchange: 14,
+  /** Hearsay of this age is not taken into the table. */
+  age_max_cycles: 30,
+  /** A peer replaces one in its bucket that is older by at least this. */
+  fresher_cycles: 3,
+
+  /** Constraints in a query, values in a set, bytes of a text, nodes that may be asked for. */
+  constraints_max: 32,
+  set_values_max: 64,
+  query_text_bytes_max: 4096,
+  wanted_max: 100_000,
+  /** Queries that one node runs at once for itself, and walks it takes part in for others. */
+  queries_max: 64,
+  walks_max: 1024,
+  /** Matches in one answer. */
+  answer_peers_max: 48,
+  /** Subtrees in one answer. */
+  answer_rest_max: 24,
+  /** A peer that has not answered by then is passed over. */
+  answer_timeout_ms: 1_500,
+  /** An exhaustive walk is over after this much; what has not come is missing. */
+  walk_deadline_ms: 20_000,
+  /** A helper's share of its own deadline that it leaves to those below. */
+  walk_margin_ms: 500,
+  /** Descriptors at hand that nobody has heard of for longer are no answer. */
+  answer_age_max_cycles: 20,
+} as const;

@@ -1,0 +1,162 @@
+import { kinds, nobody, packet, type Host, type KeyTable, type Message, type Packet, type Peer, type Protocol } from '../core/index.ts';
+import { listCodec, put, type Links, type Membership } from '../membership/index.ts';
+import { limits } from './limits.ts';
+import { LinkTable } from './link-table.ts';
+import type { Space } from './space.ts';
+
+/**
+ * The links of RSS by one key or several: once a cycle the table is exchanged with one link, what is most useful to the other goes there
+ * and comes back (T-Man: Jelasity, Montresor, Babaoglu, 2009, on buckets as of Kademlia: Maymounkov, Mazieres, 2002).
+ */
+export class Overlay implements Protocol, Links, KeyTable {
+  readonly name = 'rss';
+  readonly kinds = [kinds.rss_exchange, kinds.rss_reply];
+  static readonly codecs = [listCodec(kinds.rss_exchange, 31), listCodec(kinds.rss_reply, 31)];
+  readonly tables: readonly LinkTable[];
+  readonly #host: Host;
+  readonly #membership: Membership;
+  /** Whom the last exchange went to and who has not answered; nobody. */
+  readonly #partner: Uint32Array;
+  /** Cycles of the row; tells whose turn it is. */
+  readonly #turn: Uint8Array;
+
+  constructor(host: Host, membership: Membership, spaces: readonly Space[], capacity: number) {
+    this.#host = host;
+    this.#membership = membership;
+    this.tables = spaces.map((space) => new LinkTable(space, capacity));
+    this.#partner = new Uint32Array(capacity).fill(nobody);
+    this.#turn = new Uint8Array(capacity);
+    membership.links = this;
+  }
+
+  start(self: number, seeds: readonly Peer[]): void {
+    for (const table of this.tables) table.clear(self);
+    this.#partner[self] = nobody;
+    this.#turn[self] = 0;
+    for (const seed of seeds) if (seed !== self) this.offer(self, seed, 0);
+  }
+
+  stop(): void {
+    // Membership says goodbye to all links.
+  }
+
+  heard(self: number, peer: Peer): void {
+    for (const table of this.tables) table.heard(self, peer);
+  }
+
+  offer(self: number, peer: Peer, age: number): void {
+    if (peer === self || age > limits.age_max_cycles) return;
+    for (const table of this.tables) table.offer(self, peer, age);
+  }
+
+  weakest(self: number): Peer {
+    return this.tables[this.#turn[self]! % this.tables.length]!.oldest(self);
+  }
+
+  *all(self: number): IterableIterator<Peer> {
+    const found: Peer[] = [];
+    for (const table of this.tables) table.each(self, (peer) => found.push(peer));
+    yield* found;
+  }
+
+  high(peer: Peer): number {
+    return this.tables[0]!.space.high[peer]!;
+  }
+
+  low(peer: Peer): number {
+    return this.tables[0]!.space.low[peer]!;
+  }
+
+  closest(self: number, high: number, low: number, count: number): Peer[] {
+    const found: Peer[] = [self];
+    this.tables[0]!.each(self, (peer) => found.push(peer));
+    const distance = (peer: Peer): number => ((this.high(peer) ^ high) >>> 0) * 2 ** 32 + ((this.low(peer) ^ low) >>> 0);
+    return found.sort((a, b) => distance(a) - distance(b)).slice(0, count);
+  }
+
+  suspect(self: number, peer: Peer): void {
+    for (const table of this.tables) table.silent(self, peer);
+  }
+
+  marks(self: number, mark: (peer: Peer) => void): void {
+    for (const peer of this.all(self)) mark(peer);
+  }
+
+  onGone(self: number, peer: Peer): void {
+    for (const table of this.tables) table.remove(self, peer);
+  }
+
+  onChanged(self: number): void {
+    for (const table of this.tables) table.rebuild(self);
+  }
+
+  onCycle(self: number): void {
+    const silent = this.#partner[self]!;
+    if (silent !== nobody) this.suspect(self, silent);
+    for (const table of this.tables) table.grow(self);
+    const turn = (this.#turn[self] = (this.#turn[self]! + 1) & 0xff);
+    const table = this.tables[turn % this.tables.length]!;
+    const partner = this.#choose(self, table, turn);
+    this.#partner[self] = partner;
+    if (partner !== nobody) this.#send(self, partner, table, kinds.rss_exchange);
+  }
+
+  /** In turns somebody near, who knows our neighbours, and whoever was not heard of for longest. */
+  #choose(self: number, table: LinkTable, turn: number): Peer {
+    const buckets = table.buckets(self);
+    if (buckets === 0) return this.#membership.any(self);
+    if ((turn & 1) === 0) return table.oldest(self);
+    const { random } = this.#host;
+    const place = buckets - 1 - random.below(Math.min(3, buckets));
+    const first = random.below(limits.bucket);
+    for (let slot = first; slot >= 0; slot--) if (table.at(self, place, slot) !== nobody) return table.at(self, place, slot);
+    return nobody;
+  }
+
+  onMessage(self: number, from: Peer, message: Message): void {
+    const { words } = message as Packet;
+    this.heard(self, from);
+    if (message.kind === kinds.rss_exchange) {
+      this.#send(self, from, this.tables[this.#turn[self]! % this.tables.length]!, kinds.rss_reply);
+    } else if (this.#partner[self] === from) this.#partner[self] = nobody;
+    for (let i = 0; i < words[0]!; i++) {
+      const peer = words[1 + 2 * i]!;
+      if (peer !== from && !this.#membership.gone(self, peer)) this.offer(self, peer, words[2 + 2 * i]!);
+    }
+  }
+
+  /** What the other can use best: ourselves, those nearer to it than we are, then those who are as far from it as from us. */
+  #send(self: number, to: Peer, table: LinkTable, kind: number): void {
+    const message = packet(kind);
+    message.words[0] = 0;
+    put(message, self, 0);
+    const level = table.space.common(self, to);
+    const there = table.rank(self, Math.min(level, 63));
+    const buckets = table.buckets(self);
+    const { random } = this.#host;
+    const next = level <= 63 && table.has(self, level) ? there + 1 : there;
+    if (next > there) this.#putBucket(self, to, table, there, message, limits.bucket);
+    if (next < buckets) this.#putBucket(self, to, table, next + random.below(buckets - next), message, 2);
+    const nearer = Math.max(0, there - 2);
+    for (let place = there - 1; place >= nearer; place--) this.#putBucket(self, to, table, place, message, limits.bucket);
+    for (let tries = 0; nearer > 0 && tries < 4; tries++) this.#putBucket(self, to, table, random.below(nearer), message, 1);
+    while (message.words[0]! < limits.exchange) {
+      const any = this.#membership.any(self);
+      if (any === nobody) break;
+      put(message, any, this.#membership.ageOf(self, any));
+    }
+    this.#host.send(self, to, message);
+  }
+
+  #putBucket(self: number, to: Peer, table: LinkTable, place: number, message: Packet, most: number): void {
+    const first = most === limits.bucket ? 0 : this.#host.random.below(limits.bucket);
+    for (let i = 0, sent = 0; i < limits.bucket && sent < most; i++) {
+      if (message.words[0]! >= limits.exchange) return;
+      const slot = (first + i) % limits.bucket;
+      const peer = table.at(self, place, slot);
+      if (peer === nobody || peer === to) continue;
+      put(message, peer, table.age(self, place, slot));
+      sent++;
+    }
+  }
+}
