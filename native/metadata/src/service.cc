@@ -187,8 +187,10 @@ int Service::read_attr(Context& c, uint64_t id, const std::function<int(const Tx
   Inode found;
   int status = 0;
   store_.read([&](const Txn& txn) { status = find(txn, found); });
-  if (status == 0) put_attr(c, found, leased);
-  return status;
+  if (status != 0) return status;
+  sessions_.settle_writers(found.id, c.session.get());
+  put_attr(c, found, leased);
+  return 0;
 }
 
 int Service::lookup(Context& c) {
@@ -206,6 +208,7 @@ int Service::lookup(Context& c) {
   uint64_t id = found.id;
   store_.read([&](const Txn& txn) { status = engine_.getattr(txn, id, found); });
   if (status != 0) return status == ESTALE ? ENOENT : status;
+  sessions_.settle_writers(found.id, c.session.get());
   put_attr(c, found, leased);
   put_attr(c, parent, parent_leased);
   return 0;
@@ -316,6 +319,7 @@ int Service::open(Context& c) {
     sessions_.close(c.session, id, !write, write);
     return status;
   }
+  sessions_.settle_writers(id, c.session.get());
   put_attr(c, found, leased);
   put_opened(c, found, rights_of(flags));
   return 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <utility>
 
 #include "log.h"
 #include "rpc_client.h"
@@ -125,6 +126,7 @@ int Sessions::open(const Ptr& s, uint64_t id, int readers, int writers) {
   auto& c = open_[id].by_session[s.get()];
   c.readers += readers;
   c.writers += writers;
+  if (writers > 0) c.behind = true;
   return 0;
 }
 
@@ -243,17 +245,35 @@ bool Sessions::grant(const Ptr& s, uint64_t id, bool entries) {
 void Sessions::invalidate(const Effects& effects, const Session* by) {
   std::unique_lock lock(mutex_);
   uint64_t mine = by && by->bit < 64 ? 1ull << by->bit : 0;
-  std::unordered_map<unsigned, std::vector<std::pair<uint64_t, uint8_t>>> hits;
+  std::unordered_map<unsigned, std::vector<std::pair<uint64_t, uint8_t>>> by_bit;
   auto collect = [&](std::unordered_map<uint64_t, uint64_t>& table, uint64_t id, uint8_t what) {
     auto it = table.find(id);
     if (it == table.end()) return;
-    for (uint64_t others = it->second & ~mine; others != 0; others &= others - 1) hits[static_cast<unsigned>(__builtin_ctzll(others))].emplace_back(id, what);
+    for (uint64_t others = it->second & ~mine; others != 0; others &= others - 1) by_bit[static_cast<unsigned>(__builtin_ctzll(others))].emplace_back(id, what);
     it->second &= mine;
     if (it->second == 0) table.erase(it);
   };
   for (uint64_t id : effects.attributes) collect(attribute_leases_, id, 1);
   for (uint64_t id : effects.entries) collect(entry_leases_, id, 2);
-  if (hits.empty()) return;
+  if (by_bit.empty()) return;
+  Hits hits;
+  for (auto& [instance, session] : sessions_)
+    if (auto it = by_bit.find(session->bit); it != by_bit.end() && session->bit < 64) hits.emplace(session.get(), std::move(it->second));
+  call_back(lock, hits);
+}
+
+void Sessions::settle_writers(uint64_t id, const Session* by) {
+  std::unique_lock lock(mutex_);
+  auto it = open_.find(id);
+  if (it == open_.end()) return;
+  Hits hits;
+  for (auto& [session, count] : it->second.by_session)
+    if (session != by && std::exchange(count.behind, false)) hits[const_cast<Session*>(session)] = {{id, 1}};
+  if (!hits.empty()) call_back(lock, hits);
+}
+
+/// Sends the invalidations and waits as the lease rule says.
+void Sessions::call_back(std::unique_lock<std::mutex>& lock, const Hits& hits) {
   struct Waiting {
     Ptr session;
     uint64_t number, generation;
@@ -261,8 +281,8 @@ void Sessions::invalidate(const Effects& effects, const Session* by) {
   };
   std::vector<Waiting> waiting;
   for (auto& [instance, session] : sessions_) {
-    auto it = hits.find(session->bit);
-    if (it == hits.end() || session->bit >= 64) continue;
+    auto it = hits.find(session.get());
+    if (it == hits.end()) continue;
     Writer w;
     w.put<uint32_t>(static_cast<uint32_t>(it->second.size()));
     for (auto& [id, what] : it->second) w.put(id).put(what);

@@ -85,6 +85,9 @@ class Sessions : public OpenFiles {
   bool grant(const Ptr& session, uint64_t id, bool entries);
   /// Calls back the leases of all sessions but `by` on what changed, and waits as the lease rule says.
   void invalidate(const Effects& effects, const Session* by);
+  /// Before somebody else hears of a file: its writers have nothing on the way to the OSDs any more, and write no more behind (the lease
+  /// rule bounds the wait). Once for each open of a writer; not inside a transaction.
+  void settle_writers(uint64_t id, const Session* by);
 
   // locks
   int set_lock(const Ptr& session, uint64_t id, const Lock& lock, bool wait, Lock& blocker);
@@ -106,11 +109,14 @@ class Sessions : public OpenFiles {
   struct Opens {
     struct Count {
       int readers = 0, writers = 0;
+      bool behind = false;  // may have answered write(2) before the OSD has the data
     };
     std::unordered_map<const Session*, Count> by_session;
   };
   void enqueue(Session& session, uint16_t type, std::string payload);
   void notify_waiters(uint64_t file);
+  using Hits = std::unordered_map<Session*, std::vector<std::pair<uint64_t, uint8_t>>>;
+  void call_back(std::unique_lock<std::mutex>& lock, const Hits& hits);
   Dropped drop(const Ptr& session);
 
   mutable std::mutex mutex_;

@@ -91,7 +91,7 @@ void setattr_op(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fus
   OpenFilePtr f = m.files.find(ino);
   int r = 0;
   // What was written before must not overwrite these times afterwards.
-  if (f && (s.mask & (set_mtime | set_size))) r = m.push_size(req, *f);
+  if (f && (s.mask & (set_mtime | set_size))) r = m.push_size(req, f);
   if (r == 0 && (s.mask & set_size)) {
     bool empty_already = false;
     if (f && s.size == 0) {

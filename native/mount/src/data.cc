@@ -4,13 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <memory>
-#include <thread>
 
-#include "capability.h"
+#include "contents.h"
 #include "frame_server.h"
-#include "mount.h"
 
 namespace xos::fs {
 
@@ -19,39 +16,6 @@ using namespace metadata;
 namespace {
 
 Handle& handle_of(fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
-
-/// Runs `work` with the file's layout, once more with a fresh capability when the OSD refused the old one.
-template <typename Work>
-int with_capability(Mount& m, OpenFile& f, uint8_t rights, Work work) {
-  int r = m.refresh_capability(f, rights);
-  const int64_t deadline = monotonic_ms() + call_timeout_ms;
-  for (int attempt = 0; r == 0; ++attempt) {
-    r = work(m.layout_of(f));
-    if (r == ENOKEY) {  // an OSD that has just started and was not told its keys yet
-      if (monotonic_ms() > deadline) return EHOSTDOWN;
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      attempt = -1;
-      r = 0;
-      continue;
-    }
-    if ((r != EACCES && r != ESTALE) || attempt > 0) return r;
-    {
-      std::lock_guard lock(f.mutex);
-      f.capability_until_ms = 0;
-    }
-    r = m.refresh_capability(f, rights);
-  }
-  return r;
-}
-
-void wrote(OpenFile& f, uint64_t end, const ObjectIo::Summary& s) {
-  std::lock_guard lock(f.mutex);
-  f.size = std::max(f.size, end);
-  f.mtime_ns = s.mtime_ns;
-  f.disk_bytes = f.layout.width == 1 ? s.disk_bytes : std::max(f.disk_bytes, f.size);
-  f.dirty = true;
-  ++f.dirty_count;
-}
 
 void open_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Mount& m = mount_of(req);
@@ -94,6 +58,7 @@ void read_op(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
   auto buffer = BufferPool::instance().take(size);
   uint32_t held = 0;
   bool never_written;
+  m.behind.drain(handle_of(fi).file);
   {
     std::lock_guard lock(f.mutex);
     never_written = f.layout.width == 0;
@@ -161,25 +126,30 @@ void drop_privileges(Mount& m, fuse_req_t req, OpenFile& f) {
 
 void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off_t offset, fuse_file_info* fi) {
   Mount& m = mount_of(req);
-  OpenFile& f = *handle_of(fi).file;
+  const OpenFilePtr& file = handle_of(fi).file;
+  OpenFile& f = *file;
   drop_privileges(m, req, f);
-  ObjectIo::Summary s;
-  int r;
-  if ((fi->flags & O_APPEND) && !fi->writepage) {
+  const auto bytes = static_cast<uint32_t>(size);
+  const uint64_t end = static_cast<uint64_t>(offset) + size;
+  int r = WriteBehind::failed(f, handle_of(fi).failures_seen);
+  if (r != 0) {
+    // An earlier write that was answered already.
+  } else if ((fi->flags & O_APPEND) && !fi->writepage) {
+    m.behind.drain(file);
+    ObjectIo::Summary s;
     uint64_t at = 0;
     r = with_capability(m, f, right_read | right_write,
-                        [&](const Opened& layout) { return m.objects.append(layout, data, static_cast<uint32_t>(size), at, s); });
+                        [&](const Opened& layout) { return m.objects.append(layout, data, bytes, at, s); });
     if (r == 0) {
       wrote(f, at + size, s);
       // The kernel thinks that it went to `offset`; pages of other descriptors may hold something else there.
       if (at != static_cast<uint64_t>(offset)) m.invalidate_kernel(ino, static_cast<int64_t>(at), static_cast<int64_t>(size));
     }
-  } else {
+  } else if (!m.cache.valid() || !m.behind.offer(file, static_cast<uint64_t>(offset), data, bytes, [&] { will_write(f, end); })) {
+    // Without a lease nobody could tell us that another node wants to see what we write.
+    m.behind.drain(file);
     uint32_t done = 0;
-    r = with_capability(m, f, right_read | right_write, [&](const Opened& layout) {
-      return m.objects.write(layout, static_cast<uint64_t>(offset), data, static_cast<uint32_t>(size), done, s);
-    });
-    if (done > 0) wrote(f, static_cast<uint64_t>(offset) + done, s);
+    r = m.write_now(f, static_cast<uint64_t>(offset), data, bytes, done);
     if (r != 0 && done > 0) {
       fuse_reply_write(req, done);
       return;
@@ -206,15 +176,19 @@ void unlock_all(Mount& m, uint64_t ino, uint64_t owner, uint8_t kind) {
 void flush_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Mount& m = mount_of(req);
   Handle& h = handle_of(fi);
-  int r = h.writes ? m.push_size(req, *h.file) : 0;
+  int r = h.writes ? m.push_size(req, h.file) : 0;
+  if (int failed = WriteBehind::failed(*h.file, h.failures_seen); failed != 0) r = failed;
   unlock_all(m, ino, fi->lock_owner, 0);
   fuse_reply_err(req, r);
 }
 
 void fsync_op(fuse_req_t req, fuse_ino_t, int, fuse_file_info* fi) {
   Mount& m = mount_of(req);
-  OpenFile& f = *handle_of(fi).file;
-  int r = handle_of(fi).writes ? m.push_size(req, f) : 0;
+  Handle& h = handle_of(fi);
+  OpenFile& f = *h.file;
+  m.behind.drain(h.file);
+  int r = h.writes ? m.push_size(req, h.file) : 0;
+  if (int failed = WriteBehind::failed(f, h.failures_seen); failed != 0) r = failed;
   bool has_objects;
   {
     std::lock_guard lock(f.mutex);
@@ -230,7 +204,7 @@ void release_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Mount& m = mount_of(req);
   Handle* h = &handle_of(fi);
   // Pages that were written by a mapping may have come after the last flush.
-  if (h->writes) m.push_size(nullptr, *h->file);
+  if (h->writes) m.push_size(nullptr, h->file);
   if (fi->flock_release) unlock_all(m, ino, fi->lock_owner, 1);
   m.files.queue_close(ino, h->writes);
   m.files.release(h->file, h->writes);
@@ -245,6 +219,7 @@ void fallocate_op(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t leng
     fuse_reply_err(req, EOPNOTSUPP);
     return;
   }
+  m.behind.drain(handle_of(fi).file);
   ObjectIo::Summary s;
   int r = with_capability(m, f, right_read | right_write, [&](const Opened& layout) {
     return m.objects.allocate(layout, static_cast<uint64_t>(offset), static_cast<uint64_t>(length), s);

@@ -10,6 +10,13 @@ OpenFilePtr OpenFiles::find(uint64_t id) const {
   return it == files_.end() ? nullptr : it->second;
 }
 
+std::vector<OpenFilePtr> OpenFiles::all() const {
+  std::lock_guard lock(mutex_);
+  std::vector<OpenFilePtr> files;
+  for (const auto& [id, f] : files_) files.push_back(f);
+  return files;
+}
+
 OpenFilePtr OpenFiles::get_or_make(uint64_t id) {
   std::lock_guard lock(mutex_);
   auto& f = files_[id];

@@ -10,6 +10,7 @@
 
 #include "lock_manager.h"
 #include "protocol.h"
+#include "write_behind.h"
 
 namespace xos::fs {
 
@@ -29,19 +30,21 @@ struct OpenFile {
   metadata::Opened layout;             // with the strongest capability so far
   uint8_t rights = 0;
   int64_t capability_until_ms = 0;
+  PendingWrites pending;
 };
-using OpenFilePtr = std::shared_ptr<OpenFile>;
 
 /// What a descriptor is to FUSE (fuse_file_info::fh points to it).
 struct Handle {
   OpenFilePtr file;
   bool writes;
+  uint64_t failures_seen = 0;          // of writes behind: what was reported to this descriptor
 };
 
 class OpenFiles {
  public:
   OpenFilePtr find(uint64_t id) const;
   OpenFilePtr get_or_make(uint64_t id);
+  std::vector<OpenFilePtr> all() const;
   /// Counts a handle away; forgets the file after its last one.
   void release(const OpenFilePtr& file, bool writes);
   void mark_shared(uint64_t id);

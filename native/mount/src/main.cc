@@ -26,6 +26,9 @@ using nlohmann::json;
 
 namespace {
 
+/// Threads that send what is written behind; a program that waits for its writes sends them itself.
+constexpr int senders = 3;
+
 /// A predecessor that was killed leaves a mount that answers ENOTCONN: take it (and any below it) away.
 void remove_dead_mounts(const std::string& path) {
   for (int i = 0; i < 16; ++i) {
@@ -136,6 +139,7 @@ int serve(const DaemonFlags& flags) {
   std::thread([&] { mount.run_closer(); }).detach();
   std::thread([&] { mount.run_invalidator(); }).detach();
   std::thread([&] { mount.waiters->run(); }).detach();
+  for (int i = 0; i < senders; ++i) std::thread([&] { mount.behind.run(); }).detach();
   std::thread([] {
     for (;;) {
       std::this_thread::sleep_for(std::chrono::seconds(5));
@@ -153,6 +157,7 @@ int serve(const DaemonFlags& flags) {
   fuse_loop_cfg_destroy(config);
   fuse_session_unmount(session);
   umount2(flags.mount.c_str(), MNT_DETACH);
+  for (const auto& file : mount.files.all()) mount.behind.drain(file);
   mount.send_closes();
   log(Priority::info, "unmounted '%s'", flags.mount.c_str());
   _exit(status < 0 ? 1 : 0);  // detached threads still use `mount`: no destructors

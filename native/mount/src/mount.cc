@@ -29,6 +29,20 @@ Mount::Mount(wire::TlsContext& tls, std::string vo)
             if (kernel_names) expire_kernel_names();
           }),
       objects(tls),
+      behind([this](const OpenFilePtr& f, uint64_t offset, const char* data, uint32_t bytes) {
+        uint32_t done = 0;
+        int r = write_now(*f, offset, data, bytes, done);
+        if (r == 0) return 0;
+        log(Priority::warning, "lost %u bytes at %lu of file %lx that were to be written behind: %s", bytes - done, offset + done, f->id, strerror(r));
+        {
+          // What we counted on is not there: from now on the OSDs are asked for the size, and the kernel for its pages again.
+          std::lock_guard lock(f->mutex);
+          f->shared = f->dirty = true;
+          ++f->dirty_count;
+        }
+        invalidate_kernel(f->id, static_cast<int64_t>(offset), bytes);
+        return r;
+      }),
       waiters(std::make_unique<LockWaiters>(*this)) {}
 
 Mount::~Mount() = default;
@@ -204,7 +218,9 @@ int Mount::settle_size(Attr& attr) {
   return 0;
 }
 
-int Mount::push_size(fuse_req_t req, OpenFile& f) {
+int Mount::push_size(fuse_req_t req, const OpenFilePtr& file) {
+  behind.drain(file);
+  OpenFile& f = *file;
   Writer w;
   uint64_t count, version = 0;
   {
@@ -290,7 +306,9 @@ Handle* Mount::make_handle(const Attr& attr, Opened opened, bool writes) {
     ++(writes ? f->writers : f->readers);
   }
   take_opened(*f, std::move(opened));
-  return new Handle{f, writes};
+  auto h = new Handle{f, writes};
+  WriteBehind::failed(*f, h->failures_seen);
+  return h;
 }
 
 void Mount::run_callbacks() {
@@ -329,6 +347,8 @@ void Mount::run_callbacks() {
             } else {
               cache.invalidate_attr(id);
               files.mark_shared(id);
+              // Who made us share it reads or asks for the size as soon as we acknowledge. A dead OSD must not cost us all our leases.
+              if (auto f = files.find(id)) behind.wait(f, 1500);
               // With the pages: a getattr that is under way is thrown away by the kernel now, and must not leave an old page valid.
               fuse_lowlevel_notify_inval_inode(session, id, 0, 0);
             }

@@ -15,6 +15,7 @@
 #include "files.h"
 #include "mrc_client.h"
 #include "object_io.h"
+#include "write_behind.h"
 
 namespace xos::fs {
 
@@ -29,6 +30,7 @@ struct Mount {
   OpenFiles files;
   MrcClient mrc;
   ObjectIo objects;
+  WriteBehind behind;
   std::unique_ptr<LockWaiters> waiters;
   fuse_session* session = nullptr;
   std::atomic<uint64_t> operations{0}, mrc_calls{0};
@@ -42,11 +44,13 @@ struct Mount {
   int attributes(fuse_req_t req, uint64_t id, metadata::Attr& attr);
   /// Puts what this node (or the OSDs, for files that others write) knows of the size into attributes of the MRC.
   int settle_size(metadata::Attr& attr);
-  /// Tells the MRC size and time after writing. `f.mutex` is not held.
-  int push_size(fuse_req_t req, OpenFile& f);
+  /// Waits for writes behind, then tells the MRC size and time. No mutex of the file is held.
+  int push_size(fuse_req_t req, const OpenFilePtr& file);
   /// Makes sure that `f` has a capability with these rights for some minutes more.
   int refresh_capability(OpenFile& f, uint8_t rights);
   metadata::Opened layout_of(OpenFile& f);
+  /// Writes a range at once and notes what it did to the file. `done` tells how much was written, also with an error.
+  int write_now(OpenFile& f, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done);
   /// Registers a handle for an answer of open or create.
   Handle* make_handle(const metadata::Attr& attr, metadata::Opened opened, bool writes);
   void take_opened(OpenFile& f, metadata::Opened opened);

@@ -102,6 +102,47 @@ def a_stat_sees_what_an_open_file_of_another_node_got(c, a, b):
 
 
 @test
+def a_large_write_is_seen_by_the_other_node_when_it_returns(c, a, b):
+    block = os.urandom(1 << 20)
+    for i in range(6):
+        with open(f"{a}/big{i}", "wb", buffering=0) as f:
+            for n in range(1, 9):
+                f.write(block)
+                if n == 4:
+                    assert os.stat(f"{b}/big{i}").st_size == n << 20
+                if n == 8 and i % 2:
+                    with open(f"{b}/big{i}", "rb") as r:
+                        assert r.read() == block * n
+        assert os.stat(f"{a}/big{i}").st_size == os.stat(f"{b}/big{i}").st_size == 8 << 20
+        assert read(f"{b}/big{i}") == block * 8
+
+
+@test
+def writes_behind_keep_their_order_and_survive_reopening(c, a, b):
+    size = 3 << 20
+    expected = bytearray(size)
+    for round in range(30):
+        with open(f"{a}/mix", "r+b" if round else "w+b", buffering=0) as f:
+            for _ in range(12):
+                at, n = random.randrange(size - (1 << 20)), random.choice([10, 5000, 70000, 300000, 1 << 20])
+                data = os.urandom(n)
+                f.seek(at)
+                f.write(data)
+                expected[at:at + n] = data
+                if random.random() < 0.2:
+                    f.seek(at)
+                    assert f.read(n) == data
+            if round % 5 == 0:
+                f.truncate(size - round * 1000)
+                del expected[size - round * 1000:]
+                f.truncate(size)
+                expected.extend(bytes(size - len(expected)))
+        where = (a, b)[round % 2]
+        got = read(f"{where}/mix")
+        assert got == bytes(expected[:len(got)]) and not any(expected[len(got):])
+
+
+@test
 def an_open_descriptor_sees_writes_of_the_other_node(c, a, b):
     write(f"{a}/f", b"old " * 1000)
     with open(f"{b}/f", "rb", buffering=0) as r, open(f"{a}/f", "r+b", buffering=0) as w:

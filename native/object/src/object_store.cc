@@ -217,6 +217,14 @@ static int64_t read_once(const std::string& path, uint32_t offset, void* data, u
   return n;
 }
 
+/// Lets the disk begin; errors are left to the sync that follows.
+static void start_writing(const std::string& path) {
+  int fd = retry([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC); });
+  if (fd < 0) return;
+  sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+  close(fd);
+}
+
 /// The descriptor stays owned by `f`. 0 with fd -1 when the object does not exist and `create` is false.
 int ObjectStore::open_object(File& f, uint64_t stripe, bool create, int& fd) {
   std::lock_guard lock(f.fds_mutex);
@@ -442,6 +450,9 @@ int ObjectStore::sync(uint64_t file) {
       closedir(d);
     }
   }
+  // All stripes are on their way to the disk before the first one is waited for.
+  if (f->dirty.size() > 1)
+    for (uint64_t stripe : f->dirty) start_writing(object_path(file, stripe));
   for (uint64_t stripe : f->dirty) {
     int fd;
     if (int r = open_object(*f, stripe, false, fd); r != 0) return r;
