@@ -63,11 +63,12 @@ function replace(root, paths, byte) {
     const skipped = []
     const before = new Map()
     for (const path of paths) {
-      const stat = lstatSync(join(root, path), { bigint: true })
-      if (Number(stat.dev) === device) before.set(path, stat)
+      // The folder's device, not the file's: in an overlay the two differ, and a rename asks for folders of one file system.
+      if (lstatSync(dirname(join(root, path))).dev === device) before.set(path, lstatSync(join(root, path), { bigint: true }))
       else skipped.push(path) // no rename leads there
     }
     const movable = [...before.keys()]
+    if (movable.length === 0) return { changed: [], skipped }
     const copy = (...options) => command('cp', ['--archive', '--parents', ...options, '--target-directory', stage, '--', ...movable], root)
     copy()
     for (const path of movable) {
