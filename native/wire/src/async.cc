@@ -149,6 +149,10 @@ struct AsyncConnection::Impl {
   }
 
   bool receive(const OnFrame& on_frame) {
+    if (context->revoked(peer)) {
+      fail("its certificate was revoked");
+      return false;
+    }
     size_t total = 0;
     while (state == State::open && total < drive_bytes_max) {
       if (in.size() - in_end < receive_bytes / 2) in.resize(in_end + receive_bytes);

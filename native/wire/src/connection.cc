@@ -69,6 +69,7 @@ unique_fd connect_tcp(const std::string& host, uint16_t port, const Deadline& de
 }  // namespace
 
 struct Connection::Impl {
+  TlsContext* context = nullptr;
   unique_fd fd;
   SSL* ssl = nullptr;
   PeerIdentity peer;
@@ -82,7 +83,8 @@ struct Connection::Impl {
     ERR_clear_error();
   }
 
-  void handshake(TlsContext& context, const Deadline& deadline, const std::string& doing) {
+  void handshake(TlsContext& with, const Deadline& deadline, const std::string& doing) {
+    context = &with;
     for (;;) {
       ERR_clear_error();
       const int done = SSL_do_handshake(ssl);
@@ -94,7 +96,7 @@ struct Connection::Impl {
         throw Error(ErrorCode::not_admitted, doing + ": its certificate: " + X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
       else throw Error(ErrorCode::tls, doing + ": " + tls_reason());
     }
-    peer = peer_identity(ssl, context);
+    peer = peer_identity(ssl, with);
   }
 
   [[noreturn]] void broken(int problem, const char* doing) {
@@ -206,6 +208,8 @@ void Connection::send(FrameHeader header, std::span<const iovec> payload, int ti
 FrameHeader Connection::receive_header(int timeout_ms) {
   FrameHeader header;
   read_exact(&header, sizeof header, timeout_ms);
+  if (impl_->context->revoked(impl_->peer))
+    throw Error(ErrorCode::not_admitted, "node '" + impl_->peer.node + "' refused: its certificate was revoked");
   if (header.length > payload_bytes_max)
     throw Error(ErrorCode::malformed, "node '" + impl_->peer.node + "' sent a frame of " + std::to_string(header.length) + " bytes: over the limit");
   return header;

@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <mutex>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
+#include <unordered_set>
 
 #include "log.h"
 
@@ -91,10 +93,32 @@ ContextPointer make_context(const std::string& directory, bool server) {
 
 }  // namespace
 
-/// When cert.pem was last written; zero when it is not there. The key is written before it.
-static timespec written_at(const std::string& directory) {
+/// When a file was last written; zero when it is not there. The key is written before cert.pem.
+static timespec written_at(const std::string& path) {
   struct stat facts{};
-  return stat((directory + "/cert.pem").c_str(), &facts) == 0 ? facts.st_mtim : timespec{};
+  return stat(path.c_str(), &facts) == 0 ? facts.st_mtim : timespec{};
+}
+
+static bool same(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+
+static int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Certificates are compared by this form, whoever wrote the number.
+static std::string plain(std::string serial) {
+  for (char& c : serial) c = static_cast<char>(tolower(c));
+  const size_t first = serial.find_first_not_of('0');
+  return first == std::string::npos ? "" : serial.substr(first);
+}
+
+static std::string serial_of(X509* certificate) {
+  BIGNUM* number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr);
+  char* text = number ? BN_bn2hex(number) : nullptr;
+  std::string serial = text ? text : "";
+  OPENSSL_free(text);
+  BN_free(number);
+  return plain(std::move(serial));
 }
 
 struct TlsContext::Impl {
@@ -104,6 +128,10 @@ struct TlsContext::Impl {
   PeerIdentity self;
   timespec written{};                                ///< mtime of the certificate that is in use
   std::chrono::steady_clock::time_point looked_at{};  ///< when the file was last looked at
+  int64_t revoked_looked_at_ms = 0;
+  std::mutex revoked_mutex;
+  timespec revoked_written{};
+  std::unordered_set<std::string> revoked;
 };
 
 TlsContext::TlsContext(const std::string& directory) : impl_(std::make_unique<Impl>()) {
@@ -125,7 +153,7 @@ TlsContext::TlsContext(const std::string& directory) : impl_(std::make_unique<Im
 TlsContext::~TlsContext() = default;
 
 void TlsContext::reload() {
-  const timespec written = written_at(impl_->directory);
+  const timespec written = written_at(impl_->directory + "/cert.pem");
   ContextPointer client = make_context(impl_->directory, false);
   ContextPointer server = make_context(impl_->directory, true);
   PeerIdentity self = identity_of(SSL_CTX_get0_certificate(server.get()));
@@ -147,8 +175,8 @@ void TlsContext::refresh() {
     const auto now = std::chrono::steady_clock::now();
     if (now - impl_->looked_at < std::chrono::seconds(1)) return;
     impl_->looked_at = now;
-    const timespec written = written_at(impl_->directory);
-    if (written.tv_sec == 0 || (written.tv_sec == impl_->written.tv_sec && written.tv_nsec == impl_->written.tv_nsec)) return;
+    const timespec written = written_at(impl_->directory + "/cert.pem");
+    if (written.tv_sec == 0 || same(written, impl_->written)) return;
   }
   try {
     reload();
@@ -185,7 +213,30 @@ SSL* TlsContext::new_server(int fd) {
 
 const PeerIdentity& TlsContext::self() const { return impl_->self; }
 
-PeerIdentity peer_identity(SSL* ssl, const TlsContext& context) {
+/// Takes up a changed list. Callers hold revoked_mutex. A file that is gone or cannot be read leaves what was known: nobody comes back by that.
+void TlsContext::read_revoked() {
+  const std::string path = impl_->directory + "/revoked";
+  const timespec written = written_at(path);
+  if (written.tv_sec == 0 || same(written, impl_->revoked_written)) return;
+  std::ifstream file(path);
+  std::unordered_set<std::string> serials;
+  for (std::string line; std::getline(file, line);)
+    if (!line.empty()) serials.insert(plain(line));
+  if (file.bad()) return;
+  impl_->revoked = std::move(serials);
+  impl_->revoked_written = written;
+}
+
+bool TlsContext::revoked(const PeerIdentity& peer) {
+  std::lock_guard lock(impl_->revoked_mutex);
+  if (const int64_t now = now_ms(); now - impl_->revoked_looked_at_ms >= 1000) {
+    impl_->revoked_looked_at_ms = now;
+    read_revoked();
+  }
+  return !impl_->revoked.empty() && impl_->revoked.contains(peer.serial);
+}
+
+PeerIdentity peer_identity(SSL* ssl, TlsContext& context) {
   X509* certificate = SSL_get0_peer_certificate(ssl);
   if (!certificate) throw Error(ErrorCode::not_admitted, "peer refused: it showed no certificate");
   if (SSL_get_verify_result(ssl) != X509_V_OK)
@@ -194,6 +245,8 @@ PeerIdentity peer_identity(SSL* ssl, const TlsContext& context) {
   if (identity.node.empty()) throw Error(ErrorCode::not_admitted, "peer refused: its certificate is not a node's (no URI xos://<vo>/node/<node>)");
   if (identity.vo != context.self().vo)
     throw Error(ErrorCode::not_admitted, "peer '" + identity.node + "' refused: it is of VO '" + identity.vo + "', not of '" + context.self().vo + "'");
+  identity.serial = serial_of(certificate);
+  if (context.revoked(identity)) throw Error(ErrorCode::not_admitted, "peer '" + identity.node + "' refused: its certificate was revoked");
   return identity;
 }
 

@@ -40,10 +40,12 @@ struct Error : std::runtime_error {
 struct PeerIdentity {
   std::string vo;
   std::string node;
+  std::string serial;  ///< of the certificate: lower-case hexadecimal, without leading zeros
 };
 
 /// Client and server TLS contexts made of key.pem, cert.pem and ca.pem in `directory`. A renewed cert.pem is taken up by the connections
-/// that are made after it.
+/// that are made after it. `revoked` beside them, if it is there, has one serial number a line: such a certificate is refused, also on
+/// connections that are open already (at their next frame, at most a second after the file changed).
 /// Thread-safe. TLS 1.3 only, mutual authentication, session tickets on.
 class TlsContext {
  public:
@@ -53,14 +55,16 @@ class TlsContext {
   SSL* new_client(int fd);  ///< caller owns
   SSL* new_server(int fd);  ///< caller owns
   const PeerIdentity& self() const;
+  bool revoked(const PeerIdentity& peer);
  private:
   void refresh();
+  void read_revoked();
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-/// Identity of the verified peer. Throws not_admitted when the certificate is none of a node of our VO.
-PeerIdentity peer_identity(SSL* ssl, const TlsContext& context);
+/// Identity of the verified peer. Throws not_admitted when the certificate is none of a node of our VO, or was revoked.
+PeerIdentity peer_identity(SSL* ssl, TlsContext& context);
 
 /// A blocking connection: used by one thread at a time (FUSE client threads, object and metadata server threads).
 /// Closes its socket when destroyed. TCP_NODELAY and keep-alive are set.

@@ -5,6 +5,7 @@
 #include "wire.h"
 
 #include <csignal>
+#include <fstream>
 #include <arpa/inet.h>
 #include <functional>
 #include <netinet/in.h>
@@ -241,6 +242,54 @@ TEST("a renewed certificate is found by itself, and SIGHUP does no harm") {
   std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // a context looks once a second at most
   Pair pair = connected(context, *world().n2);
   CHECK_EQUAL(pair.server->peer().node, "n3");
+}
+
+TEST("a revoked certificate is refused: on new connections, on open ones, and by the event-loop side") {
+  const std::string judge_path = world().path("judge");
+  std::filesystem::copy(world().path("n2"), judge_path);
+  TlsContext judge(judge_path);
+  Pair pair = connected(*world().n1, judge);
+  unique_fd listener(listen_tcp("127.0.0.1", 0));
+  auto async = AsyncConnection::connect(judge, "127.0.0.1", port_of(listener.get()));
+  std::unique_ptr<Connection> other_end;
+  std::thread accepting([&] { other_end = Connection::accept(*world().n1, accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC), patience_ms); });
+  while (async->state() != AsyncConnection::State::open) {
+    async->drive([](auto&, auto) {});
+    pollfd wait{async->fd(), static_cast<short>(async->events()), 0};
+    poll(&wait, 1, 100);
+  }
+  accepting.join();
+  other_end->send({0, 1, 0, 1}, {}, patience_ms);
+  const std::string serial = pair.server->peer().serial;
+  CHECK(serial.size() > 8);
+
+  std::ofstream(judge_path + "/revoked") << "00" << serial << "\n4711\n";  // as a registry may write it, with leading zeros
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  const auto code = [](const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      return error.code;
+    }
+    return ErrorCode::closed;
+  };
+  std::vector<std::byte> payload;
+  pair.client->send({0, 1, 0, 1}, {}, patience_ms);
+  CHECK(code([&] { pair.server->receive(payload, patience_ms); }) == ErrorCode::not_admitted);
+  CHECK(code([&] { connected(*world().n1, judge); }) == ErrorCode::not_admitted);
+  CHECK(code([&] { connected(judge, *world().n1); }) == ErrorCode::not_admitted);
+  bool seen = false;
+  async->drive([&](auto&, auto) { seen = true; });
+  CHECK(async->state() == AsyncConnection::State::failed);
+  CHECK(!seen);
+  CHECK(async->reason().find("revoked") != std::string::npos);
+
+  std::filesystem::remove(judge_path + "/revoked");  // nobody comes back by losing the list
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  CHECK(code([&] { connected(*world().n1, judge); }) == ErrorCode::not_admitted);
+  std::ofstream(judge_path + "/revoked") << "4711\n";
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  CHECK_EQUAL(connected(*world().n1, judge).server->peer().node, "n1");
 }
 
 TEST_MAIN
