@@ -6,7 +6,7 @@ import { clone } from '../lib/paths.mjs'
 /**
  * What an image root consists of, read from the flavours' folders in image/ (first the base, then what is laid on it).
  * The extra trees are not part of it: they are laid over the root with our own files (see build/stage.mjs), so that a changed
- * service file needs no new root.
+ * service file needs no new root. A line `-NAME` in a flavour's packages takes away what a folder before it asked for.
  * @param {readonly string[]} [flavours]
  */
 export function readDeclaration(flavours = ['base', 'grid']) {
@@ -16,7 +16,7 @@ export function readDeclaration(flavours = ['base', 'grid']) {
     .sort((a, b) => (a.name < b.name ? -1 : 1))
   return {
     flavours,
-    packages: [...new Set(words('packages'))].sort(),
+    packages: resolvePackages(words('packages')),
     exclude: words('exclude'),
     suites: JSON.parse(readFileSync(join(folder('base'), 'suites.json'), 'utf8')).suites,
     pins: join(folder('base'), 'pins'),
@@ -27,6 +27,15 @@ export function readDeclaration(flavours = ['base', 'grid']) {
       'image/base/suites.json', 'image/base/pins', 'image/base/local-programs', 'src/setup/image/mark.mjs', 'src/setup/image/root.mjs',
     ]),
   }
+}
+
+function resolvePackages(words) {
+  const packages = new Set()
+  for (const word of words) {
+    if (word.startsWith('-')) packages.delete(word.slice(1))
+    else packages.add(word)
+  }
+  return [...packages].sort()
 }
 
 function readWords(path) {

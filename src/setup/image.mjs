@@ -1,0 +1,65 @@
+// npm run image -- FLAVOUR: builds an image. npm run image -- boot FLAVOUR: starts it in QEMU. See image/README.md.
+import { basename, join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { buildImage } from './image/builder.mjs'
+import { OUTPUTS, flavourNames, readFlavour } from './image/flavour.mjs'
+import { SetupError } from './lib/errors.mjs'
+import { build } from './lib/paths.mjs'
+import { createProgress } from './lib/progress.mjs'
+import { program, setUp, setupLog } from './setup.mjs'
+
+const USAGE = `usage: npm run image -- FLAVOUR [--output FOLDER] [--version V] [--key FOLDER] [--only OUTPUT,…] [--json]
+       npm run image -- boot FLAVOUR [--uefi | --bios] [--iso] [--memory MIB] [--keep] [--append WORDS]
+
+Flavours: ${flavourNames().join(', ')}. Outputs: ${OUTPUTS.join(', ')}.
+
+  --output FOLDER   where the image files go (build/image/FLAVOUR)
+  --version V       the image's version: digits, letters, dots (of package.json, and the time of the last commit)
+  --key FOLDER      sign with the keys in FOLDER: update.key update.pub boot.key boot.crt (image/README.md); else development keys of this clone
+  --only OUTPUTS    make these outputs only
+  --json            print what was made as JSON`
+
+await program(async (signal) => {
+  const { values, positionals } = readArguments(process.argv.slice(2))
+  if (values.help || positionals.length === 0) {
+    process.stdout.write(`${USAGE}\n`)
+    return values.help ? 0 : 2
+  }
+  if (positionals[0] === 'boot') {
+    const { bootImage } = await import('./image/boot.mjs')
+    return await bootImage({ flavour: readFlavour(positionals[1] ?? 'pc').name, ...values, signal })
+  }
+  if (positionals.length > 1) throw new SetupError('XOS_USAGE', `'${positionals[1]}' is one word too many\n${USAGE}`)
+  return await make(positionals[0], values, signal)
+})
+
+async function make(name, values, signal) {
+  readFlavour(name)
+  const outputs = values.only?.split(',')
+  const unknown = outputs?.find((output) => !OUTPUTS.includes(output))
+  if (unknown !== undefined) throw new SetupError('XOS_USAGE', `cannot make '${unknown}' of an image; there are ${OUTPUTS.join(', ')}`)
+  const progress = createProgress(values.json ? process.stderr : process.stdout)
+  const begun = performance.now()
+  const { root, typeErrors, missing } = await setUp('npm run image', { progress, signal })
+  if (typeErrors.length > 0 || missing.length > 0) throw new SetupError('XOS_BUILD_INCOMPLETE', `cannot make an image of a build with errors: ${[...missing, ...typeErrors].slice(0, 3).join('; ')}`, { log: setupLog })
+  const output = values.output === undefined ? join(build, 'image', name) : resolve(values.output)
+  const made = await buildImage({ flavour: name, output, version: values.version, keyFolder: values.key && resolve(values.key), outputs, gridRoot: root, log: setupLog, signal, progress })
+  progress.end()
+  if (values.json) process.stdout.write(`${JSON.stringify(made, null, 2)}\n`)
+  else {
+    process.stdout.write(`\n  ${name} ${made.version}, made in ${Math.round((performance.now() - begun) / 1000)} s; root hash ${made.rootHash}\n`)
+    for (const { path, bytes } of made.files) process.stdout.write(`  ${String(Math.ceil(bytes / 2 ** 20)).padStart(5)} MiB  ${path.startsWith(output) ? join(output, basename(path)) : path}\n`)
+  }
+  return 0
+}
+
+function readArguments(args) {
+  try {
+    return parseArgs({ args, allowPositionals: true, options: {
+      output: { type: 'string' }, version: { type: 'string' }, key: { type: 'string' }, only: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' },
+      uefi: { type: 'boolean' }, bios: { type: 'boolean' }, iso: { type: 'boolean' }, keep: { type: 'boolean' }, memory: { type: 'string' }, append: { type: 'string' },
+    } })
+  } catch (error) {
+    throw new SetupError('XOS_USAGE', `${error.message}\n${USAGE}`)
+  }
+}

@@ -1,0 +1,96 @@
+// npm run image -- FLAVOUR: from declarations to image files.
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { settle } from '../build/build.mjs'
+import { SetupError } from '../lib/errors.mjs'
+import { waitLock } from '../lib/lock.mjs'
+import { build } from '../lib/paths.mjs'
+import { commandLine, makeUnifiedKernel } from './boot-files.mjs'
+import { readFlavour } from './flavour.mjs'
+import { makeIdentity } from './identity.mjs'
+import { makeInitrd } from './initrd.mjs'
+import { findKeys } from './keys.mjs'
+import { makeOutputs } from './outputs.mjs'
+import { packagedPrograms } from './programs.mjs'
+import { ensureImageRoot, imageRoot } from './root.mjs'
+import { makeRootImage } from './root-image.mjs'
+import { ensureToolsRoot, runTool, toolsKernel, toolsRoot } from './tools.mjs'
+
+/**
+ * @typedef {{flavour: import('./flavour.mjs').Flavour, identity: import('./identity.mjs').Identity, kernel: {version: string, modules: string, inside: string},
+ *   tools: string, work: string, output: string, note?: (text: string) => void,
+ *   tool: (command: readonly string[], options?: {binds?: readonly string[], environment?: Record<string, string>, onLine?: (line: string) => void, what?: string, timeout_ms?: number}) => Promise<string>}} Context
+ * `work`: scratch folder; `output`: where finished images go; `tool`: runs a command in the tools root, standard output comes back
+ */
+
+/**
+ * @typedef {{flavour: string, output?: string, version?: string, keyFolder?: string, outputs?: readonly string[], gridRoot: string, log: string, signal: AbortSignal,
+ *   progress: ReturnType<typeof import('../lib/progress.mjs').createProgress>}} ImageOptions
+ * `gridRoot`: the root that our programs are built in; `outputs`: instead of the flavour's
+ */
+
+/** @param {ImageOptions} options @returns {Promise<{version: string, rootHash: string, files: {path: string, bytes: number, sha256: string}[]}>} */
+export async function buildImage(options) {
+  const flavour = readFlavour(options.flavour)
+  const { log, signal, progress } = options
+  const folder = join(build, 'image', flavour.name)
+  mkdirSync(folder, { recursive: true })
+  const lock = await waitLock(join(build, 'image', `${flavour.name}.lock`), 'npm run image', { timeout_ms: 1000, signal })
+  if (!('release' in lock)) throw new SetupError('XOS_SETUP_BUSY', `cannot make the image '${flavour.name}': process ${lock.holder.pid} is making it; wait until it is done, or end it with 'kill ${lock.holder.pid}' and start again`)
+  const work = join(folder, 'work')
+  try {
+    const roots = await prepareRoots(flavour, { log, signal, progress })
+    rmSync(work, { recursive: true, force: true })
+    mkdirSync(work, { recursive: true })
+    const context = makeContext(flavour, roots.tools, work, options)
+    mkdirSync(context.output, { recursive: true })
+    return await makeAll(context, roots.base, options)
+  } catch (error) {
+    throw explain(error, flavour, log)
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+    lock.release()
+  }
+}
+
+async function prepareRoots(flavour, { log, signal, progress }) {
+  const common = { log, signal }
+  const tools = toolsRoot().ready ? await ensureToolsRoot(common) : await progress.step('make the tools root', 100, (note) => ensureToolsRoot({ ...common, note }))
+  const base = imageRoot(flavour.roots).ready ? await ensureImageRoot({ ...common, flavours: flavour.roots })
+    : await progress.step(`make the root of '${flavour.name}' (Debian 13)`, 60, (note) => ensureImageRoot({ ...common, flavours: flavour.roots, note }))
+  return { tools, base }
+}
+
+/** @returns {Context} */
+function makeContext(flavour, tools, work, { output, version, log, signal }) {
+  const { version: kernel, modules } = toolsKernel(tools)
+  const where = output ?? join(build, 'image', flavour.name)
+  return {
+    flavour, identity: makeIdentity(flavour.name, version), kernel: { version: kernel, modules, inside: `/usr/lib/modules/${kernel}` }, tools, work, output: where,
+    tool: (command, { environment = {}, binds = [], ...options } = {}) => runTool(tools, ['env', ...Object.entries(environment).map(([name, value]) => `${name}=${value}`), ...command],
+      { log, signal, timeout_ms: 5 * 60_000, what: `'${command[0]}'`, ...options, binds: [...binds, where] }),
+  }
+}
+
+async function makeAll(context, base, { keyFolder, outputs, gridRoot, log, signal, progress }) {
+  const { flavour, identity, work, tool } = context
+  const keys = await findKeys(keyFolder, tool)
+  if (keys.isDevelopment) progress.say(`  ! signed with this clone's development keys ('${keys.folder}'); for images that others use give your own with --key FOLDER`)
+  const programs = flavour.programs.length === 0 ? [] : await progress.step('make our Debian packages', 20, (note) => packagedPrograms(flavour.programs, gridRoot, { log, signal, note }))
+  const [root, initrd] = await settle([
+    progress.step(`make the root of ${flavour.name} ${identity.version}`, 30, (note) => makeRootImage({ ...context, note }, { base, programs, files: { 'usr/lib/xos/update.pub': readFileSync(keys.updatePublic, 'utf8') } })),
+    makeInitrd(context),
+  ])
+  const line = commandLine(flavour, root)
+  const uki = await makeUnifiedKernel(context, { line, initrd, name: `xos-${identity.version}.efi`, keys })
+  const made = { root, initrd, line, uki, linux: join(work, 'kernel/linux'), keys, base, programs }
+  const files = await progress.step(`make ${(outputs ?? flavour.outputs).join(', ')}`, 15, (note) => makeOutputs({ ...context, note }, made, outputs ?? flavour.outputs))
+  return { version: identity.version, rootHash: root.hash, files }
+}
+
+function explain(error, flavour, log) {
+  if (/No space left|ENOSPC/i.test(String(error?.message))) {
+    return new SetupError('XOS_SETUP_DISK', `cannot make the image '${flavour.name}': the disk (or memory for a tmpfs) is full; about 3 GB are needed below '${build}', free some and start again`, { cause: error, log })
+  }
+  return error
+}

@@ -1,0 +1,69 @@
+// What is made of a root: a folder of files for the network, a disk, an ISO, an update. Each appears under its name when it is whole.
+import { createHash } from 'node:crypto'
+import { copyFileSync, createReadStream, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { layOut, makeUefiLoader } from './boot-files.mjs'
+import { makeDisk } from './disk.mjs'
+import { biosFiles, grubEnvironment, makeGrub } from './grub.mjs'
+
+/**
+ * @typedef {{root: {path: string, blocks: number, hash: string, salt: string, uuid: string}, initrd: string, line: string, uki: string, linux: string, base: string, programs: readonly string[],
+ *   keys: {updateKey: string, updatePublic: string, bootKey: string, bootCertificate: string}}} Made
+ */
+
+const MAKERS = { root: makeRootFiles, disk: makeDiskImage }
+
+/**
+ * @param {import('./builder.mjs').Context} context @param {Made} made @param {readonly string[]} outputs
+ * @returns {Promise<{path: string, bytes: number, sha256: string}[]>}
+ */
+export async function makeOutputs(context, made, outputs) {
+  const files = []
+  for (const output of outputs) for (const [partial, name] of await MAKERS[output](context, made)) {
+    const path = join(context.output, name)
+    const sha256 = await hashFile(partial)
+    renameSync(partial, path)
+    files.push({ path, bytes: statSync(path).size, sha256 })
+  }
+  const sums = files.map(({ path, sha256 }) => `${sha256}  ${basename(path)}\n`).join('')
+  writeFileSync(join(context.output, 'SHA256SUMS'), sums)
+  return files
+}
+
+/** Name of an output file. @param {import('./builder.mjs').Context} context @param {string} suffix */
+export const fileName = ({ flavour, identity }, suffix) => `xtreemos-${flavour.name}-${identity.version}${suffix}`
+
+/** Kernel, initrd, command line and root as files, for boot loaders from the network. */
+async function makeRootFiles(context, { root, initrd, linux, line, uki }) {
+  const take = (source, suffix) => {
+    const partial = join(context.output, `${fileName(context, suffix)}.partial`)
+    copyFileSync(source, partial)
+    return [partial, fileName(context, suffix)]
+  }
+  writeFileSync(join(context.work, 'line'), `${line}\n`)
+  return [take(root.path, `.${context.flavour.root.format}`), take(linux, '.linux'), take(initrd, '.initrd'), take(join(context.work, 'line'), '.cmdline'), take(uki, '.efi')]
+}
+
+async function makeDiskImage(context, made) {
+  const { work, identity, tools } = context
+  const esp = join(work, 'esp')
+  rmSync(esp, { recursive: true, force: true })
+  layOut(esp, {
+    'EFI/BOOT/BOOTX64.EFI': { from: await makeUefiLoader(context, made.keys) },
+    [`EFI/Linux/xos-${identity.version}.efi`]: { from: made.uki },
+    'loader/loader.conf': 'timeout 2\nconsole-mode keep\n',
+    'loader/entries.srel': 'type1\n',
+    ...biosFiles({ version: identity.version, linux: readFileSync(made.linux), initrd: readFileSync(made.initrd), line: made.line, bootKey: made.keys.bootKey }),
+    'xos/grubenv': grubEnvironment({ xos_version: identity.version, xos_before: '', xos_tries: '' }),
+  })
+  const bios = { boot: readFileSync(join(tools, 'usr/lib/grub/i386-pc/boot.img')), core: await makeGrub(context, { bootKey: made.keys.bootKey, format: 'i386-pc' }) }
+  const partial = join(context.output, `${fileName(context, '.img')}.partial`)
+  await makeDisk(context, { root: made.root, espFiles: esp, bios, path: partial })
+  return [[partial, fileName(context, '.img')]]
+}
+
+async function hashFile(path) {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk)
+  return hash.digest('hex')
+}
