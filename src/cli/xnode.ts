@@ -5,6 +5,7 @@ import { commonExitStatus, defineCommand, jsonOption, type Call, type Command } 
 import { runIfMain } from './lib/main.ts';
 import { formatTable, tableWidth } from './lib/table.ts';
 import { formatBytes } from './lib/units.ts';
+import { setUpCommands } from './node/commands.ts';
 
 const listOptions = {
   quiet: { kind: 'flag', short: 'q', summary: 'print the names of ready nodes only' },
@@ -51,12 +52,17 @@ const status: Command<typeof statusOptions> = {
 
 export const command = defineCommand({
   name: 'xnode',
-  summary: 'show the nodes of the grid',
+  summary: 'show the nodes of the grid, and make this machine one',
   description: ['Without a subcommand: as `xnode list`.'],
-  synopsis: ['[list] [--quiet] [--json]', 'status [--json]'],
+  synopsis: [
+    '[list] [--quiet] [--json]', 'status [--json]', 'join TOKEN [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]',
+    'found VO [--admin USER] [--password-stdin] [--node NODE] [--number N] [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]', 'setup',
+  ],
   options: listOptions,
-  subcommands: [list as Command, status as Command],
-  examples: [{ text: 'the nodes at a glance', line: 'xnode' }, { text: 'why is this node not ready', line: 'xnode status' }],
+  subcommands: [list as Command, status as Command, ...setUpCommands],
+  examples: [{ text: 'the nodes at a glance', line: 'xnode' }, { text: 'why is this node not ready', line: 'xnode status' },
+    { text: 'a first node, and a second one', line: 'xnode found demo --admin alice && xvo node invite demo n2' }],
+  files: [{ name: '/etc/xos/node.json', summary: 'configuration of the node, as join and found write it' }],
   exitStatus: commonExitStatus,
   seeAlso: [['xps', 1], ['xvo', 8], ['xosd', 8], ['xos', 7]],
   run: (call) => list.run?.(call) ?? Promise.resolve(),

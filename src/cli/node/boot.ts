@@ -1,0 +1,63 @@
+import { appendFile, readFile, readdir } from 'node:fs/promises';
+import { XosError } from '../../core/errors.ts';
+import type { Call } from '../lib/command.ts';
+import { makePassword } from '../lib/password.ts';
+import { foundGrid } from './found.ts';
+import { joinGrid } from './join.ts';
+import type { Machine } from './machine.ts';
+
+/** What a machine is told at boot: `xos.NAME=VALUE` words of the kernel command line, and systemd's credentials of the same names. */
+export type BootWords = ReadonlyMap<string, string>;
+
+const names = ['join', 'found', 'admin', 'number', 'node', 'address', 'roles'] as const;
+/** Never on the kernel command line, which every user reads. */
+const secret = 'admin_password';
+const boot_ms = 180_000;
+
+/** Words of a kernel command line; a quoted value loses its quotes. The last of a name counts, and a name that is not known is an error. */
+export function parseCommandLine(line: string): Map<string, string> {
+  const words = new Map<string, string>();
+  for (const [, name, quoted, plain] of line.matchAll(/(?:^|\s)xos\.([A-Za-z_.-]+)=(?:"([^"]*)"|(\S*))/g)) {
+    if (!(names as readonly string[]).includes(name!)) throw new XosError('XOS_BAD_ARGUMENT', `the kernel command line has 'xos.${name}', which is not known; there are ${names.map((each) => `xos.${each}`).join(', ')}`);
+    words.set(name!, quoted ?? plain ?? '');
+  }
+  return words;
+}
+
+/** The words of this boot. A credential wins over the command line: it comes from who runs the machine, not from its boot loader. */
+export async function bootWords(env: Readonly<Record<string, string | undefined>>): Promise<BootWords> {
+  const words = parseCommandLine(await readFile(env['XOS_CMDLINE'] ?? '/proc/cmdline', 'utf8'));
+  const folder = env['CREDENTIALS_DIRECTORY'];
+  for (const file of folder === undefined ? [] : await readdir(folder).catch(() => [])) {
+    const name = /^xos\.(.+)$/.exec(file)?.[1];
+    if (name !== undefined && ([...names, secret] as string[]).includes(name)) words.set(name, (await readFile(`${folder}/${file}`, 'utf8')).trim());
+  }
+  return words;
+}
+
+/** Does what the boot's words say; returns what happened, in a line, or null when there are none. */
+export async function setUpAtBoot(machine: Machine, call: Call, words: BootWords): Promise<string | null> {
+  const [join, vo] = [words.get('join'), words.get('found')];
+  if (join !== undefined && vo !== undefined) throw new XosError('XOS_BAD_ARGUMENT', 'the machine is told both to join a VO (xos.join) and to found one (xos.found); take one away');
+  const common = { address: words.get('address'), roles: words.get('roles')?.split(',') ?? [], timeout_ms: boot_ms };
+  if (join !== undefined) {
+    const status = await joinGrid(machine, call, join, common);
+    return `this machine is node ${status.node} of VO ${status.vo}`;
+  }
+  if (vo === undefined) return null;
+  const number = words.get('number');
+  if (number !== undefined && !/^[0-9]{1,4}$/.test(number)) throw new XosError('XOS_BAD_ARGUMENT', `xos.number=${number} is no number of a VO`);
+  const given = words.get(secret);
+  const password = async (): Promise<{ password: string; made: string | null }> => {
+    const made = given === undefined ? makePassword() : null;
+    return { password: given ?? made!, made };
+  };
+  const founded = await foundGrid(machine, call, vo, { ...common, admin: words.get('admin'), node: words.get('node'), number: number === undefined ? undefined : Number(number), password });
+  if (founded.admin?.password != null) await tellConsole(`\r\nPassword of ${founded.admin.user}@${vo}, shown this once: ${founded.admin.password}\r\n`);
+  return `this machine is node ${founded.status.node} of VO ${vo}, and its registry`;
+}
+
+/** The console is who sits before the machine; the journal is kept, and is no place for a password. */
+async function tellConsole(text: string): Promise<void> {
+  await appendFile('/dev/console', text);
+}
