@@ -14,12 +14,11 @@ const names = ['join', 'found', 'admin', 'number', 'node', 'address', 'roles'] a
 const secret = 'admin_password';
 const boot_ms = 180_000;
 
-/** Words of a kernel command line; a quoted value loses its quotes. The last of a name counts, and a name that is not known is an error. */
+/** Our words of a kernel command line; a quoted value loses its quotes, and the last of a name counts. Other `xos.` words are the boot's own. */
 export function parseCommandLine(line: string): Map<string, string> {
   const words = new Map<string, string>();
   for (const [, name, quoted, plain] of line.matchAll(/(?:^|\s)xos\.([A-Za-z_.-]+)=(?:"([^"]*)"|(\S*))/g)) {
-    if (!(names as readonly string[]).includes(name!)) throw new XosError('XOS_BAD_ARGUMENT', `the kernel command line has 'xos.${name}', which is not known; there are ${names.map((each) => `xos.${each}`).join(', ')}`);
-    words.set(name!, quoted ?? plain ?? '');
+    if ((names as readonly string[]).includes(name!)) words.set(name!, quoted ?? plain ?? '');
   }
   return words;
 }

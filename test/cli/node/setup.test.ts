@@ -91,8 +91,7 @@ test('joining says what is wrong when nobody answers at the address in the token
 });
 
 test('the kernel command line joins or founds, and what it says wrong is told', async (t) => {
-  t.deepEqual([...parseCommandLine('ro quiet xos.join=xos1.abc xos.node="n 2" axos.join=1 console=ttyS0')], [['join', 'xos1.abc'], ['node', 'n 2']]);
-  t.throws(() => parseCommandLine('xos.jion=abc'), { message: /'xos\.jion', which is not known/ });
+  t.deepEqual([...parseCommandLine('ro quiet xos.root=1:2:3:4 xos.join=xos1.abc xos.node="n 2" axos.join=1 console=ttyS0')], [['join', 'xos1.abc'], ['node', 'n 2']]);
   const first = await testMachine(t, 'n1');
   t.is(await setUpAtBoot(first.machine, first.call, new Map()), null);
   await t.throwsAsync(setUpAtBoot(first.machine, first.call, new Map([['join', 'a'], ['found', 'b']])), { message: /both/ });
