@@ -1,5 +1,6 @@
 import type { AdminOperations } from './operations/admin.ts';
 import type { CheckpointOperations } from './operations/checkpoint.ts';
+import type { IsolationOperations } from './operations/isolation.ts';
 import type { JobOperations } from './operations/job.ts';
 import type { NodeOperations } from './operations/node.ts';
 import type { VolumeOperations } from './operations/volume.ts';
@@ -8,7 +9,7 @@ import type { VolumeOperations } from './operations/volume.ts';
  * All operations of /run/xos/xosd.sock: name → what goes in, what comes out, and the progress lines in between (never when there are none).
  * An area of operations has a file of its own in operations/; a service that brings more of them does so there and is added here.
  */
-export interface Operations extends AdminOperations, CheckpointOperations, JobOperations, NodeOperations, VolumeOperations {}
+export interface Operations extends AdminOperations, CheckpointOperations, IsolationOperations, JobOperations, NodeOperations, VolumeOperations {}
 
 export interface Operation {
   readonly request: object;

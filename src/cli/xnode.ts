@@ -1,5 +1,6 @@
 #!/usr/lib/xos/bin/node
 import type { NodeRow } from '../job/rows.ts';
+import { showValue } from '../isolation/policy.ts';
 import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type Call, type Command } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';
@@ -50,21 +51,41 @@ const status: Command<typeof statusOptions> = {
   },
 };
 
+const limits: Command<typeof statusOptions> = {
+  name: 'limits',
+  summary: 'show what jobs may have on this node',
+  description: [
+    'Shows each policy with who decided: the VO (`xvo policy`), the site, which is the owner of this node (/etc/xos/site.json), or nobody, then by default. Of what the VO and the site say, the narrower one holds; INSTEAD OF is what the other one wanted.',
+  ],
+  options: statusOptions,
+  run: async (call) => {
+    const answer = await ask(call as Call, 'node-limits', {});
+    if (call.options.json) return call.json(answer);
+    call.out.write(formatTable([
+      { title: 'POLICY', value: (each) => each.key }, { title: 'VALUE', value: (each) => showValue(each.key, each.value) }, { title: 'BY', value: (each) => each.by },
+      { title: 'INSTEAD OF', value: (each) => (each.instead_of === null ? '-' : showValue(each.key, each.instead_of)), flexible: true },
+    ], answer.limits, tableWidth(call.out)));
+    if (!answer.enforced) call.note('this node has no cgroup v2: only network, isolated, trust and devices hold here');
+    if (answer.problem !== '') call.note(answer.problem);
+  },
+};
+
 export const command = defineCommand({
   name: 'xnode',
   summary: 'show the nodes of the grid, and make this machine one',
   description: ['Without a subcommand: as `xnode list`.'],
   synopsis: [
-    '[list] [--quiet] [--json]', 'status [--json]', 'join TOKEN [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]',
+    '[list] [--quiet] [--json]', 'status [--json]', 'limits [--json]', 'join TOKEN [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]',
     'found VO [--admin USER] [--password-stdin] [--node NODE] [--number N] [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]', 'setup',
   ],
   options: listOptions,
-  subcommands: [list as Command, status as Command, ...setUpCommands],
+  subcommands: [list as Command, status as Command, limits as Command, ...setUpCommands],
   examples: [{ text: 'the nodes at a glance', line: 'xnode' }, { text: 'why is this node not ready', line: 'xnode status' },
+    { text: 'what may jobs have here, and who says so', line: 'xnode limits' },
     { text: 'a first node, and a second one', line: 'xnode found demo --admin alice && xvo node invite demo n2' }],
-  files: [{ name: '/etc/xos/node.json', summary: 'configuration of the node, as join and found write it' }],
+  files: [{ name: '/etc/xos/node.json', summary: 'configuration of the node, as join and found write it' }, { name: '/etc/xos/site.json', summary: 'what the owner of the node grants to VOs, see xos-site(5)' }],
   exitStatus: commonExitStatus,
-  seeAlso: [['xps', 1], ['xvo', 8], ['xosd', 8], ['xos', 7]],
+  seeAlso: [['xps', 1], ['xvo', 8], ['xos-site', 5], ['xosd', 8], ['xos', 7]],
   run: (call) => list.run?.(call) ?? Promise.resolve(),
 });
 

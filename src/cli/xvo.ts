@@ -1,6 +1,7 @@
 #!/usr/lib/xos/bin/node
 import type { MemberSummary, NodeSummary, VoSummary } from '../api/operations/admin.ts';
 import { XosError } from '../core/errors.ts';
+import { policy_keys, policy_rules, showValue, type PolicyKey } from '../isolation/policy.ts';
 import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type ArgumentSpec, type Call, type Command, type OptionSpecs } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';
@@ -165,6 +166,40 @@ const memberPassword = onVo(
   },
 );
 
+function showPolicy(call: Call, policy: Readonly<Record<string, string>>, json: boolean): void {
+  const set = policy_keys.filter((key) => Object.hasOwn(policy, key));
+  if (json) return call.json(policy);
+  if (set.length === 0) return call.note(`VO ${call.args[0]} has no policy: what its jobs may have is left to each node ('xnode limits')`);
+  call.out.write(formatTable([
+    { title: 'POLICY', value: (key: PolicyKey) => key }, { title: 'VALUE', value: (key) => showValue(key, policy[key]!) },
+    { title: 'WHAT IT IS', value: (key) => policy_rules[key].summary, flexible: true },
+  ], set, tableWidth(call.out)));
+}
+const policyShow = onVo(
+  { name: 'policy show', summary: 'show what the VO wants for its jobs', description: ['What holds on a node, where its owner has a say too, is shown by `xnode limits` there.'], options: { json: jsonOption } },
+  async (call) => showPolicy(call as Call, (await ask(call as Call, 'vo-policy-show', {})).policy, call.options.json),
+);
+const policySet = onVo(
+  {
+    name: 'policy set',
+    summary: 'say what the jobs of the VO may have',
+    description: [
+      'Every node follows within seconds; of what the VO and the owner of a node say, the narrower one holds. `KEY=` takes a setting back. A changed limit holds for jobs that run, a changed view (network, isolated, trust, devices) for jobs that start.',
+      ...policy_keys.map((key) => `\`${key}\`: ${policy_rules[key].summary}; ${policy_rules[key].rule}.`),
+    ],
+    options: { json: jsonOption },
+    arguments: [{ name: 'KEY=VALUE', summary: 'a setting, for instance memory.max=4G', repeated: true, complete: policy_keys.map((key) => `${key}=`) }],
+  },
+  async (call) => {
+    const change = Object.fromEntries(call.args.slice(1).map((text) => {
+      const at = text.indexOf('=');
+      if (at < 1) throw new XosError('XOS_BAD_ARGUMENT', `cannot read the setting '${text}': write KEY=VALUE`, { text });
+      return [text.slice(0, at), at === text.length - 1 ? null : text.slice(at + 1)];
+    }));
+    showPolicy(call as Call, (await ask(call as Call, 'vo-policy-set', { change })).policy, call.options.json);
+  },
+);
+
 const showToken = (call: Call, answer: { readonly node: string; readonly token: string; readonly expires_ms: number }, json: boolean): void => {
   if (json) return call.json(answer);
   call.note(`put this token into node ${answer.node}'s /etc/xos/node.json as "join"; it works once, until ${new Date(answer.expires_ms).toISOString()}`);
@@ -211,15 +246,17 @@ export const command = defineCommand({
   synopsis: [
     'create VO [--number N] [--json]', 'show VO | list [--json]', 'member add VO USER [--role ROLE]... [--password-stdin] [--json]',
     'member list VO [--json]', 'member revoke | remove | passwd | role VO USER', 'node invite | admit | revoke VO NODE [--json]', 'node list VO [--json]',
+    'policy show VO [--json]', 'policy set VO KEY=VALUE... [--json]',
   ],
   options: {},
   subcommands: [
     create as unknown as Command, show, list as unknown as Command,
     memberAdd, memberList, memberRevoke, memberRemove, memberRole, memberPassword,
-    nodeInvite, nodeList, nodeRevoke, nodeAdmit,
+    nodeInvite, nodeList, nodeRevoke, nodeAdmit, policyShow, policySet,
   ],
   examples: [
     { text: 'found a VO and add its first member', line: 'xvo create demo && xvo member add demo alice --role admin' },
+    { text: 'bound what the VO takes on each node', line: 'xvo policy set demo memory.max=8G pids.max=4096 network=none' },
     { text: 'let a second machine join', line: 'xvo node invite demo n2' },
   ],
   exitStatus: commonExitStatus,

@@ -73,6 +73,8 @@ export interface Members {
   withRole(role: NodeRole): NodeRecord | null;
   /** Called after each change, not for the present state. Returns the way to stop. */
   onChange(listener: () => void): () => void;
+  /** What the VO wants for its jobs on every node, as text (src/isolation/policy.ts). */
+  policy(): Readonly<Record<string, string>>;
   /** True while the registry's stream is up. */
   connected(): boolean;
 }

@@ -16,6 +16,8 @@ export interface MembershipDocument {
   readonly issued_ms: number;
   readonly expires_ms: number;
   readonly registry: string;
+  /** What the VO wants for its jobs on every node (src/isolation/policy.ts); absent: nothing. */
+  readonly isolation?: Readonly<Record<string, string>>;
   readonly members: readonly DocumentMember[];
   readonly nodes: readonly DocumentNode[];
 }

@@ -126,6 +126,7 @@ export class MembersView implements Members {
     this.#nodes = new Map(this.#membership.nodes.map((node) => [node.node, node]));
   }
 
+  policy = (): Readonly<Record<string, string>> => this.#membership?.isolation ?? {};
   get = (user: string): Member | null => this.#members.get(user) ?? null;
   byUid = (uid: number): Member | null => this.#byUid.get(uid) ?? null;
   list = (): readonly Member[] => [...this.#members.values()];

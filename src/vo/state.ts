@@ -16,6 +16,8 @@ export interface VoState {
   readonly number: number;
   readonly founded_ms: number;
   readonly registry: string;
+  /** Key → value (src/isolation/policy.ts); absent until one is set. */
+  readonly isolation?: Readonly<Record<string, string>>;
   readonly members: Readonly<Record<string, MemberEntry>>;
   /** Never goes back: a uid is given once. */
   readonly next_user: number;
@@ -68,6 +70,7 @@ export type RegistryCommand =
   | { readonly kind: 'member-password'; readonly user: string; readonly verifier: string }
   | { readonly kind: 'login-failed'; readonly user: string; readonly at_ms: number }
   | { readonly kind: 'login-succeeded'; readonly user: string }
+  | { readonly kind: 'isolation'; readonly change: Readonly<Record<string, string | null>> }
   | { readonly kind: 'node-invite'; readonly node: string; readonly token: string; readonly expires_ms: number }
   | ({ readonly kind: 'node-join'; readonly token: string; readonly key: string; readonly serial: string; readonly expires_ms: number; readonly at_ms: number } & NodePlace)
   | { readonly kind: 'node-renew'; readonly node: string; readonly serial: string; readonly expires_ms: number; readonly at_ms: number }
@@ -111,6 +114,7 @@ function applyToVo(vo: VoState, command: Exclude<RegistryCommand, { kind: 'found
     case 'login-failed':
       return withMember(vo, command.user, [], (member) => ({ failures: member.failures + 1, locked_until_ms: command.at_ms + lockDelay(member.failures + 1) }));
     case 'login-succeeded': return withMember(vo, command.user, [], () => ({ failures: 0, locked_until_ms: 0 }));
+    case 'isolation': return changeIsolation(vo, command);
     case 'node-invite': return nodeInvite(vo, command);
     case 'node-join': return nodeJoin(vo, command);
     case 'node-renew': return nodeRenew(vo, command);
@@ -183,6 +187,12 @@ function withNode(vo: VoState, node: string, effects: readonly RegistryEffect[],
   return { vo: { ...vo, nodes: { ...vo.nodes, [node]: { ...entry, ...change(entry) } } }, effects };
 }
 
+/** null takes a setting back. */
+function changeIsolation(vo: VoState, command: Extract<RegistryCommand, { kind: 'isolation' }>): Change {
+  const merged = Object.entries({ ...vo.isolation, ...command.change }).filter((entry): entry is [string, string] => entry[1] !== null);
+  return { vo: { ...vo, isolation: Object.fromEntries(merged) }, effects: ['membership'] };
+}
+
 /** A new node, one whose token was not used, or one that was revoked: then this is how it comes back. */
 function nodeInvite(vo: VoState, command: Extract<RegistryCommand, { kind: 'node-invite' }>): Change {
   const { node, token, expires_ms } = command;
@@ -242,6 +252,7 @@ export function membershipOf(vo: VoState, issued_ms: number): MembershipDocument
     issued_ms,
     expires_ms: issued_ms + limits.document_ms,
     registry: vo.registry,
+    ...(vo.isolation === undefined ? {} : { isolation: vo.isolation }),
     members: Object.values(vo.members).map(({ user, uid, roles, state }) => ({ user, uid, roles, state })),
     nodes: Object.values(vo.nodes).map(({ node, address, port, roles, state }) => ({ node, address, port, roles, state })),
   };

@@ -73,6 +73,7 @@ function membersOf(records: Map<string, NodeRecord>, changes: Listeners<[]>): Me
     admitted: () => [...records.values()].filter(({ state }) => state === 'admitted'),
     withRole: (role) => [...records.values()].find(({ state, roles }) => state === 'admitted' && roles.includes(role)) ?? null,
     onChange: (listener) => changes.add(listener),
+    policy: () => ({}),
     connected: () => true,
   };
 }

@@ -20,6 +20,10 @@ export interface AdminOperations {
   'member-roles': { request: { readonly user: string; readonly roles: readonly string[] }; response: MemberSummary };
   /** `old` is needed when the caller is the member itself and no admin. */
   'member-password': { request: { readonly user: string; readonly old?: string; readonly password: string }; response: Record<never, never> };
+  /** What the VO wants for its jobs on every node (src/isolation/policy.ts). */
+  'vo-policy-show': { request: Record<never, never>; response: { readonly policy: Readonly<Record<string, string>> } };
+  /** null takes a setting back. Answers with the whole policy. */
+  'vo-policy-set': { request: { readonly change: Readonly<Record<string, string | null>> }; response: { readonly policy: Readonly<Record<string, string>> } };
   'node-invite': { request: { readonly node: string }; response: { readonly node: string; readonly token: string; readonly expires_ms: number } };
   'node-list': { request: Record<never, never>; response: { readonly nodes: readonly NodeSummary[] } };
   'node-revoke': { request: { readonly node: string }; response: NodeSummary };

@@ -1,4 +1,5 @@
 import type { Page } from './man.ts';
+import { site } from './site-page.ts';
 
 /** Manual pages that are about no single command. The bodies are mdoc(7) source. */
 const overview: Page = {
@@ -122,4 +123,4 @@ Your own.
 .Ed`.split('\n'),
 };
 
-export const topics: readonly Page[] = [overview, policy];
+export const topics: readonly Page[] = [overview, policy, site];

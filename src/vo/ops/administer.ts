@@ -7,6 +7,7 @@ import { checkNewPassword, makeVerifier } from '../password.ts';
 import type { Registry } from '../registry.ts';
 import type { MemberEntry, NodeEntry } from '../state.ts';
 import { encodeToken, secretHash } from '../token.ts';
+import { readSetting } from '../../isolation/policy.ts';
 import { changePassword } from './change-password.ts';
 
 /** On whose behalf an operation runs; `admin` is root of the registry's node or a member with that role. */
@@ -20,7 +21,7 @@ export type AdminOperation = Exclude<keyof import('../../api/operations/admin.ts
 type Handler<N extends AdminOperation> = (registry: Registry, request: Request<N>, caller: AdminCaller) => Promise<Response<N>>;
 
 /** What any member, and root of any node, may ask. */
-const open_to_members: ReadonlySet<string> = new Set<AdminOperation>(['vo-show', 'member-list', 'node-list']);
+const open_to_members: ReadonlySet<string> = new Set<AdminOperation>(['vo-show', 'member-list', 'node-list', 'vo-policy-show']);
 
 const operations: { readonly [N in AdminOperation]: Handler<N> } = {
   'vo-show': async (registry) => {
@@ -67,6 +68,14 @@ const operations: { readonly [N in AdminOperation]: Handler<N> } = {
       await registry.propose({ kind: 'member-password', user, verifier: await makeVerifier(password, registry.ports.random) });
     }
     return {};
+  },
+
+  'vo-policy-show': async (registry) => ({ policy: registry.require().isolation ?? {} }),
+  'vo-policy-set': async (registry, request) => {
+    const given = Object.entries(request.change ?? {});
+    const change = Object.fromEntries(given.map(([name, text]) => (text === null ? [name.slice(0, 80), null] : Object.values(readSetting(name, text)))) as [string, string | null][]);
+    await registry.propose({ kind: 'isolation', change });
+    return { policy: registry.require().isolation ?? {} };
   },
 
   'node-invite': (registry, request) => invite(registry, parseNodeId(request.node)),
