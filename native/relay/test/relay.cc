@@ -31,10 +31,10 @@ bool readable(const uint8_t* data, size_t bytes, Spec& spec) {
 }
 
 Placement decide(const std::string& lines, const std::string& path, const std::string& real, std::string* node = nullptr) {
-  std::string_view found;
-  const Placement placement = apply_policy(lines, path, real, Placement::unspecified, found);
-  if (node) *node = found;
-  return placement;
+  Policy policy;
+  apply_policy(lines, Subject{path, real, "demo", 0, 5}, policy);
+  if (node) *node = policy.node;
+  return policy.placement;
 }
 
 }  // namespace
@@ -160,6 +160,44 @@ TEST("the last line that matches wins; comments, blanks and nonsense are skipped
   CHECK(decide(lines, "/home/x", "/home/x") == Placement::unspecified);
   CHECK(decide("/x local", "/x", "/x") == Placement::local);
   CHECK(decide("/x local\n/x", "/x", "/x") == Placement::local);
+}
+
+TEST("lines of another VO or owner do not count; a line whose owner cannot be read does not either") {
+  const auto owned = [](const std::string& lines, uint32_t owner, uint32_t caller) {
+    Policy policy;
+    apply_policy(lines, Subject{"/x", "/x", "demo", owner, caller}, policy);
+    return policy.placement;
+  };
+  CHECK(decide("vo other\n/x local\n", "/x", "/x") == Placement::unspecified);
+  CHECK(decide("vo demo\n/x local\nvo *\n", "/x", "/x") == Placement::local);
+  CHECK(decide("vo other\n/x local\nvo *\n/x grid", "/x", "/x") == Placement::grid);
+  CHECK(owned("/x local owner=root", 0, 5) == Placement::local);
+  CHECK(owned("/x local owner=0", 1, 5) == Placement::unspecified);
+  CHECK(owned("/x local owner=self", 5, 5) == Placement::local);
+  CHECK(owned("/x local owner=self", 0, 5) == Placement::unspecified);
+  CHECK(owned("/x local owner=alice", 0, 5) == Placement::unspecified);
+  CHECK(owned("/x local owner=4294967295", 0, 5) == Placement::unspecified);
+  CHECK(owned("/x local # owner=alice", 0, 5) == Placement::local);
+}
+
+TEST("auto leaves it to the attribute, then to the cost class, then to the default") {
+  const auto placed = [](const std::string& lines, const std::string& attribute) {
+    Policy policy;
+    apply_policy(lines, Subject{"/x", "/x", "demo", 0, 5}, policy);
+    return xos::relay::decide(policy, read_attribute(attribute));
+  };
+  CHECK(placed("", "") == Placement::grid);
+  CHECK(placed("default local", "") == Placement::local);
+  CHECK(placed("default local", "grid") == Placement::grid);
+  CHECK(placed("/x grid", "local") == Placement::grid);
+  CHECK(placed("/x grid\n/x auto", "local") == Placement::local);
+  CHECK(placed("/x auto cost=low", "") == Placement::local);
+  CHECK(placed("default local\n/x auto cost=normal", "") == Placement::grid);
+  CHECK(placed("default grid leave=high\n/x auto cost=normal", "") == Placement::local);
+  CHECK(placed("default grid leave=high\n/x auto cost=high", "cost=low") == Placement::grid);
+  CHECK(placed("default grid", "cost=low") == Placement::local);
+  CHECK(placed("default local", "cost=much") == Placement::local);
+  CHECK(placed("default maybe", "") == Placement::grid);
 }
 
 TEST("jobs stay here while a CPU is free, then go where most are, and what was started since counts") {

@@ -1,7 +1,9 @@
 // xexec: the program that stands for a job at home. Its roles:
 //   interpreter of binfmt_misc (flags P): argv = xexec, path, argv[0], arguments…      xrun, xlocal: by these names
+//   the same of the kernel module xos_exec, with XOS_EXEC_ARGV0 for argv[0]
 //   xexec --attach JOB: the proxy of a job that runs already
 #include "proxy.h"
+#include "xos_exec.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -69,6 +71,7 @@ bool find_command(const char* command, char* path, size_t size) {
   program.path = argv[1];
   program.arguments = argv + 2;
   program.typed = true;
+  program.by_module = strcmp(argv[0], XOS_EXEC_ARGV0) == 0;
   char session[33], secret[33];
   if (read_session_key(session, secret) && resolve(program) && !must_stay_local(program)) run_there(program, session, secret);
   run_here(program);

@@ -1,6 +1,7 @@
 // What the proxy knows of the program it stands for, and the ways to run it here after all.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace xos::relay {
@@ -8,7 +9,9 @@ namespace xos::relay {
 struct Program {
   const char* path = nullptr;       ///< as given to execve
   char** arguments = nullptr;       ///< from argv[0], ends with null
-  bool typed = false;               ///< by name (binfmt_misc), not with xrun
+  bool typed = false;               ///< by name (binfmt_misc or the kernel module), not with xrun
+  bool by_module = false;           ///< handed over by xos_exec: its table has decided, and what we execute is not handed back
+  uint32_t owner = 0;               ///< of the file
   char absolute[4096] = {};         ///< path joined with the working directory
   char real[4096] = {};             ///< path without symbolic links
   char cwd[4096] = {};

@@ -142,9 +142,11 @@ void serve(Parts& parts, const std::string& op, const json& request, const Contr
     limit_vo(parts, request);
   } else if (op == "session-add") {
     parts.sessions.add(read_session(request));
+    parts.sessions_changed();  // before the answer: the session's first program finds its policy in the kernel
   } else if (op == "session-remove") {
     const std::string session = request.at("session");
     parts.sessions.remove(session);
+    parts.sessions_changed();
     if (request.value("kill", false)) {
       parts.home.end_session(session);
       parts.far.end_session(session);

@@ -17,6 +17,7 @@ struct Parts {
   Far& far;
   Cells& cells;
   std::string node, vo;
+  std::function<void()> sessions_changed;
 };
 
 /// Serves one request on the control thread; the work is done in the loop.

@@ -1,6 +1,7 @@
 // xos-relayd: jobs of this node. The home end stands behind the proxies, the far end runs jobs in cells; both in one event loop.
 #include "control_operations.h"
 #include "flags.h"
+#include "kernel_policy.h"
 #include "log.h"
 #include "node_files.h"
 
@@ -90,9 +91,17 @@ int serve(const DaemonFlags& flags, const char* self) {
   LocalLink inside(loop, home, far, flags.node);
   local = &inside;
   Guests guests(loop, tls, far, wire::listen_tcp(flags.listen_address, flags.listen_port));
-  Parts parts{loop, sessions, placer, peers, home, far, cells, flags.node, flags.vo};
   make_local_directory(flags.run);
-  merge_policies("/etc/xos/policy.d", flags.run + "/policy");
+  KernelPolicy kernel;
+  const auto keep_policy = [&] {
+    std::map<uint32_t, std::string> vos;
+    sessions.each_own(Loop::clock_ms(), [&vos](const Session& session) {
+      if (const uint32_t vo = vo_of(session.uid)) vos[vo] = session.vo;
+    });
+    kernel.keep(merge_policies("/etc/xos/policy.d", flags.run + "/policy"), vos);
+  };
+  keep_policy();
+  Parts parts{loop, sessions, placer, peers, home, far, cells, flags.node, flags.vo, keep_policy};
   Door door(loop, home, flags.run + "/relay.sock");
   ControlServer server(flags.run + "/relayd.ctl", [&](const std::string& op, const nlohmann::json& request, auto reply, auto fail) { serve_control(parts, op, request, reply, fail); });
   control = &server;
@@ -105,7 +114,7 @@ int serve(const DaemonFlags& flags, const char* self) {
     far.tick();
     cells.tick();
   });
-  loop.every(5000, [&] { merge_policies("/etc/xos/policy.d", flags.run + "/policy"); });
+  loop.every(5000, keep_policy);
   log(Priority::notice, "relay of node '%s' of VO '%s' serves %s:%u", flags.node.c_str(), flags.vo.c_str(), flags.listen_address.c_str(), flags.listen_port);
   loop.run();
   return 0;

@@ -22,7 +22,7 @@ void make_local_directory(const std::string& run) {
     log(Priority::warning, "cannot make '%s': %s; programs that stay local start slower", path.c_str(), strerror(errno));
 }
 
-void merge_policies(const std::string& directory, const std::string& target) {
+const std::string& merge_policies(const std::string& directory, const std::string& target) {
   static std::string last;
   std::error_code ignored;
   std::vector<std::filesystem::path> files;
@@ -32,12 +32,14 @@ void merge_policies(const std::string& directory, const std::string& target) {
   std::ostringstream merged;
   for (const auto& file : files) merged << std::ifstream(file).rdbuf() << "\n";
   const std::string text = merged.str();
-  if (text == last && access(target.c_str(), F_OK) == 0) return;
+  if (text == last && access(target.c_str(), F_OK) == 0) return last;
   const std::string fresh = target + ".new";
   unique_fd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || rename(fresh.c_str(), target.c_str()) < 0)
-    return log(Priority::warning, "cannot write the policy table '%s': %s", target.c_str(), strerror(errno));
-  last = text;
+    log(Priority::warning, "cannot write the policy table '%s': %s", target.c_str(), strerror(errno));
+  else
+    last = text;
+  return last;
 }
 
 void share_mounts() {

@@ -20,6 +20,11 @@ class Sessions {
  public:
   void add(Session session) { sessions_[session.id] = std::move(session); }
   void remove(const std::string& id) { sessions_.erase(id); }
+  /// Calls `each` with those that began on this node and are not over.
+  template <typename Each> void each_own(int64_t now_ms, Each each) const {
+    for (const auto& [id, session] : sessions_)
+      if (!session.secret.empty() && session.expires_ms > now_ms) each(session);
+  }
   /// Null when it is unknown or over.
   const Session* find(std::string_view id, int64_t now_ms) const {
     const auto found = sessions_.find(std::string(id));
