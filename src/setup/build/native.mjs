@@ -7,7 +7,7 @@ import { runInRoot } from './chroot.mjs'
 
 /** For a developer whose tree does not compile in one part: build the others. What is missing is told when the stage is laid out. */
 const KEEP_GOING = Boolean(process.env['XOS_KEEP_GOING'])
-const SOURCES = ['native', 'pam', 'src/grid/container', 'src/proto']
+const SOURCES = ['native', 'pam', 'kmod/xos_exec/uapi', 'kmod/xos_proxy/uapi', 'src/grid/container', 'src/proto']
 
 /**
  * Compiles the native code inside the image root, only what changed; with `sanitize` into a folder of its own.
