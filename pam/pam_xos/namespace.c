@@ -1,4 +1,5 @@
-// The namespaces of a session: programs started by name reach our interpreter without a kernel module.
+// Programs of a session that are started by name reach our interpreter. Where the kernel module xos_exec is loaded it hands them over, and the
+// session stays in the node's namespaces. Elsewhere namespaces of its own do it:
 //
 // A helper that is cloned off makes a user namespace (identity map, so every file keeps its owner) and a mount namespace, mounts a
 // binfmt_misc of their own (kernel >= 6.7) and registers the interpreter there; the caller joins both in one setns() when all of it
@@ -18,10 +19,12 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "module.h"
+#include "../../kmod/xos_exec/uapi/xos_exec.h"
 
 #define BINFMT "/proc/sys/fs/binfmt_misc"
 enum { STEP_MS = 5000, MARK_AT = 9, MARK = 0x78 };  // the mark is the ELF padding byte that image/base sets, 'x'
@@ -170,8 +173,21 @@ static int drive(int fd, pid_t helper, int pidfd, char *why, size_t size) {
   return join(pidfd, why, size);
 }
 
+static bool is_namespace(const char *path, unsigned number) {
+  struct stat info;
+  return stat(path, &info) == 0 && info.st_ino == number;
+}
+
+/// The module serves the node's first namespaces (numbers: include/linux/proc_ns.h, stable since Linux 3.8) and has its interpreter compiled in.
+static bool module_hands_over(const char *interpreter) {
+  static const unsigned first_user = 0xEFFFFFFD, first_pid = 0xEFFFFFFC;
+  return strcmp(interpreter, XOS_EXEC_PROGRAM) == 0 && access("/sys/module/xos_exec/holders", F_OK) == 0 &&
+         is_namespace("/proc/self/ns/user", first_user) && is_namespace("/proc/self/ns/pid", first_pid);
+}
+
 int xos_namespace_enter(const char *interpreter, char *why, size_t size) {
   if (!interpreter_is_fine(interpreter, why, size)) return -1;
+  if (module_hands_over(interpreter)) return 0;
   // Matches 64-bit little-endian ELF whose mark is unset: marked programs never leave the kernel's own path.
   // P keeps the name the program was called by; F opens the interpreter now, so that it is found from any root.
   char registration[320];
