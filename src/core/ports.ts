@@ -64,6 +64,20 @@ export interface Network {
   listenUnix(path: string, mode: number, accept: (stream: Duplex, peer: UnixPeer) => void): Promise<Listener>;
 }
 
+/** A UDP socket of this node. */
+export interface DatagramSocket {
+  /** The port it is bound to. */
+  readonly port: number;
+  /** Gone when the kernel has no room, the network is away or the address cannot be: as datagrams are. */
+  send(bytes: Uint8Array, address: string, port: number): void;
+  close(): Promise<void>;
+}
+
+export interface Datagrams {
+  /** Binds a UDP socket; IPv6 when the address has a ':'. `receive` gets a buffer that is its own. */
+  bind(address: string, port: number, receive: (bytes: Buffer, address: string, port: number) => void): Promise<DatagramSocket>;
+}
+
 export interface SpawnResult {
   readonly exit_code: number | null;
   readonly exit_signal: string | null;
@@ -124,6 +138,7 @@ export interface Ports {
   readonly random: Random;
   readonly disk: Disk;
   readonly network: Network;
+  readonly datagrams: Datagrams;
   readonly spawn: Spawn;
   readonly processes: Processes;
   readonly mounts: Mounts;

@@ -89,6 +89,15 @@ export interface Sessions {
 
 export interface Provided {
   volumes: VolumeProvider | null;
+  overlay?: OverlayProvider | null;
+}
+
+/** What other services have of the overlay (src/overlay/service). */
+export interface OverlayProvider {
+  /** Whether anybody in the VO subscribes to topics below VO/CHANNEL: what nobody waits for need not be told. */
+  wanted(channel: string): boolean;
+  /** Publishes as this node, without waiting; what cannot be sent is counted. */
+  tell(topic: string, payload: Buffer): void;
 }
 
 export interface VolumeProvider {

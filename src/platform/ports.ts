@@ -1,5 +1,6 @@
 import type { Log, Ports, ServiceManager } from '../core/ports.ts';
 import { systemClock } from './clock.ts';
+import { systemDatagrams } from './datagrams.ts';
 import { systemDisk } from './disk.ts';
 import { systemMounts } from './mounts.ts';
 import { systemNetwork } from './network.ts';
@@ -14,6 +15,7 @@ export function systemPorts(log: Log, serviceManager: ServiceManager): Ports {
     random: systemRandom,
     disk: systemDisk,
     network: systemNetwork,
+    datagrams: systemDatagrams,
     spawn: systemSpawn,
     processes: systemProcesses,
     mounts: systemMounts,

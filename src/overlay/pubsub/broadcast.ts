@@ -139,10 +139,9 @@ export class Broadcast implements Protocol, MeshUser {
     return true;
   }
 
-  /** Asks the neighbours for messages that the history does not have any more (a subscriber was away for longer than this node). */
-  recover(self: number, range: Range): void {
-    const row = this.#rows[self];
-    for (const [peer] of row?.links ?? []) this.#host.send(self, peer, { kind: kinds.graft, join: false, ranges: [range] } as Graft);
+  /** Whether anybody would hear it now. */
+  linked(self: number): boolean {
+    return (this.#rows[self]?.links.size ?? 0) > 0;
   }
 
   onLink(self: number, peer: Peer): void {

@@ -18,9 +18,9 @@ export const limits = {
   /** Members that are asked for somebody near a place where a neighbour should be. */
   requests_per_round: 2,
   /** Who was not heard of for so many rounds, from itself or through others, is taken for gone. */
-  age_max_rounds: 40,
+  age_max_rounds: 30,
   tries_max: 2,
-  buried_rounds: 30,
+  buried_rounds: 40,
   members_max: 1_048_576,
   instances_max: 256,
   /** How far a hole in a shape is looked over for the next living member. */

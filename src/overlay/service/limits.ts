@@ -1,0 +1,42 @@
+import { minute_ms, second_ms } from '../../core/units.ts';
+
+/** The bounds of the overlay in xosd: what strangers and peers can make it do. Units are last in the name. */
+export const limits = {
+  /** A datagram of ours: fits the smallest path of IPv6 with its headers. Longer messages go in pieces. */
+  datagram_bytes_max: 1_232,
+  frame_bytes_max: 65_536,
+  pieces_max: 64,
+  assemblies_per_peer_max: 8,
+  assembly_ms: 2 * second_ms,
+  /** Sessions that are kept; the one that was used longest ago goes. */
+  sessions_max: 8_192,
+  /** Introductions to one peer, and how many of strangers are looked at (each costs a verified signature). */
+  hello_every_ms: second_ms,
+  hellos_per_second: 100,
+  hellos_burst: 400,
+  hellos_per_address_per_second: 20,
+  hellos_per_address_burst: 100,
+  addresses_max: 4_096,
+  /** Answers to datagrams that cannot be read. */
+  whos_per_second: 20,
+  whos_burst: 40,
+  /** Datagrams that were sent lately and go again when the other side turns out to have a new key. */
+  recent_max: 4,
+  recent_ms: 2 * second_ms,
+  replay_window: 1_024,
+
+  enter_wait_ms: 500,
+  enter_again_ms: 2 * second_ms,
+  enter_seeds_max: 5,
+  view_save_ms: minute_ms,
+  view_nodes_max: 64,
+  /** Local subscribers to a channel make the other nodes publish there; told again so that it is not forgotten. */
+  interest_again_ms: 4 * minute_ms,
+  interest_life_ms: 9 * minute_ms,
+  confirm_ms: second_ms,
+  subscription_lag_ms: minute_ms,
+  portion_messages_max: 64,
+  portion_bytes_max: 256 * 1024,
+  query_ms: 10 * second_ms,
+  query_count_max: 10_000,
+} as const;

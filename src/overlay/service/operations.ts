@@ -1,0 +1,13 @@
+import type { OverlayService } from './service.ts';
+import { publishTopic } from './ops/publish-topic.ts';
+import { subscribeTopic } from './ops/subscribe-topic.ts';
+
+/** The operations of xosd.sock that this service brings; returns the ways to take them away. */
+export function registerOperations(service: OverlayService): readonly (() => void)[] {
+  const { api } = service.options.context;
+  return [
+    api.register('topic-publish', (caller, request) => publishTopic(service, caller, request)),
+    api.register('topic-subscribe', (caller, request, signal) => subscribeTopic(service, caller, request, signal)),
+    api.register('overlay-status', async () => service.show()),
+  ];
+}

@@ -1,0 +1,291 @@
+import type { KeyObject } from 'node:crypto';
+import type { OverlayStatus } from '../../api/operations/overlay.ts';
+import { XosError, describe } from '../../core/errors.ts';
+import type { DatagramSocket, Log } from '../../core/ports.ts';
+import type { PeerIdentity } from '../../core/rpc.ts';
+import type { Service, ServiceStatus } from '../../core/service.ts';
+import type { NodeContext } from '../../daemon/context.ts';
+import { Book, CertificateVerifier, KnownPeers, Metrics, Random, Rows, limits as core, type Peer } from '../core/index.ts';
+import { dhtCodecs } from '../dht/index.ts';
+import { Membership } from '../membership/index.ts';
+import { Broadcast } from '../pubsub/broadcast.ts';
+import { Mesh } from '../pubsub/mesh.ts';
+import { pubsubCodecs } from '../pubsub/messages.ts';
+import type { TopicRule } from '../pubsub/access.ts';
+import { Shapes, shapeCodecs } from '../shapes/index.ts';
+import { collectAttributes, type Attributes } from './attributes.ts';
+import { NodeHost } from './host.ts';
+import { Interests } from './interests.ts';
+import { limits } from './limits.ts';
+import { registerOperations } from './operations.ts';
+import { SealTrust } from './seal.ts';
+import { Self } from './self.ts';
+import { newOwnKey } from './session.ts';
+import { Store } from './store.ts';
+import { Topics } from './topics.ts';
+import { Transport, joined, split } from './transport.ts';
+import { VoFacts, type Facts } from './vo-facts.ts';
+
+export interface OverlayOptions {
+  readonly context: NodeContext;
+  /** Address to bind; the port is that of xosd, UDP. */
+  readonly listen: string;
+  /** The VO's node CA (PEM). */
+  readonly node_ca: string;
+  readonly identity: () => { readonly key: KeyObject; readonly certificate: string };
+  /** Why a node may not take part (revoked, not admitted); null when it may. */
+  readonly refuse: (peer: PeerIdentity) => XosError | null;
+  /** The site's attributes and rules (/etc/xos/node.json). */
+  readonly attributes: Attributes;
+  readonly rules: readonly TopicRule[];
+  readonly facts: Facts;
+}
+
+/** The overlay of one node: its protocols over one UDP socket, and what programs and other services have of it. */
+export class OverlayService implements Service {
+  readonly name = 'overlay';
+  readonly options: OverlayOptions;
+  readonly metrics = new Metrics();
+  readonly interests: Interests;
+  readonly #log: Log;
+  readonly #undo: (() => void)[] = [];
+  #stopping = new AbortController();
+  #loops: Promise<void>[] = [];
+  #parts: Parts | null = null;
+
+  constructor(options: OverlayOptions) {
+    this.options = options;
+    this.#log = options.context.ports.log.child('overlay');
+    this.interests = new Interests(options.context.ports.clock);
+  }
+
+  async start(_signal: AbortSignal): Promise<void> {
+    this.#stopping = new AbortController();
+    const { context, facts } = this.options;
+    const { clock, disk, datagrams } = context.ports;
+    const store = new Store(disk, `${context.paths.state}/overlay`);
+    const parts = makeParts(this, store, await store.nextEpoch(clock.now_ms()), this.#log);
+    const socket = await datagrams.bind(this.options.listen, context.port, (bytes, address, port) => parts.transport.received(bytes, address, port));
+    parts.transport.use(socket);
+    this.#parts = { ...parts, socket };
+    this.#issue();
+    this.#undo.push(context.members.onChange(() => this.#dropRefused()), new VoFacts(facts, context, parts.topics, this.#log).start(), ...registerOperations(this));
+    this.#undo.push(parts.topics.listen(`${context.vo}/interest/+`, ({ topic, node, payload }) => { if (topic.endsWith(`/${node}`)) this.interests.heard(node, payload); }));
+    context.provided.overlay = this;
+    const { signal } = this.#stopping;
+    this.#loops = [this.#enter(signal), this.#describe(signal), this.#keepView(signal), this.#tellInterests(signal)];
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const undo of this.#undo.splice(0)) undo();
+    const { context } = this.options;
+    if (context.provided.overlay === this) context.provided.overlay = null;
+    const parts = this.#parts;
+    this.#parts = null;
+    if (parts !== null) {
+      await this.#saveView(parts).catch((thrown: unknown) => this.#log.warn('the view of the overlay was not kept', { reason: describe(thrown) }));
+      parts.host.stop();
+      await parts.socket.close();
+    }
+    await Promise.all(this.#loops.splice(0));
+  }
+
+  status(): ServiceStatus {
+    const { running, reason, known, links } = this.show();
+    return { up: running, detail: running ? `${known} nodes known, ${links.length} links` : reason };
+  }
+
+  show(): OverlayStatus {
+    const parts = this.#parts;
+    const history = parts?.broadcast.history(0) ?? null;
+    const links = (parts?.mesh.links(0) ?? []).flatMap((peer) => parts!.known.descriptor(peer)?.node ?? []);
+    return {
+      node: this.options.context.node, running: parts?.host.running ?? false, reason: parts?.host.running === true ? '' : 'looking for other nodes',
+      known: Math.max(0, (parts?.known.size ?? 1) - 1), links, messages_kept: history?.messages ?? 0, bytes_kept: history?.bytes ?? 0,
+      publishers: history?.size ?? 0, subscriptions: parts?.topics.subscriptions ?? 0, counters: this.metrics.all(),
+    };
+  }
+
+  /** @throws XosError XOS_UNAVAILABLE before the start and after the end */
+  get topics(): Topics {
+    return this.#need().topics;
+  }
+
+  get known(): KnownPeers {
+    return this.#need().known;
+  }
+
+  get parts(): Parts {
+    return this.#need();
+  }
+
+  wanted(channel: string): boolean {
+    return this.interests.wanted(channel);
+  }
+
+  /** As this node; a message that cannot be sent is only counted: for events that others can also ask for. */
+  tell(topic: string, payload: Buffer): void {
+    const parts = this.#parts;
+    if (parts === null) return;
+    parts.topics.publish({ kind: 'node', node: this.options.context.node }, topic, payload).catch((thrown: unknown) => {
+      this.metrics.add('topics.not_told');
+      this.#log.debug('a message was not published', { topic, reason: describe(thrown) });
+    });
+  }
+
+  tellInterests(): void {
+    const { vo, node } = this.options.context;
+    this.tell(`${vo}/interest/${node}`, Buffer.from(JSON.stringify(this.interests.own())));
+  }
+
+  #need(): Parts {
+    if (this.#parts === null) throw new XosError('XOS_UNAVAILABLE', 'the overlay of this node does not run');
+    return this.#parts;
+  }
+
+  /** A new descriptor, and the protocols are told when it says something else. */
+  #issue(): void {
+    const parts = this.#parts;
+    if (parts === null) return;
+    const encoded = parts.self.issue(this.options.context.ports.clock.now_ms());
+    parts.known.setOwn(encoded);
+    parts.transport.introduceAs(encoded);
+    parts.host.changed();
+  }
+
+  #dropRefused(): void {
+    const parts = this.#parts;
+    if (parts === null) return;
+    for (const { node, state } of this.options.context.members.nodes()) {
+      const peer = state === 'admitted' ? -1 : parts.known.find(node);
+      if (peer <= 0) continue;
+      parts.host.gone(peer, 'left');
+      parts.transport.forget(node);
+    }
+  }
+
+  /** Says hello to nodes of the VO until the first one answers, and again whenever nobody is left. */
+  async #enter(signal: AbortSignal): Promise<void> {
+    const { context } = this.options;
+    const { clock } = context.ports;
+    const view = await this.#parts!.store.loadView();
+    for (let pause_ms: number = limits.enter_wait_ms; !signal.aborted; pause_ms = Math.min(pause_ms * 2, 8 * limits.enter_again_ms)) {
+      const parts = this.#parts;
+      if (parts === null) return;
+      const lonely = !parts.host.running || parts.mesh.links(0).length === 0;
+      const others = lonely ? this.#hello(parts, view) : 0;
+      if (!parts.host.running && (others === 0 || pause_ms > limits.enter_wait_ms || parts.known.size > 1)) parts.host.start(this.seeds());
+      if (!lonely) pause_ms = limits.enter_again_ms;
+      await clock.sleep(pause_ms, signal).catch(() => {});
+      if (!parts.host.running && parts.known.size > 1) parts.host.start(this.seeds());
+    }
+  }
+
+  /** Peers whose descriptors came so far. */
+  seeds(): readonly Peer[] {
+    const parts = this.#need();
+    return parts.random.shuffle([...parts.known.all()].map(({ peer }) => peer)).slice(0, limits.enter_seeds_max);
+  }
+
+  #hello(parts: Parts, view: readonly { readonly node: string; readonly address: string }[]): number {
+    const { context } = this.options;
+    const admitted = context.members.admitted().filter(({ node }) => node !== context.node);
+    // The view first: those few were there lately; the membership document may hold ten thousand.
+    const names = [...view.filter(({ node }) => admitted.some((each) => each.node === node)), ...admitted.map(({ node, address, port }) => ({ node, address: joined(address, port) }))];
+    const chosen = new Map(parts.random.shuffle(names).slice(0, limits.enter_seeds_max).map((each) => [each.node, each.address]));
+    for (const address of chosen.values()) {
+      const [host, port] = split(address);
+      if (port !== 0) parts.transport.hello(host, port);
+    }
+    return admitted.length;
+  }
+
+  async #describe(signal: AbortSignal): Promise<void> {
+    const { context, attributes } = this.options;
+    const parts = this.#parts!;
+    const found = await collectAttributes(context.ports, signal).catch(() => null);
+    while (!signal.aborted) {
+      if (found !== null) parts.self.attributes = { ...found, ...attributes };
+      this.#issue();
+      await context.ports.clock.sleep(core.descriptor_refresh_ms, signal).catch(() => {});
+    }
+  }
+
+  async #keepView(signal: AbortSignal): Promise<void> {
+    const { clock } = this.options.context.ports;
+    while (!signal.aborted) {
+      await clock.sleep(limits.view_save_ms, signal).catch(() => {});
+      const parts = this.#parts;
+      if (parts !== null && !signal.aborted) await this.#saveView(parts).catch((thrown: unknown) => this.#log.warn('the view of the overlay was not kept', { reason: describe(thrown) }));
+    }
+  }
+
+  async #saveView(parts: Parts): Promise<void> {
+    const peers = [...parts.membership.view(0)].map(({ peer }) => peer).concat([...parts.membership.buried(0)]);
+    const seen = peers.flatMap((peer) => parts.known.descriptor(peer) ?? []).flatMap(({ node, addresses }) => (addresses[0] === undefined ? [] : [{ node, address: addresses[0] }]));
+    // An empty view is no view worth keeping: after an outage the old one is the way back.
+    if (seen.length > 0) await parts.store.saveView(seen);
+  }
+
+  async #tellInterests(signal: AbortSignal): Promise<void> {
+    const { clock } = this.options.context.ports;
+    while (!signal.aborted) {
+      if (this.interests.own().length > 0) this.tellInterests();
+      await clock.sleep(limits.interest_again_ms, signal).catch(() => {});
+    }
+  }
+}
+
+export interface Parts {
+  readonly store: Store;
+  readonly self: Self;
+  readonly random: Random;
+  readonly known: KnownPeers;
+  readonly transport: Transport;
+  readonly host: NodeHost;
+  readonly membership: Membership;
+  readonly mesh: Mesh;
+  readonly broadcast: Broadcast;
+  readonly topics: Topics;
+  readonly shapes: Shapes;
+  readonly socket: DatagramSocket;
+}
+
+/** Everything of one life of the overlay; nothing runs yet. */
+function makeParts(service: OverlayService, store: Store, epoch: number, log: Log): Omit<Parts, 'socket'> {
+  const { context, node_ca, identity, refuse, attributes, rules } = service.options;
+  const { metrics } = service;
+  const { node, vo } = context;
+  const { clock } = context.ports;
+  const now_ms = (): number => clock.now_ms();
+  const key = newOwnKey();
+  const self = new Self({ node, vo, address: context.address, port: context.port, roles: context.roles, key: key.name, identity }, epoch);
+  self.attributes = attributes;
+  const random = new Random(context.ports.random.bytes(6).readUIntBE(0, 6));
+  const admitted = (peer: string, serial: string): boolean => refuse({ vo, node: peer, serial }) === null;
+  const known = new KnownPeers(new Book({ capacity: core.book_peers_max }), new CertificateVerifier({ vo, node_ca, admitted, now_ms }), metrics, now_ms);
+  const transport: Transport = new Transport({
+    key, known, metrics, now_ms: () => clock.monotonic_ms(),
+    // Whoever was put out of the VO since its descriptor was believed.
+    receive: (from, frame) => { if (context.members.node(from)?.state === 'admitted') host.receive(from, frame); else metrics.add('rejected.not_admitted'); },
+    introduced: () => {},
+  });
+  const codecs = [...Membership.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
+  const host: NodeHost = new NodeHost({ clock, log, known, metrics, random, codecs, send: (to, frame) => transport.send(to, frame) });
+  const rows = new Rows(1);
+  const membership = host.add(new Membership(host, { rows, fallback: () => service.seeds(), verdict: (_self, peer, why) => host.gone(peer, why) }));
+  const trust = new SealTrust({ vo, node, epoch, known, refuse });
+  const topics = new Topics({
+    vo, node, epoch, rules, members: context.members, clock, metrics, sign: self.sign, after: (delay_ms, what) => void host.after(0, delay_ms, what),
+  });
+  const broadcast = new Broadcast(host, trust, topics);
+  const mesh = new Mesh(host, (row) => membership.any(row), broadcast);
+  broadcast.use(mesh);
+  topics.use(broadcast);
+  host.add(broadcast);
+  host.add(mesh);
+  const shapes = host.add(new Shapes(host));
+  rows.seal();
+  return { store, self, random, known, transport, host, membership, mesh, broadcast, topics, shapes };
+}
