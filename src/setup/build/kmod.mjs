@@ -16,7 +16,8 @@ export function moduleNames() {
 }
 
 /**
- * Builds one module and its self-test programs (selftest/NAME.c, each a static program), only when something changed.
+ * Builds one module and its self-test programs, only when something changed: by selftest/Makefile where there is one (its first goal, into
+ * its own folder), else each selftest/NAME.c as a static program.
  * @param {string} tools the tools root @param {string} name of its folder in kmod/
  * @param {{log: string, signal?: AbortSignal}} options
  * @returns {Promise<string>} the folder with NAME.ko and selftest/. Throws XOS_BUILD with the compiler's words.
@@ -72,6 +73,7 @@ export async function buildModules(tools, options) {
 
 async function buildSelftests(tools, folder, settings) {
   const selftest = join(folder, 'selftest')
+  if (existsSync(join(selftest, 'Makefile'))) return void await runTool(tools, ['make', '-C', selftest], settings)
   for (const name of existsSync(selftest) ? readdirSync(selftest) : []) {
     if (!name.endsWith('.c')) continue
     await runTool(tools, ['gcc', '-static', '-O2', '-Wall', '-Wextra', '-Werror', '-pthread', `-I${join(folder, 'uapi')}`, `-I${selftest}`, '-o', join(selftest, basename(name, '.c')), join(selftest, name)], settings)

@@ -87,7 +87,7 @@ export async function bootGuest (t: Context, options: GuestOptions = {}): Promis
   await machine.qmp.execute('migrate-incoming', { uri: `file:${state}` })
   await migrated(machine.qmp, 60_000)
   await machine.qmp.execute('cont')
-  await machine.agent.hello(30_000)
+  await machine.agent.hello(60_000)
   const guest = guestOf(name, machine, options.network)
   await guest.must(identity(name, options.network))
   t.log(`guest '${name}' is there after ${Math.round(performance.now() - begun)} ms`)

@@ -23,7 +23,7 @@ export interface Snapshot {
 }
 
 const log = join(build, 'guest.log')
-const boot_timeout_ms = 240_000
+const boot_timeout_ms = 480_000
 const keep = 6
 let layers: Promise<GuestLayers> | null = null
 
@@ -61,7 +61,7 @@ async function takeSnapshot (made: GuestLayers, shape: Shape, folder: string): P
   try {
     await machine.console.expect(/login: $/, boot_timeout_ms)
     const booted = performance.now()
-    await machine.agent.hello(30_000)
+    await machine.agent.hello(60_000)
     // What is still starting behind the prompt would go on in every test; what only fills the page cache makes loading slow.
     const { status, stdout, stderr } = await machine.agent.start('systemctl is-system-running --wait; systemctl --failed --no-legend; sync; echo 3 > /proc/sys/vm/drop_caches', { timeout_ms: boot_timeout_ms }).finished
     if (status !== 0) throw new Error(`the guest does not come to rest: ${stdout}${stderr}`)

@@ -9,6 +9,7 @@ export async function connectWhenThere (path: string, timeout_ms: number, gone: 
       const attempt = connect(path)
       attempt.once('connect', () => {
         attempt.removeAllListeners('error')
+        attempt.on('error', () => {})
         resolve(attempt)
       })
       attempt.once('error', () => resolve(null))
