@@ -1,9 +1,10 @@
-// npm test: sets up what is missing and runs everything. `npm test -- unit|native|grid [FILE…]` runs a part.
+// npm test: sets up what is missing and runs everything, of the system tests a part. `npm test -- unit|native|grid|system [FILE…]` runs one of them, whole.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { buildNative } from './build/native.mjs'
 import { enterCommand } from './build/chroot.mjs'
+import { ensureGuestLayers } from './guest/layers.mjs'
 import { SetupError } from './lib/errors.mjs'
 import { build, clone, gridRun, gridState, node24 } from './lib/paths.mjs'
 import { tryLock } from './lib/lock.mjs'
@@ -11,8 +12,9 @@ import { startTime } from './lib/process.mjs'
 import { createProgress } from './lib/progress.mjs'
 import { program, setUp, setupLog } from './setup.mjs'
 import { readCtest, readTap, runSuite } from './test/suite.mjs'
+import { systemTests } from './test/system.mjs'
 
-const PARTS = ['unit', 'native', 'grid']
+const PARTS = ['unit', 'native', 'grid', 'system']
 const avaProgram = join(clone, 'node_modules/.bin/ava')
 const testEnvironment = {
   PATH: `${dirname(node24)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`, NODE_OPTIONS: '--disable-warning=ExperimentalWarning', FORCE_COLOR: '0',
@@ -33,7 +35,7 @@ await program(async (signal) => {
   if (wanted('unit')) {
     progress.say('  unit and contract tests')
     // Inside the image root, like everything that is built: the addons are made for its libraries, not for this machine's.
-    const patterns = files.length > 0 ? files : ['test/**/*.test.ts', '!test/grid/**']
+    const patterns = files.length > 0 ? files : ['test/**/*.test.ts', '!test/grid/**', '!test/system/**']
     results.push(await ava('unit and contract', enterCommand(root, ['env', ...words(testEnvironment), avaProgram, '--tap', ...patterns]), process.env, signal))
   }
   if (wanted('native')) results.push(await native(root, files, { progress, signal }))
@@ -42,6 +44,7 @@ await program(async (signal) => {
     const patterns = files.length > 0 ? files : ['test/grid/**/*.test.ts']
     results.push(await ava('grid', [avaProgram, '--tap', '--serial', '--concurrency', '1', '--timeout', '5m', ...patterns], { ...process.env, ...testEnvironment }, signal))
   }
+  if (wanted('system')) results.push(await system(part === 'system', files, { progress, signal }))
   progress.end()
   const sum = (key) => results.reduce((total, counts) => total + counts[key], 0)
   const skipped = sum('skipped')
@@ -70,6 +73,21 @@ async function native(root, files, { progress, signal }) {
   progress.say('  native tests')
   const argv = enterCommand(root, ['ctest', '--test-dir', folder, '--timeout', '120', '-j2', '--output-on-failure', ...(files[0] ? ['-R', files[0]] : [])])
   return await runSuite({ title: 'native', argv, cwd: clone, log: join(build, 'test-native.log'), signal, read: readCtest })
+}
+
+/** Guests in QEMU. As a part of everything only what fits the time of a run; what is left out is told. */
+async function system(whole, files, { progress, signal }) {
+  const { patterns, leftOut } = systemTests(whole, files)
+  try {
+    await progress.step('make the guest of the system tests', 150, (note) => ensureGuestLayers({ log: setupLog, signal, note }))
+  } catch (error) {
+    signal.throwIfAborted()
+    process.stdout.write(`    ✗ ${error.message}\n`)
+    return { passed: 0, failed: 1, skipped: 0 }
+  }
+  progress.say('  system tests (guests in QEMU; the first boots one and keeps it)')
+  if (leftOut.length > 0) progress.say(`    left out, for the emulated machines are slow and a whole run should take less than half an hour: ${leftOut.join(', ')}; 'npm run test:system' runs all`)
+  return await ava('system', [avaProgram, '--tap', '--serial', '--concurrency', '1', '--timeout', '15m', ...patterns], { ...process.env, ...testEnvironment }, signal)
 }
 
 function ava(title, argv, env, signal) {
