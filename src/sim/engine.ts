@@ -1,4 +1,4 @@
-import { Book, Metrics, Packet, Random, nobody, recycle, sizes, type Codec, type Host, type Message, type Peer, type Protocol } from '../overlay/core/index.ts';
+import { Book, Metrics, Packet, Random, Rows, nobody, packet_words, recycle, sizes, type Codec, type Host, type Message, type Peer, type Protocol } from '../overlay/core/index.ts';
 import { Flight } from './flight.ts';
 import { Heap, type Timed } from './heap.ts';
 import { Links } from './links.ts';
@@ -28,6 +28,8 @@ const cycle_slot_ms = 10;
  */
 export class Engine implements Host {
   readonly book: Book;
+  /** State of the row protocols. */
+  readonly rows: Rows;
   readonly metrics = new Metrics();
   readonly random: Random;
   readonly links: Links;
@@ -51,12 +53,16 @@ export class Engine implements Host {
   /** Nodes by the slot of their next cycle: lists linked through `next`. */
   readonly #next: Uint32Array;
   readonly #wheel: Uint32Array;
+  /** Arrays by peer that every delivery of a list of peers reads. */
+  touched: readonly Uint32Array[] = [];
+  #touched_sum = 0;
   #now_ms = 0;
   #order = 0;
   #count = 0;
 
   constructor(options: EngineOptions) {
     this.capacity = options.capacity;
+    this.rows = new Rows(options.capacity);
     this.random = new Random(options.seed);
     this.links = options.links ?? new Links();
     this.cycle_ms = options.cycle_ms ?? 10_000;
@@ -101,6 +107,7 @@ export class Engine implements Host {
   /** The node's attributes must be in the Book. Its first cycle is at a random phase. */
   start(node: number, seeds: readonly Peer[]): void {
     if (this.alive[node] === 1) throw new Error(`node ${node} runs already`);
+    this.rows.seal();
     this.alive[node] = 1;
     this.#count++;
     for (const protocol of this.#protocols) protocol.start(node, seeds);
@@ -172,7 +179,7 @@ export class Engine implements Host {
     const end_ms = this.#now_ms + ms;
     while (this.#now_ms < end_ms) {
       this.#now_ms++;
-      this.#flight.deliver(this.#now_ms, this.#hand);
+      this.#flight.deliver(this.#now_ms, this.#touch, this.#hand);
       this.#fire();
       if (this.#now_ms % cycle_slot_ms === 0) this.#cycle();
     }
@@ -180,6 +187,16 @@ export class Engine implements Host {
 
   readonly #hand = (to: Peer, from: Peer, message: Message): void => {
     if (this.alive[to] === 1) this.#by_kind[message.kind]?.onMessage(to, from, message);
+  };
+
+  /** Reads a word of every cache line that the delivery will need; the sum keeps the compiler from leaving that out. */
+  readonly #touch = (to: Peer, _from: Peer, message: Message): void => {
+    const { words, stride } = this.rows;
+    let sum = this.alive[to]!;
+    const base = to * stride;
+    for (let at = base; at < base + stride; at += 16) sum += words[at]!;
+    if (message instanceof Packet) for (const keys of this.touched) for (let i = 1; i < 2 * message.words[0]! && i < packet_words; i += 2) sum += keys[message.words[i]!] ?? 0;
+    this.#touched_sum = (this.#touched_sum + sum) | 0;
   };
 
   #fire(): void {

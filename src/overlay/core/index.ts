@@ -8,6 +8,7 @@ export { Packet, packet, packet_words, recycle, type Codec, type Message } from 
 export { Metrics } from './metrics.ts';
 export { nobody, type Peer } from './peer.ts';
 export { Random, hashText, mix32 } from './random.ts';
+export { Rows } from './rows.ts';
 export type { KeyTable, PeerSampling } from './tables.ts';
 export { CertificateVerifier } from './verifier.ts';
 export { Reader, WireError, Writer, type PeerCodec } from './wire.ts';

@@ -12,11 +12,11 @@ export const kinds = {
   // 16-31: RSS
   rss_exchange: 16,
   rss_reply: 17,
-  rss_find: 18,
-  rss_found: 19,
-  rss_query: 20,
-  rss_answer: 21,
-  rss_walk: 22,
+  rss_query: 18,
+  rss_answer: 19,
+  rss_walk: 20,
+  rss_accept: 21,
+  rss_part: 22,
   rss_done: 23,
   rss_cuts: 24,
   // 32-47: ADS

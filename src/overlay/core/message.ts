@@ -18,8 +18,8 @@ export interface Codec<M extends Message = Message> {
   size(message: M): number;
 }
 
-/** Enough for two words for each of 31 peers, and a head of two. */
-export const packet_words = 64;
+/** Enough for two words for each of 19 peers, and a head of two. */
+export const packet_words = 40;
 
 /**
  * The message of the protocols that run a million times in one process: a few words in a buffer that the engine uses again once it was
@@ -46,5 +46,5 @@ export function packet(kind: number): Packet {
 
 /** For hosts: the packet was delivered, encoded or lost. Other messages are left to the collector. */
 export function recycle(message: Message): void {
-  if (message instanceof Packet && --message.pending <= 0 && free.length < 262_144) free.push(message);
+  if (message instanceof Packet && --message.pending <= 0 && free.length < 32_768) free.push(message);
 }

@@ -1,48 +1,55 @@
-import { nobody, type Peer, type Random } from '../core/index.ts';
+import { nobody, type Peer, type Random, type Rows } from '../core/index.ts';
 import { limits } from './limits.ts';
 
 /** The last few peers of each row that left or were declared dead: a ring, newest first. */
 export class Buried {
-  readonly #peers: Uint32Array;
+  readonly #rows: Rows;
+  readonly #at: number;
 
-  constructor(capacity: number) {
-    this.#peers = new Uint32Array(capacity * limits.buried).fill(nobody);
+  constructor(rows: Rows) {
+    this.#rows = rows;
+    this.#at = rows.reserve(limits.buried);
   }
 
   clear(self: number): void {
-    this.#peers.fill(nobody, self * limits.buried, (self + 1) * limits.buried);
+    const base = self * this.#rows.stride + this.#at;
+    this.#rows.words.fill(nobody, base, base + limits.buried);
+  }
+
+  #find(self: number, peer: Peer): number {
+    const { words, stride } = this.#rows;
+    const base = self * stride + this.#at;
+    for (let at = base; at < base + limits.buried && words[at] !== nobody; at++) if (words[at] === peer) return at;
+    return -1;
   }
 
   has(self: number, peer: Peer): boolean {
-    const base = self * limits.buried;
-    for (let at = base; at < base + limits.buried; at++) if (this.#peers[at] === peer) return true;
-    return false;
+    return this.#find(self, peer) >= 0;
   }
 
   bury(self: number, peer: Peer): void {
     if (this.has(self, peer)) return;
-    const base = self * limits.buried;
-    this.#peers.copyWithin(base + 1, base, base + limits.buried - 1);
-    this.#peers[base] = peer;
+    const base = self * this.#rows.stride + this.#at;
+    this.#rows.words.copyWithin(base + 1, base, base + limits.buried - 1);
+    this.#rows.words[base] = peer;
   }
 
   /** It spoke: it lives. */
   raise(self: number, peer: Peer): void {
-    const base = self * limits.buried;
-    for (let at = base; at < base + limits.buried; at++) {
-      if (this.#peers[at] !== peer) continue;
-      this.#peers.copyWithin(at, at + 1, base + limits.buried);
-      this.#peers[base + limits.buried - 1] = nobody;
-      return;
-    }
+    const at = this.#find(self, peer);
+    if (at < 0) return;
+    const end = self * this.#rows.stride + this.#at + limits.buried;
+    this.#rows.words.copyWithin(at, at + 1, end);
+    this.#rows.words[end - 1] = nobody;
   }
 
   /** A random one, or nobody. */
   random(self: number, random: Random): Peer {
-    return this.#peers[self * limits.buried + random.below(limits.buried)]!;
+    return this.#rows.words[self * this.#rows.stride + this.#at + random.below(limits.buried)]!;
   }
 
   *all(self: number): IterableIterator<Peer> {
-    for (const peer of this.#peers.subarray(self * limits.buried, (self + 1) * limits.buried)) if (peer !== nobody) yield peer;
+    const base = self * this.#rows.stride + this.#at;
+    for (const peer of this.#rows.words.subarray(base, base + limits.buried)) if (peer !== nobody) yield peer;
   }
 }

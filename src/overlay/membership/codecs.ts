@@ -1,4 +1,5 @@
 import { kinds, packet, packet_words, type Codec, type Packet, type Reader, type Writer } from '../core/index.ts';
+import { limits } from './limits.ts';
 
 /** The typical size of a descriptor with its certificate on the wire; test/overlay/core/descriptor.test.ts compares. */
 export const descriptor_bytes = 880;
@@ -106,5 +107,5 @@ const join: Codec<Packet> = {
 const leave: Codec<Packet> = { kind: kinds.leave, encode: () => undefined, decode: () => packet(kinds.leave), size: () => 0 };
 
 export const membershipCodecs: readonly Codec[] = [
-  listCodec(kinds.shuffle, 16), listCodec(kinds.shuffle_reply, 16), ping, ack, peerCodec(kinds.ping_request), join, leave,
+  listCodec(kinds.shuffle, limits.shuffle), listCodec(kinds.shuffle_reply, limits.shuffle), ping, ack, peerCodec(kinds.ping_request), join, leave,
 ];

@@ -1,11 +1,11 @@
 /** The bounds of membership: what one node keeps and sends. Units are last in the name; a cycle is core limits.cycle_ms. */
 export const limits = {
   /** Peers in the partial view. */
-  view: 16,
+  view: 12,
   /** Descriptors in a shuffle, the own one among them. */
   shuffle: 6,
   /** Peers that were declared dead or left lately: not believed from hearsay, tried again now and then. */
-  buried: 8,
+  buried: 6,
   /** Peers that are probed at once. */
   probes: 2,
   /** Those asked to try in one's place before a verdict. */

@@ -1,8 +1,8 @@
-import type { Peer } from '../core/index.ts';
+import type { Peer, Rows } from '../core/index.ts';
 
 export interface MembershipOptions {
-  /** Rows: 1 in xosd. */
-  readonly capacity: number;
+  /** Where the state lives; of capacity 1 in xosd. */
+  readonly rows: Rows;
   /** The period of cycles; default core limits.cycle_ms. */
   readonly cycle_ms?: number;
   /** Who may be asked when nobody is heard any more: configured seeds and those of the persisted view, dead ones too. */

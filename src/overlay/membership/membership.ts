@@ -1,4 +1,4 @@
-import { kinds, nobody, packet, type Host, type Message, type Packet, type Peer, type PeerSampling, type Protocol } from '../core/index.ts';
+import { kinds, nobody, packet, type Host, type Message, type Packet, type Peer, type PeerSampling, type Protocol, type Rows } from '../core/index.ts';
 import { Buried } from './buried.ts';
 import { membershipCodecs, put } from './codecs.ts';
 import { limits } from './limits.ts';
@@ -23,27 +23,36 @@ export class Membership implements Protocol, PeerSampling {
   readonly #buried: Buried;
   readonly #prober: Prober;
   /** Whom the last shuffle went to and who has not answered; nobody. */
-  readonly #partner: Uint32Array;
-  /** Cycles without any message. */
-  readonly #silence: Uint8Array;
+  readonly #partner: number;
+  readonly #silence: number;
+  readonly #rows: Rows;
 
   constructor(host: Host, options: MembershipOptions) {
     this.#host = host;
     this.#options = options;
-    this.#views = new Views(options.capacity);
-    this.#buried = new Buried(options.capacity);
+    this.#rows = options.rows;
+    this.#partner = options.rows.reserve(1);
+    this.#silence = options.rows.reserveBytes(1);
+    this.#buried = new Buried(options.rows);
+    this.#views = new Views(options.rows);
     this.#prober = new Prober(host, options, this.#views);
-    this.#partner = new Uint32Array(options.capacity).fill(nobody);
-    this.#silence = new Uint8Array(options.capacity);
   }
 
   start(self: number, seeds: readonly Peer[]): void {
     this.#views.clear(self);
     this.#buried.clear(self);
     this.#prober.start(self);
-    this.#partner[self] = nobody;
-    this.#silence[self] = 0;
+    this.#set(self, this.#partner, nobody);
+    this.#setSilence(self, 0);
     this.#join(self, seeds);
+  }
+
+  #get(self: number, field: number): number {
+    return this.#rows.words[self * this.#rows.stride + field]!;
+  }
+
+  #set(self: number, field: number, value: number): void {
+    this.#rows.words[self * this.#rows.stride + field] = value;
   }
 
   stop(self: number): void {
@@ -77,9 +86,18 @@ export class Membership implements Protocol, PeerSampling {
     return this.#prober.unwell(self);
   }
 
+  /** Cycles without any message, at most 255. */
+  silence(self: number): number {
+    return this.#rows.bytes[self * this.#rows.stride * 4 + this.#silence]!;
+  }
+
+  #setSilence(self: number, cycles: number): void {
+    this.#rows.bytes[self * this.#rows.stride * 4 + this.#silence] = cycles;
+  }
+
   /** True when nothing was heard from anybody for limits.isolated_cycles. */
   isolated(self: number): boolean {
-    return this.#silence[self]! >= limits.isolated_cycles;
+    return this.silence(self) >= limits.isolated_cycles;
   }
 
   /** The peers of the view, and how many cycles ago each was known to live. */
@@ -97,7 +115,7 @@ export class Membership implements Protocol, PeerSampling {
     for (const peer of this.#buried.all(self)) mark(peer);
     for (const peer of this.#options.fallback(self)) mark(peer);
     this.#prober.marks(self, mark);
-    if (this.#partner[self] !== nobody) mark(this.#partner[self]!);
+    if (this.#get(self, this.#partner) !== nobody) mark(this.#get(self, this.#partner));
   }
 
   onGone(self: number, peer: Peer): void {
@@ -108,10 +126,10 @@ export class Membership implements Protocol, PeerSampling {
   onCycle(self: number): void {
     this.#views.grow(self);
     const late = this.#prober.check(self);
-    const silent = this.#partner[self]!;
-    this.#partner[self] = nobody;
+    const silent = this.#get(self, this.#partner);
+    this.#set(self, this.#partner, nobody);
     if (silent !== nobody && !late) this.#doubt(self, silent);
-    if (this.#silence[self]! < 255) this.#silence[self]!++;
+    this.#setSilence(self, Math.min(255, this.silence(self) + 1));
     if (this.isolated(self) || this.#views.count(self) === 0) this.#rejoin(self);
     else this.#shuffle(self);
     this.#probe(self);
@@ -151,7 +169,7 @@ export class Membership implements Protocol, PeerSampling {
     const last = views.count(self) - 1;
     views.swap(self, slot, last);
     this.#select(self, message, last, partner);
-    this.#partner[self] = partner;
+    this.#set(self, this.#partner, partner);
     this.#host.send(self, partner, message);
   }
 
@@ -177,7 +195,7 @@ export class Membership implements Protocol, PeerSampling {
     switch (message.kind) {
       case kinds.shuffle: return this.#onShuffle(self, from, message as Packet);
       case kinds.shuffle_reply:
-        if (this.#partner[self] === from) this.#partner[self] = nobody;
+        if (this.#get(self, this.#partner) === from) this.#set(self, this.#partner, nobody);
         return this.#merge(self, message as Packet);
       case kinds.ping: return this.#prober.onPing(self, from, words[0]!);
       case kinds.ping_request: return this.#prober.onRequest(self, from, words[0]!);
@@ -192,7 +210,7 @@ export class Membership implements Protocol, PeerSampling {
   }
 
   #heard(self: number, peer: Peer): void {
-    this.#silence[self] = 0;
+    this.#setSilence(self, 0);
     this.#buried.raise(self, peer);
     this.#views.refresh(self, peer, 0);
     this.links?.heard(self, peer);

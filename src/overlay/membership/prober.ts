@@ -14,19 +14,19 @@ export class Prober {
   readonly #views: Views;
   readonly #probes: Probes;
   /** The node's clock at its last cycle, modulo 2^32. */
-  readonly #cycled: Uint32Array;
+  readonly #cycled: number;
 
   constructor(host: Host, options: MembershipOptions, views: Views) {
     this.#host = host;
     this.#options = options;
     this.#views = views;
-    this.#probes = new Probes(options.capacity);
-    this.#cycled = new Uint32Array(options.capacity);
+    this.#probes = new Probes(options.rows);
+    this.#cycled = options.rows.reserve(1);
   }
 
   start(self: number): void {
     this.#probes.clear(self);
-    this.#cycled[self] = this.#host.now_ms(self);
+    this.#options.rows.words[self * this.#options.rows.stride + this.#cycled] = this.#host.now_ms(self);
   }
 
   unwell(self: number): number {
@@ -60,8 +60,10 @@ export class Prober {
   /** At the beginning of a cycle. True when the cycle came late: this node was slow, and silence means nothing. */
   check(self: number): boolean {
     const now_ms = this.#host.now_ms(self);
-    const late = ((now_ms - this.#cycled[self]!) >>> 0) > (this.#options.cycle_ms ?? core.cycle_ms) * 1.5;
-    this.#cycled[self] = now_ms;
+    const { words, stride } = this.#options.rows;
+    const at = self * stride + this.#cycled;
+    const late = ((now_ms - words[at]!) >>> 0) > (this.#options.cycle_ms ?? core.cycle_ms) * 1.5;
+    words[at] = now_ms;
     if (late) this.#probes.worse(self);
     for (let slot = 0; slot < limits.probes; slot++) this.#advance(self, slot, late);
     return late;

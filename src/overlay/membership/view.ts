@@ -1,38 +1,46 @@
-import { nobody, type Peer, type Random } from '../core/index.ts';
+import { nobody, type Peer, type Random, type Rows } from '../core/index.ts';
 import { limits } from './limits.ts';
 
 /** The partial views of all rows: `limits.view` slots each, filled from the left, with the cycles since a peer was last known to live. */
 export class Views {
-  readonly #peers: Uint32Array;
-  readonly #ages: Uint8Array;
-  readonly #counts: Uint8Array;
+  readonly #rows: Rows;
+  readonly #count: number;
+  readonly #ages: number;
+  readonly #peers: number;
 
-  constructor(capacity: number) {
-    this.#peers = new Uint32Array(capacity * limits.view).fill(nobody);
-    this.#ages = new Uint8Array(capacity * limits.view);
-    this.#counts = new Uint8Array(capacity);
+  constructor(rows: Rows) {
+    this.#rows = rows;
+    this.#count = rows.reserveBytes(1);
+    this.#ages = rows.reserveBytes(limits.view);
+    this.#peers = rows.reserve(limits.view);
   }
 
   clear(self: number): void {
-    this.#counts[self] = 0;
+    this.#setCount(self, 0);
+  }
+
+  #setCount(self: number, count: number): void {
+    this.#rows.bytes[self * this.#rows.stride * 4 + this.#count] = count;
   }
 
   count(self: number): number {
-    return this.#counts[self]!;
+    return this.#rows.bytes[self * this.#rows.stride * 4 + this.#count]!;
   }
 
   peer(self: number, slot: number): Peer {
-    return this.#peers[self * limits.view + slot]!;
+    return this.#rows.words[self * this.#rows.stride + this.#peers + slot]!;
   }
 
   age(self: number, slot: number): number {
-    return this.#ages[self * limits.view + slot]!;
+    return this.#rows.bytes[self * this.#rows.stride * 4 + this.#ages + slot]!;
   }
 
   /** The slot of a peer, or -1. */
   find(self: number, peer: Peer): number {
-    const base = self * limits.view;
-    for (let slot = 0; slot < this.#counts[self]!; slot++) if (this.#peers[base + slot] === peer) return slot;
+    const { words, stride } = this.#rows;
+    const base = self * stride + this.#peers;
+    const count = this.count(self);
+    for (let slot = 0; slot < count; slot++) if (words[base + slot] === peer) return slot;
     return -1;
   }
 
@@ -40,23 +48,24 @@ export class Views {
   refresh(self: number, peer: Peer, age: number): boolean {
     const slot = this.find(self, peer);
     if (slot < 0) return false;
-    const at = self * limits.view + slot;
-    if (age < this.#ages[at]!) this.#ages[at] = age;
+    const { bytes, stride } = this.#rows;
+    const at = self * stride * 4 + this.#ages + slot;
+    if (age < bytes[at]!) bytes[at] = age;
     return true;
   }
 
   /** Puts a peer that is not there into a free slot; false when there is none. */
   append(self: number, peer: Peer, age: number): boolean {
-    const count = this.#counts[self]!;
+    const count = this.count(self);
     if (count >= limits.view) return false;
     this.set(self, count, peer, age);
-    this.#counts[self] = count + 1;
+    this.#setCount(self, count + 1);
     return true;
   }
 
   set(self: number, slot: number, peer: Peer, age: number): void {
-    this.#peers[self * limits.view + slot] = peer;
-    this.#ages[self * limits.view + slot] = age;
+    this.#rows.words[self * this.#rows.stride + this.#peers + slot] = peer;
+    this.#rows.bytes[self * this.#rows.stride * 4 + this.#ages + slot] = age;
   }
 
   swap(self: number, one: number, other: number): void {
@@ -69,22 +78,26 @@ export class Views {
   remove(self: number, peer: Peer): boolean {
     const slot = this.find(self, peer);
     if (slot < 0) return false;
-    const last = --this.#counts[self]!;
+    const last = this.count(self) - 1;
+    this.#setCount(self, last);
     this.set(self, slot, this.peer(self, last), this.age(self, last));
     return true;
   }
 
   /** One cycle went by. */
   grow(self: number): void {
-    const base = self * limits.view;
-    for (let at = base; at < base + this.#counts[self]!; at++) if (this.#ages[at]! < 255) this.#ages[at]!++;
+    const { bytes, stride } = this.#rows;
+    const base = self * stride * 4 + this.#ages;
+    const end = base + this.count(self);
+    for (let at = base; at < end; at++) if (bytes[at]! < 255) bytes[at]!++;
   }
 
   /** The slot that was not heard of for longest, or -1. */
   oldest(self: number): number {
     let best = -1;
     let age = -1;
-    for (let slot = 0; slot < this.#counts[self]!; slot++) {
+    const count = this.count(self);
+    for (let slot = 0; slot < count; slot++) {
       if (this.age(self, slot) <= age) continue;
       age = this.age(self, slot);
       best = slot;
@@ -94,7 +107,7 @@ export class Views {
 
   /** A random peer, or nobody. */
   random(self: number, random: Random): Peer {
-    const count = this.#counts[self]!;
+    const count = this.count(self);
     return count === 0 ? nobody : this.peer(self, random.below(count));
   }
 }

@@ -9,6 +9,8 @@ export const limits = {
   buckets: 24,
   /** Peers in one exchange. */
   exchange: 14,
+  /** A row asks its neighbours more often at first. Even. */
+  eager_cycles: 12,
   /** Hearsay of this age is not taken into the table. */
   age_max_cycles: 30,
   /** A peer replaces one in its bucket that is older by at least this. */
@@ -26,12 +28,15 @@ export const limits = {
   answer_peers_max: 48,
   /** Subtrees in one answer. */
   answer_rest_max: 24,
+  /** Nodes that a query for some asks before it settles for what it has. */
+  asked_max: 256,
   /** A peer that has not answered by then is passed over. */
   answer_timeout_ms: 1_500,
   /** An exhaustive walk is over after this much; what has not come is missing. */
   walk_deadline_ms: 20_000,
   /** A helper's share of its own deadline that it leaves to those below. */
   walk_margin_ms: 500,
+  parts_grace_ms: 300,
   /** Descriptors at hand that nobody has heard of for longer are no answer. */
   answer_age_max_cycles: 20,
 } as const;

@@ -1,4 +1,4 @@
-import { kinds, nobody, packet, type Host, type KeyTable, type Message, type Packet, type Peer, type Protocol } from '../core/index.ts';
+import { kinds, nobody, packet, type Host, type KeyTable, type Message, type Packet, type Peer, type Protocol, type Rows } from '../core/index.ts';
 import { listCodec, put, type Links, type Membership } from '../membership/index.ts';
 import { limits } from './limits.ts';
 import { LinkTable } from './link-table.ts';
@@ -11,29 +11,47 @@ import type { Space } from './space.ts';
 export class Overlay implements Protocol, Links, KeyTable {
   readonly name = 'rss';
   readonly kinds = [kinds.rss_exchange, kinds.rss_reply];
-  static readonly codecs = [listCodec(kinds.rss_exchange, 31), listCodec(kinds.rss_reply, 31)];
+  static readonly codecs = [listCodec(kinds.rss_exchange, limits.exchange), listCodec(kinds.rss_reply, limits.exchange)];
   readonly tables: readonly LinkTable[];
   readonly #host: Host;
   readonly #membership: Membership;
   /** Whom the last exchange went to and who has not answered; nobody. */
-  readonly #partner: Uint32Array;
+  readonly #partner: number;
   /** Cycles of the row; tells whose turn it is. */
-  readonly #turn: Uint8Array;
+  readonly #turn: number;
+  readonly #rows: Rows;
 
-  constructor(host: Host, membership: Membership, spaces: readonly Space[], capacity: number) {
+  constructor(host: Host, membership: Membership, spaces: readonly Space[], rows: Rows) {
     this.#host = host;
     this.#membership = membership;
-    this.tables = spaces.map((space) => new LinkTable(space, capacity));
-    this.#partner = new Uint32Array(capacity).fill(nobody);
-    this.#turn = new Uint8Array(capacity);
+    this.#rows = rows;
+    this.#partner = rows.reserve(1);
+    this.#turn = rows.reserveBytes(1);
+    this.tables = spaces.map((space) => new LinkTable(space, rows));
     membership.links = this;
   }
 
   start(self: number, seeds: readonly Peer[]): void {
     for (const table of this.tables) table.clear(self);
-    this.#partner[self] = nobody;
-    this.#turn[self] = 0;
+    this.#set(self, this.#partner, nobody);
+    this.#setTurn(self, 0);
     for (const seed of seeds) if (seed !== self) this.offer(self, seed, 0);
+  }
+
+  #get(self: number, field: number): number {
+    return this.#rows.words[self * this.#rows.stride + field]!;
+  }
+
+  #set(self: number, field: number, value: number): void {
+    this.#rows.words[self * this.#rows.stride + field] = value;
+  }
+
+  #turnOf(self: number): number {
+    return this.#rows.bytes[self * this.#rows.stride * 4 + this.#turn]!;
+  }
+
+  #setTurn(self: number, turn: number): void {
+    this.#rows.bytes[self * this.#rows.stride * 4 + this.#turn] = turn;
   }
 
   stop(): void {
@@ -50,7 +68,7 @@ export class Overlay implements Protocol, Links, KeyTable {
   }
 
   weakest(self: number): Peer {
-    return this.tables[this.#turn[self]! % this.tables.length]!.oldest(self);
+    return this.tables[this.#turnOf(self) % this.tables.length]!.oldest(self);
   }
 
   *all(self: number): IterableIterator<Peer> {
@@ -91,22 +109,34 @@ export class Overlay implements Protocol, Links, KeyTable {
   }
 
   onCycle(self: number): void {
-    const silent = this.#partner[self]!;
+    const silent = this.#get(self, this.#partner);
     if (silent !== nobody) this.suspect(self, silent);
     for (const table of this.tables) table.grow(self);
-    const turn = (this.#turn[self] = (this.#turn[self]! + 1) & 0xff);
+    // From 255 back to where a row is no beginner any more.
+    const turn = this.#turnOf(self) === 255 ? limits.eager_cycles * 2 : this.#turnOf(self) + 1;
+    this.#setTurn(self, turn);
     const table = this.tables[turn % this.tables.length]!;
     const partner = this.#choose(self, table, turn);
-    this.#partner[self] = partner;
+    this.#set(self, this.#partner, partner);
     if (partner !== nobody) this.#send(self, partner, table, kinds.rss_exchange);
+    if (turn >= limits.eager_cycles) return;
+    const more = this.#near(self, table);
+    if (more !== nobody && more !== partner) this.#send(self, more, table, kinds.rss_exchange);
   }
 
   /** In turns somebody near, who knows our neighbours, and whoever was not heard of for longest. */
   #choose(self: number, table: LinkTable, turn: number): Peer {
     const buckets = table.buckets(self);
     if (buckets === 0) return this.#membership.any(self);
-    if ((turn & 1) === 0) return table.oldest(self);
+    if ((turn & (turn < limits.eager_cycles ? 3 : 1)) === 0) return table.oldest(self);
+    return this.#near(self, table);
+  }
+
+  /** One of the nearest, who know our other neighbours. */
+  #near(self: number, table: LinkTable): Peer {
     const { random } = this.#host;
+    const buckets = table.buckets(self);
+    if (buckets === 0) return nobody;
     const place = buckets - 1 - random.below(Math.min(3, buckets));
     const first = random.below(limits.bucket);
     for (let slot = first; slot >= 0; slot--) if (table.at(self, place, slot) !== nobody) return table.at(self, place, slot);
@@ -117,8 +147,8 @@ export class Overlay implements Protocol, Links, KeyTable {
     const { words } = message as Packet;
     this.heard(self, from);
     if (message.kind === kinds.rss_exchange) {
-      this.#send(self, from, this.tables[this.#turn[self]! % this.tables.length]!, kinds.rss_reply);
-    } else if (this.#partner[self] === from) this.#partner[self] = nobody;
+      this.#send(self, from, this.tables[this.#turnOf(self) % this.tables.length]!, kinds.rss_reply);
+    } else if (this.#get(self, this.#partner) === from) this.#set(self, this.#partner, nobody);
     for (let i = 0; i < words[0]!; i++) {
       const peer = words[1 + 2 * i]!;
       if (peer !== from && !this.#membership.gone(self, peer)) this.offer(self, peer, words[2 + 2 * i]!);
