@@ -1,5 +1,6 @@
 #include "init.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -12,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FAIL_PAUSE_S 3
+#define FAIL_PAUSE_S 2
 
 static void say(const char *level, const char *format, va_list list)
 {
@@ -72,16 +73,18 @@ static bool parse_value(char *value, struct root *root)
 bool parse_root(char *line, struct root *root)
 {
 	bool found = false;
-	*root = (struct root){ .format = "erofs", .wait_s = 30 };
+	*root = (struct root){ .format = "erofs", .wait_s = 30, .trial_s = 300 };
 	for (char *word, *save = NULL; (word = strtok_r(save ? NULL : line, " \n", &save));) {
 		char *value = strchr(word, '=');
 		if (value) *value++ = '\0';
 		if (!strcmp(word, "xos.volatile")) root->is_volatile = true;
+		if (!strcmp(word, "xos.trial")) root->is_trial = true;
 		if (!value) continue;
 		// The first one counts: it is the signed one, and what somebody types is put behind it.
 		if (!strcmp(word, "xos.root") && !found && !(found = parse_value(value, root))) return false;
 		if (!strcmp(word, "xos.format")) snprintf(root->format, sizeof(root->format), "%s", value);
 		if (!strcmp(word, "xos.wait")) root->wait_s = (unsigned)strtoul(value, NULL, 10);
+		if (!strcmp(word, "xos.trial_s")) root->trial_s = (unsigned)strtoul(value, NULL, 10);
 	}
 	return found;
 }
@@ -136,7 +139,7 @@ static bool find_data(const struct root *root, const char *parent, char path[64]
 /** The initrd's files are memory until they are removed. */
 static void remove_tree(int folder);
 
-static void switch_root(void)
+static void switch_root(const struct root *root)
 {
 	int old = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	static const char *const moved[] = { "/dev", "/proc", "/sys", "/run" };
@@ -146,12 +149,12 @@ static void switch_root(void)
 		if (mount(moved[i], target, NULL, MS_MOVE, NULL) < 0) fail("cannot move '%s' into the root: %s", moved[i], strerror(errno));
 	}
 	if (chdir("/sysroot") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0) fail("cannot change into the root: %s", strerror(errno));
+	watch_trial(root);
 	if (old >= 0) remove_tree(old);
 	execl("/sbin/init", "/sbin/init", (char *)NULL);
 	fail("cannot run '/sbin/init' of the root: %s", strerror(errno));
 }
 
-#include <dirent.h>
 static void remove_tree(int folder)
 {
 	struct stat top, entry;
@@ -188,6 +191,6 @@ int main(void)
 		fail("cannot mount the root on '%s': %s; its blocks are not what was signed, or cannot be read", device, strerror(errno));
 	}
 	mount_writable(find_data(&root, parent, data) ? data : NULL);
-	switch_root();
+	switch_root(&root);
 }
 #endif

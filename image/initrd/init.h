@@ -13,6 +13,8 @@ struct root {
 	char format[16];     /**< xos.format=erofs|squashfs */
 	bool is_volatile;    /**< xos.volatile: nothing is kept, as on a medium that can't be written */
 	unsigned wait_s;     /**< xos.wait=SECONDS for the disk to show up */
+	bool is_trial;       /**< xos.trial: GRUB counts this start */
+	unsigned trial_s;    /**< xos.trial_s=SECONDS that a version on trial has to be confirmed in */
 };
 
 /** Says what cannot be done, waits a moment for people to read it, and restarts: the boot loader counts the attempt. */
@@ -40,3 +42,6 @@ int open_verity(const char *device, const struct root *root, char path[64]);
 
 /** Lays what can be written over /sysroot: folders of the data partition, or of a tmpfs when `data` is null. */
 void mount_writable(const char *data);
+
+/** While the loader counts this start: leaves a process behind that restarts the machine unless somebody makes /run/xos-confirmed in time. */
+void watch_trial(const struct root *root);

@@ -8,7 +8,7 @@ import { build } from './lib/paths.mjs'
 import { createProgress } from './lib/progress.mjs'
 import { program, setUp, setupLog } from './setup.mjs'
 
-const USAGE = `usage: npm run image -- FLAVOUR [--output FOLDER] [--version V] [--key FOLDER] [--only OUTPUT,…] [--json]
+const USAGE = `usage: npm run image -- FLAVOUR [--output FOLDER] [--version V] [--key FOLDER] [--packages FOLDER] [--only OUTPUT,…] [--json]
        npm run image -- boot FLAVOUR [--uefi | --bios] [--iso] [--memory MIB] [--keep] [--append WORDS]
 
 Flavours: ${flavourNames().join(', ')}. Outputs: ${OUTPUTS.join(', ')}.
@@ -16,6 +16,7 @@ Flavours: ${flavourNames().join(', ')}. Outputs: ${OUTPUTS.join(', ')}.
   --output FOLDER   where the image files go (build/image/FLAVOUR)
   --version V       the image's version: digits, letters, dots (of package.json, and the time of the last commit)
   --key FOLDER      sign with the keys in FOLDER: update.key update.pub boot.key boot.crt (image/README.md); else development keys of this clone
+  --packages FOLDER take our Debian packages from there instead of building them
   --only OUTPUTS    make these outputs only
   --json            print what was made as JSON`
 
@@ -40,10 +41,10 @@ async function make(name, values, signal) {
   if (unknown !== undefined) throw new SetupError('XOS_USAGE', `cannot make '${unknown}' of an image; there are ${OUTPUTS.join(', ')}`)
   const progress = createProgress(values.json ? process.stderr : process.stdout)
   const begun = performance.now()
-  const { root, typeErrors, missing } = await setUp('npm run image', { progress, signal })
+  const { root, typeErrors, missing } = values.packages === undefined ? await setUp('npm run image', { progress, signal }) : { root: '', typeErrors: [], missing: [] }
   if (typeErrors.length > 0 || missing.length > 0) throw new SetupError('XOS_BUILD_INCOMPLETE', `cannot make an image of a build with errors: ${[...missing, ...typeErrors].slice(0, 3).join('; ')}`, { log: setupLog })
   const output = values.output === undefined ? join(build, 'image', name) : resolve(values.output)
-  const made = await buildImage({ flavour: name, output, version: values.version, keyFolder: values.key && resolve(values.key), outputs, gridRoot: root, log: setupLog, signal, progress })
+  const made = await buildImage({ flavour: name, output, version: values.version, keyFolder: values.key && resolve(values.key), outputs, gridRoot: root, packages: values.packages && resolve(values.packages), log: setupLog, signal, progress })
   progress.end()
   if (values.json) process.stdout.write(`${JSON.stringify(made, null, 2)}\n`)
   else {
@@ -56,7 +57,7 @@ async function make(name, values, signal) {
 function readArguments(args) {
   try {
     return parseArgs({ args, allowPositionals: true, options: {
-      output: { type: 'string' }, version: { type: 'string' }, key: { type: 'string' }, only: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' },
+      output: { type: 'string' }, version: { type: 'string' }, key: { type: 'string' }, packages: { type: 'string' }, only: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' },
       uefi: { type: 'boolean' }, bios: { type: 'boolean' }, iso: { type: 'boolean' }, keep: { type: 'boolean' }, memory: { type: 'string' }, append: { type: 'string' },
     } })
   } catch (error) {

@@ -11,7 +11,7 @@ import { makeIdentity } from './identity.mjs'
 import { makeInitrd } from './initrd.mjs'
 import { findKeys } from './keys.mjs'
 import { makeOutputs } from './outputs.mjs'
-import { packagedPrograms } from './programs.mjs'
+import { findPrograms, packagedPrograms } from './programs.mjs'
 import { ensureImageRoot, imageRoot } from './root.mjs'
 import { makeRootImage } from './root-image.mjs'
 import { ensureToolsRoot, runTool, toolsKernel, toolsRoot } from './tools.mjs'
@@ -24,9 +24,9 @@ import { ensureToolsRoot, runTool, toolsKernel, toolsRoot } from './tools.mjs'
  */
 
 /**
- * @typedef {{flavour: string, output?: string, version?: string, keyFolder?: string, outputs?: readonly string[], gridRoot: string, log: string, signal: AbortSignal,
+ * @typedef {{flavour: string, output?: string, version?: string, keyFolder?: string, outputs?: readonly string[], gridRoot: string, packages?: string, log: string, signal: AbortSignal,
  *   progress: ReturnType<typeof import('../lib/progress.mjs').createProgress>}} ImageOptions
- * `gridRoot`: the root that our programs are built in; `outputs`: instead of the flavour's
+ * `gridRoot`: the root that our programs are built in; `packages`: a folder with our packages, which are made if it is not given; `outputs`: instead of the flavour's
  */
 
 /** @param {ImageOptions} options @returns {Promise<{version: string, rootHash: string, files: {path: string, bytes: number, sha256: string}[]}>} */
@@ -72,11 +72,11 @@ function makeContext(flavour, tools, work, { output, version, log, signal }) {
   }
 }
 
-async function makeAll(context, base, { keyFolder, outputs, gridRoot, log, signal, progress }) {
+async function makeAll(context, base, { keyFolder, outputs, gridRoot, packages, log, signal, progress }) {
   const { flavour, identity, work, tool } = context
   const keys = await findKeys(keyFolder, tool)
   if (keys.isDevelopment) progress.say(`  ! signed with this clone's development keys ('${keys.folder}'); for images that others use give your own with --key FOLDER`)
-  const programs = flavour.programs.length === 0 ? [] : await progress.step('make our Debian packages', 20, (note) => packagedPrograms(flavour.programs, gridRoot, { log, signal, note }))
+  const programs = flavour.programs.length === 0 ? [] : packages !== undefined ? findPrograms(flavour.programs, packages) : await progress.step('make our Debian packages', 20, (note) => packagedPrograms(flavour.programs, gridRoot, { log, signal, note }))
   const [root, initrd] = await settle([
     progress.step(`make the root of ${flavour.name} ${identity.version}`, 30, (note) => makeRootImage({ ...context, note }, { base, programs, files: { 'usr/lib/xos/update.pub': readFileSync(keys.updatePublic, 'utf8') } })),
     makeInitrd(context),

@@ -49,9 +49,18 @@ export function planModules(folder, wanted) {
   }
   const builtin = new Set(read('modules.builtin').map(moduleName))
   const aliases = new Map()
+  const others = new Map()
   for (const line of read('modules.alias')) {
     const [, pattern, name] = /^alias (\S+) (\S+)$/.exec(line) ?? []
-    if (pattern && DEVICE_ALIAS.test(pattern)) aliases.set(name, [...(aliases.get(name) ?? []), pattern])
+    if (!pattern) continue
+    if (DEVICE_ALIAS.test(pattern)) aliases.set(name, [...(aliases.get(name) ?? []), pattern])
+    else others.set(pattern, [...(others.get(pattern) ?? []), name])
+  }
+  // What a module asks the kernel for by a name of its own while it starts (libcrc32c: the algorithm crc32c).
+  for (const line of read('modules.softdep')) {
+    const [, name, rest] = /^softdep (\S+) pre: (.*?)(?: post:.*)?$/.exec(line) ?? []
+    const before = (rest ?? '').split(' ').flatMap((word) => (needs.has(moduleName(word)) ? [moduleName(word)] : others.get(word) ?? [])).filter((word) => needs.has(word) && word !== name)
+    needs.get(name)?.needs.unshift(...before)
   }
   const chosen = new Map()
   const add = (name, isWanted, why) => {

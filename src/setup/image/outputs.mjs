@@ -5,13 +5,16 @@ import { basename, join } from 'node:path'
 import { layOut, makeUefiLoader } from './boot-files.mjs'
 import { makeDisk } from './disk.mjs'
 import { biosFiles, grubEnvironment, makeGrub } from './grub.mjs'
+import { makeIso } from './iso.mjs'
+import { writeSbom } from './sbom.mjs'
+import { writeUpdate } from './update.mjs'
 
 /**
  * @typedef {{root: {path: string, blocks: number, hash: string, salt: string, uuid: string}, initrd: string, line: string, uki: string, linux: string, base: string, programs: readonly string[],
  *   keys: {updateKey: string, updatePublic: string, bootKey: string, bootCertificate: string}}} Made
  */
 
-const MAKERS = { root: makeRootFiles, disk: makeDiskImage }
+const MAKERS = { root: makeRootFiles, disk: makeDiskImage, iso: makeIsoImage, update: makeUpdateBundle }
 
 /**
  * @param {import('./builder.mjs').Context} context @param {Made} made @param {readonly string[]} outputs
@@ -19,7 +22,8 @@ const MAKERS = { root: makeRootFiles, disk: makeDiskImage }
  */
 export async function makeOutputs(context, made, outputs) {
   const files = []
-  for (const output of outputs) for (const [partial, name] of await MAKERS[output](context, made)) {
+  const makers = [...outputs.map((output) => MAKERS[output]), writeSbom]
+  for (const make of makers) for (const [partial, name] of await make(context, made)) {
     const path = join(context.output, name)
     const sha256 = await hashFile(partial)
     renameSync(partial, path)
@@ -54,12 +58,25 @@ async function makeDiskImage(context, made) {
     'loader/loader.conf': 'timeout 2\nconsole-mode keep\n',
     'loader/entries.srel': 'type1\n',
     ...biosFiles({ version: identity.version, linux: readFileSync(made.linux), initrd: readFileSync(made.initrd), line: made.line, bootKey: made.keys.bootKey }),
+    'xos/slots.json': `${JSON.stringify({ 'xos-a': identity.version })}\n`,
     'xos/grubenv': grubEnvironment({ xos_version: identity.version, xos_before: '', xos_tries: '' }),
   })
   const bios = { boot: readFileSync(join(tools, 'usr/lib/grub/i386-pc/boot.img')), core: await makeGrub(context, { bootKey: made.keys.bootKey, format: 'i386-pc' }) }
   const partial = join(context.output, `${fileName(context, '.img')}.partial`)
   await makeDisk(context, { root: made.root, espFiles: esp, bios, path: partial })
   return [[partial, fileName(context, '.img')]]
+}
+
+async function makeIsoImage(context, made) {
+  const partial = join(context.output, `${fileName(context, '.iso')}.partial`)
+  await makeIso(context, made, partial)
+  return [[partial, fileName(context, '.iso')]]
+}
+
+function makeUpdateBundle(context, made) {
+  const partial = join(context.output, `${fileName(context, '.update')}.partial`)
+  writeUpdate(context, made, partial)
+  return [[partial, fileName(context, '.update')]]
 }
 
 async function hashFile(path) {
