@@ -1,5 +1,5 @@
 #!/usr/lib/xos/bin/node
-import type { MemberSummary, NodeSummary, VoSummary } from '../api/operations/admin.ts';
+import type { MemberDetails, MemberSummary, NodeSummary, VoSummary } from '../api/operations/admin.ts';
 import { XosError } from '../core/errors.ts';
 import { policy_keys, policy_rules, showValue, type PolicyKey } from '../isolation/policy.ts';
 import { ask } from './lib/api.ts';
@@ -7,6 +7,7 @@ import { commonExitStatus, defineCommand, jsonOption, type ArgumentSpec, type Ca
 import { runIfMain } from './lib/main.ts';
 import { newPassword } from './lib/password.ts';
 import { formatTable, tableWidth } from './lib/table.ts';
+import type { LoginPolicy } from '../vo/login-policy.ts';
 
 const vo_argument: ArgumentSpec = { name: 'VO', summary: 'the virtual organisation; this node must be part of it', complete: 'none' };
 const user_argument: ArgumentSpec = { name: 'USER', summary: 'name of the member in the VO, for instance alice', complete: 'none' };
@@ -14,6 +15,8 @@ const node_argument: ArgumentSpec = { name: 'NODE', summary: 'id of the node, as
 
 const passwordOptions = { 'password-stdin': { kind: 'flag', summary: 'read the password from the first line of standard input' } } as const;
 const roleOption = { kind: 'list', value: 'ROLE', summary: 'a role of the member; admin may change the VO' } as const;
+
+const changeOption = { kind: 'flag', summary: 'the password is good for one login, which asks for another one' } as const;
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 
@@ -97,7 +100,7 @@ function showPassword(call: Call, made: string | null): void {
   if (made !== null) call.out.write(`password: ${made}\n`);
 }
 
-const addOptions = { role: roleOption, ...passwordOptions, json: jsonOption } as const;
+const addOptions = { role: roleOption, ...passwordOptions, change: changeOption, json: jsonOption } as const;
 const memberAdd = onVo(
   {
     name: 'member add',
@@ -108,7 +111,7 @@ const memberAdd = onVo(
   },
   async (call, user) => {
     const { password, made } = await newPassword(call as unknown as Call, `${user}@${call.args[0]}`, call.options['password-stdin']);
-    const member = await ask(call as unknown as Call, 'member-add', { user, roles: call.options.role, password });
+    const member = await ask(call as unknown as Call, 'member-add', { user, roles: call.options.role, password, change: call.options.change });
     if (call.options.json) return call.json(made === null ? member : { ...member, password: made });
     showMember(call as unknown as Call, member, false);
     showPassword(call as unknown as Call, made);
@@ -124,6 +127,59 @@ const memberList = onVo({ name: 'member list', summary: 'show the members', desc
     { title: 'ROLES', value: (each) => each.roles.join(' ') || '-', flexible: true },
   ], members, tableWidth(call.out)));
 });
+
+const time = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
+const waiting = (until_ms: number | null): string => (until_ms === null ? '' : `, waits until ${time(until_ms)}`);
+
+function showDetails(call: Call, member: MemberDetails, json: boolean): void {
+  if (json) return call.json(member);
+  const rows = [
+    ['member', `${member.user}@${member.vo}, uid ${member.uid}, ${member.state}`], ['roles', member.roles.join(' ') || '-'],
+    ['password', `set ${time(member.password_ms)}${member.change ? ', to be changed at the next login' : ''}`],
+    ['failures', `${member.failures} at all nodes since the last right password${waiting(member.locked_until_ms)}`],
+    ...member.places.map(({ node, failures, locked_until_ms }) => ['', `${failures} at node ${node}${waiting(locked_until_ms)}`]),
+  ] as const;
+  for (const [name, value] of rows) call.out.write(`${name!.padEnd(9)} ${value}\n`);
+}
+const memberShow = onVo(
+  { name: 'member show', summary: 'show a member and its failed logins', description: ['Failures of the last hour. Times are UTC.'], options: { json: jsonOption }, arguments: [user_argument] },
+  async (call, user) => showDetails(call as Call, await ask(call as Call, 'member-show', { user }), call.options.json),
+);
+const memberUnlock = onVo(
+  {
+    name: 'member unlock',
+    summary: 'forget the failed logins of a member',
+    description: ['Wrong passwords make further tries wait, a minute at most. This ends the wait, on every node; what is counted against remote hosts stays.'],
+    options: { json: jsonOption },
+    arguments: [user_argument],
+  },
+  async (call, user) => showDetails(call as Call, await ask(call as Call, 'member-unlock', { user }), call.options.json),
+);
+
+/** `NAME=VALUE` words as a change of the policy; what they may be, the registry says. */
+const policyChange = (words: readonly string[]): Partial<LoginPolicy> => Object.fromEntries(words.map((word) => {
+  const [name = '', value = ''] = word.split(/=(.*)/s);
+  return [name.replaceAll('-', '_'), /^[0-9]{1,6}$/.test(value) ? Number(value) : value];
+}));
+const loginPolicy = onVo(
+  {
+    name: 'login-policy',
+    summary: 'show or change what the VO says about logins',
+    description: [
+      'Without NAME=VALUE shows the policy. `password-length-min`: characters of a new password. `password-history`: so many of the last ones may not be used again. ' +
+        '`password-days-max`: after so many days a login asks for another one; 0 never. `offline-hours-max`: so long after a login may a member log in to a node that the registry cannot be reached from; 0 never. ' +
+        '`logout`: `leave` lets jobs in the background go on, `kill` ends them.',
+    ],
+    options: { json: jsonOption },
+    arguments: [{ name: 'NAME=VALUE', summary: 'what to change', optional: true, repeated: true }],
+  },
+  async (call) => {
+    const words = call.args.slice(1);
+    const policy = words.length === 0 ? await ask(call as Call, 'login-policy-show', {}) : await ask(call as Call, 'login-policy-set', { change: policyChange(words) });
+    if (call.options.json) return call.json(policy);
+    for (const [name, value] of Object.entries(policy)) call.out.write(`${name.replaceAll('_', '-').padEnd(20)} ${value}\n`);
+  },
+);
 
 const revokeOptions = { reason: { kind: 'text', value: 'TEXT', summary: 'why, for the log' }, json: jsonOption } as const;
 const memberRevoke = onVo(
@@ -155,12 +211,12 @@ const memberPassword = onVo(
     name: 'member passwd',
     summary: 'set the password of a member',
     description: ['For an admin, who need not know the old one. Members change their own with `passwd`.'],
-    options: { ...passwordOptions, json: jsonOption },
+    options: { ...passwordOptions, change: changeOption, json: jsonOption },
     arguments: [user_argument],
   },
   async (call, user) => {
     const { password, made } = await newPassword(call as unknown as Call, `${user}@${call.args[0]}`, call.options['password-stdin']);
-    await ask(call as unknown as Call, 'member-password', { user, password });
+    await ask(call as unknown as Call, 'member-password', { user, password, change: call.options.change });
     if (call.options.json) return call.json(made === null ? {} : { password: made });
     showPassword(call as unknown as Call, made);
   },
@@ -245,19 +301,20 @@ export const command = defineCommand({
   ],
   synopsis: [
     'create VO [--number N] [--json]', 'show VO | list [--json]', 'member add VO USER [--role ROLE]... [--password-stdin] [--json]',
-    'member list VO [--json]', 'member revoke | remove | passwd | role VO USER', 'node invite | admit | revoke VO NODE [--json]', 'node list VO [--json]',
+    'member list VO [--json]', 'member show | unlock | revoke | remove | passwd | role VO USER', 'login-policy VO [NAME=VALUE]... [--json]', 'node invite | admit | revoke VO NODE [--json]', 'node list VO [--json]',
     'policy show VO [--json]', 'policy set VO KEY=VALUE... [--json]',
   ],
   options: {},
   subcommands: [
     create as unknown as Command, show, list as unknown as Command,
-    memberAdd, memberList, memberRevoke, memberRemove, memberRole, memberPassword,
+    memberAdd, memberList, memberShow, memberUnlock, memberRevoke, memberRemove, memberRole, memberPassword, loginPolicy,
     nodeInvite, nodeList, nodeRevoke, nodeAdmit, policyShow, policySet,
   ],
   examples: [
     { text: 'found a VO and add its first member', line: 'xvo create demo && xvo member add demo alice --role admin' },
     { text: 'bound what the VO takes on each node', line: 'xvo policy set demo memory.max=8G pids.max=4096 network=none' },
     { text: 'let a second machine join', line: 'xvo node invite demo n2' },
+    { text: 'let nobody in who cannot be checked', line: 'xvo login-policy demo offline-hours-max=0' },
   ],
   exitStatus: commonExitStatus,
   files: [{ name: '/var/lib/xos/registry', summary: "state and keys of the registry: back it up, readable by root only" }],

@@ -15,6 +15,7 @@ export const limits = {
   agent_connections_max: 128,
   /** PAM waits this long for an answer at most, the home's mount included. */
   agent_request_ms: 30 * second_ms,
+  ssh_agent_message_bytes_max: 64 * kib,
 
   rpc_message_bytes_max: 4 * mib,
   rpc_deadline_ms: 10 * second_ms,

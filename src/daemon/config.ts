@@ -1,6 +1,8 @@
 import { XosError } from '../core/errors.ts';
 import { parseNodeId, parseUserName } from '../core/ids.ts';
 import { node_roles, type NodeRole } from '../core/model.ts';
+import { parseAttributes, type Attributes } from '../overlay/service/attributes.ts';
+import type { TopicRule } from '../overlay/pubsub/access.ts';
 import type { SitePolicy } from '../session/policy.ts';
 
 /** /etc/xos/node.json, read once at start. */
@@ -18,6 +20,10 @@ export interface NodeConfig {
   readonly log: 'debug' | 'info' | 'warn' | 'error';
   readonly supervisor: 'runit' | 'systemd' | 'none' | 'auto';
   readonly policy: SitePolicy;
+  /** What this node is besides what it finds out itself: for queries. */
+  readonly attributes: Attributes;
+  /** Who may publish and subscribe where, before the rules of the VO. */
+  readonly topics: readonly TopicRule[];
 }
 
 type Reader<T> = (value: unknown, what: string) => T;
@@ -36,6 +42,10 @@ const oneOf = <T extends string>(...choices: readonly T[]): Reader<T> => (value,
 const boolean: Reader<boolean> = (value, what) => {
   if (typeof value === 'boolean') return value;
   throw wrong(what, 'true or false', value);
+};
+const hours: Reader<number> = (value, what) => {
+  if (typeof value === 'number' && value >= 0 && value <= 168) return value;
+  throw wrong(what, 'a number of hours from 0 (never) to 168', value);
 };
 const port: Reader<number> = (value, what) => {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 65_530) return value as number;
@@ -64,9 +74,13 @@ function readObject<T extends object>(value: unknown, what: string, readers: { r
   return Object.fromEntries(known.map((key) => [key, fields[key] === undefined && key in defaults ? defaults[key] : readers[key](fields[key], `'${key}'`)])) as T;
 }
 
-const default_policy: SitePolicy = { deny: [], kill_on_logout: false, homes: 'volume' };
+const default_policy: SitePolicy = { deny: [], kill_on_logout: false, offline_hours_max: 168, homes: 'volume' };
 const readPolicy: Reader<SitePolicy> = (value, what) =>
-  readObject<SitePolicy>(value, what, { deny: listOf(named(parseUserName)), kill_on_logout: boolean, homes: oneOf('volume', 'local') }, default_policy);
+  readObject<SitePolicy>(value, what, { deny: listOf(named(parseUserName)), kill_on_logout: boolean, offline_hours_max: hours, homes: oneOf('volume', 'local') }, default_policy);
+
+const topic_who = text(/^(?:nodes|members|own|(?:role|user):[a-z_][a-z0-9_.-]{0,30})$/, 'nodes, members, own, role:NAME or user:NAME');
+const readTopicRule: Reader<TopicRule> = (value, what) =>
+  readObject<TopicRule>(value, what, { pattern: text(/^[^\s]{1,512}$/, 'a topic pattern such as demo/site/#'), publish: listOf(topic_who), subscribe: listOf(topic_who) }, { publish: [], subscribe: [] });
 
 /** Throws XOS_CONFIG with what is wrong and what would be right. */
 export function parseConfig(source: string): NodeConfig {
@@ -89,7 +103,9 @@ export function parseConfig(source: string): NodeConfig {
       log: oneOf('debug', 'info', 'warn', 'error'),
       supervisor: oneOf('runit', 'systemd', 'none', 'auto'),
       policy: readPolicy,
+      attributes: parseAttributes,
+      topics: listOf(readTopicRule),
     },
-    { port: 7001, listen: '0.0.0.0', join: null, log: 'info', supervisor: 'auto', policy: default_policy },
+    { attributes: {}, topics: [], port: 7001, listen: '0.0.0.0', join: null, log: 'info', supervisor: 'auto', policy: default_policy },
   );
 }

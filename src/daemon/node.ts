@@ -131,7 +131,7 @@ export class NodeDaemon {
       await this.#enter(await this.#store.store(keyFromPem(identity.key), identity.certificate, identity.trust));
       ports.log.warn("the VO's root key must be moved to a safe place off this machine", { file: root_key_file });
       const { administer } = await import('../vo/ops/administer.ts');
-      return { ...(await administer(this.#registry!, 'vo-show', {}, { user: null, admin: true })), root_key_file };
+      return { ...(await administer(this.#registry!, 'vo-show', {}, { user: null, admin: true, node: this.#options.config.node })), root_key_file };
     } catch (thrown) {
       if (this.#vo === null) this.#state = 'waiting';
       throw thrown;

@@ -1,4 +1,5 @@
-import { registerSessionOperations, Homes, PendingLogins, SessionTable, Spread, prove, sessionService, type SessionParts } from '../session/index.ts';
+import { createHash } from 'node:crypto';
+import { registerSessionOperations, Homes, OfflineLogins, PendingLogins, SessionTable, Spread, SshAgents, isGranted, prove, sessionService, sshHostService, type SessionParts } from '../session/index.ts';
 import { accountService } from '../account/service.ts';
 import type { ApiRegistry } from '../api/registry.ts';
 import { XosError, describe } from '../core/errors.ts';
@@ -8,6 +9,9 @@ import { hour_ms } from '../core/units.ts';
 import { NodeRpc } from '../platform/rpc.ts';
 import { ResourcesDefinition } from '../proto/xos/admission/v1/admission.ts';
 import { registerAdminOperations } from '../vo/admin-api.ts';
+import { Attempts } from '../vo/attempts.ts';
+import { coalesce } from '../core/signal.ts';
+import { keyToPem } from '../vo/keys.ts';
 import { requestFor, tlsIdentity, type IdentityStore, type StoredIdentity } from '../vo/identity.ts';
 import { MembersView } from '../vo/members.ts';
 import { ProofGate } from '../vo/proof.ts';
@@ -64,13 +68,20 @@ export class VoNode {
     };
     const homes = new Homes(context, config.policy);
     const spread = new Spread(context, table);
-    this.parts = { context, trust, members: this.members, table, pending: new PendingLogins(), homes, spread, gate: new ProofGate(), policy: config.policy, updateKey };
+    const attempts = new Attempts();
+    const saveAttempts = coalesce(() => ports.disk.writeAtomic(`${paths.run}/attempts.json`, attempts.save(), { durable: false }), (thrown) => ports.log.warn('cannot keep the failed logins over a restart', { reason: describe(thrown) }));
+    const secret = createHash('sha256').update('xos-offline-v1\0').update(keyToPem(identity.key)).digest();
+    this.parts = {
+      context, trust, members: this.members, table, pending: new PendingLogins(), homes, spread, gate: new ProofGate(), policy: config.policy, updateKey, attempts, saveAttempts,
+      offline: new OfflineLogins(`${paths.state}/node/offline.json`, secret, ports), sshAgents: new SshAgents(context, trust, table), localAccounts: '/etc',
+    };
   }
 
   /** Resolves when logins work as far as they can now; what is not there yet (the registry, a native daemon) comes by itself. */
   async start(signal: AbortSignal): Promise<void> {
     const { ports, paths, config, registry } = this.options;
     await this.members.load();
+    await this.#loadAttempts();
     if (registry !== null) {
       const { serveRegistry } = await import('../vo/service.ts');
       serveRegistry(this.#rpc, registry);
@@ -78,10 +89,12 @@ export class VoNode {
     }
     const { trust } = this.#identity;
     const made = [
+      await this.#makeOverlay(),
       accountService({ vo: trust.vo, number: trust.number, members: this.members, run: paths.run, home: paths.home, ...ports, log: ports.log.child('account') }),
       this.native,
       ...(await Promise.all(services.map(async ({ load }) => (await load())(this.parts.context)))),
       sessionService(this.parts),
+      sshHostService({ context: this.parts.context, trust, members: this.members, hostKey: '/etc/ssh/ssh_host_ed25519_key.pub', sshd: '/usr/sbin/sshd' }),
     ];
     await this.#rpc.listen(config.listen, config.port);
     this.#loops.push(this.members.follow(this.#rpc, this.#stopping.signal), this.#keepCertificate());
@@ -89,6 +102,16 @@ export class VoNode {
     for (const service of made) {
       await service.start(AbortSignal.any([signal, this.#stopping.signal]));
       this.#running.push(service);
+    }
+  }
+
+  async #loadAttempts(): Promise<void> {
+    const { disk, log } = this.options.ports;
+    const kept = await disk.read(`${this.options.paths.run}/attempts.json`);
+    try {
+      if (kept !== null) this.parts.attempts.load(kept.toString('utf8'));
+    } catch {
+      log.warn('the failed logins of before cannot be read; counting begins anew');
     }
   }
 
@@ -127,8 +150,22 @@ export class VoNode {
       registry,
       registryNode: () => this.members.registryNode(),
       signFor: (uid, statement) => {
-        const held = table.all().find((session) => session.uid === uid && session.own !== null);
+        const held = table.all().find((session) => session.uid === uid && isGranted(session));
         return held?.own == null ? null : { credential: held.own.credential, ...prove(held, ports, statement) };
+      },
+    });
+  }
+
+  async #makeOverlay(): Promise<Service> {
+    const { config, registry } = this.options;
+    const { trust } = this.#identity;
+    const { OverlayService } = await import('../overlay/service/index.ts');
+    return new OverlayService({
+      context: this.parts.context, listen: config.listen, node_ca: trust.node_ca, identity: () => this.#identity, attributes: config.attributes, rules: config.topics,
+      refuse: (peer) => (registry === null ? this.members.refuseNode(peer) : registry.refuseNode(peer)),
+      facts: {
+        registry: registry === null ? null : { current: () => registry.documents(), onChange: (listener) => registry.onDocuments(listener) },
+        take: (kind, envelope) => this.members.offer(kind, envelope),
       },
     });
   }

@@ -4,12 +4,15 @@ import { limits } from '../core/limits.ts';
 import type { Listener } from '../core/ports.ts';
 import type { Service } from '../core/service.ts';
 import type { NodeContext } from '../daemon/context.ts';
-import { CredentialsDefinition } from '../proto/xos/credential/v1/credential.ts';
 import { AgentFramer, decodeFields, encodeFields, type AgentFields } from './agent-codec.ts';
 import { endSession } from './end.ts';
-import { authenticate, checkAccount, localUser } from './ops/authenticate.ts';
+import { authenticate, checkAccount } from './ops/authenticate.ts';
+import { changePasswordHere } from './ops/change-password.ts';
 import { openLogin } from './ops/open-login.ts';
+import { renewLogin } from './ops/renew.ts';
 import type { SessionParts } from './parts.ts';
+import { killsOnLogout } from './policy.ts';
+import { isGranted } from './table.ts';
 
 type Answer = Readonly<Record<string, string | number | undefined>>;
 type Operation = (parts: SessionParts, fields: AgentFields, signal: AbortSignal) => Promise<Answer>;
@@ -19,28 +22,38 @@ const need = (fields: AgentFields, key: string): string => {
   if (value === undefined || value === '') throw new XosError('XOS_MALFORMED', `the agent request lacks '${key}'`);
   return value;
 };
+const whereFrom = (fields: AgentFields): { readonly service: string; readonly tty: string; readonly rhost: string } => {
+  const [service, tty, rhost] = ['service', 'tty', 'rhost'].map((key) => (fields.get(key) ?? '').slice(0, 255)) as [string, string, string];
+  return { service, tty, rhost };
+};
 const integer = (text: string | undefined): number => (text !== undefined && /^[0-9]{1,10}$/.test(text) ? Number(text) : 0);
 
 const operations: Readonly<Record<string, Operation>> = {
   auth: async (parts, fields, signal) => {
-    const [service, tty, rhost] = ['service', 'tty', 'rhost'].map((key) => (fields.get(key) ?? '').slice(0, 255)) as [string, string, string];
-    return { ...(await authenticate(parts, { user: need(fields, 'user'), password: fields.get('password') ?? '', service, tty, rhost }, signal)) };
+    return { ...(await authenticate(parts, { user: need(fields, 'user'), password: fields.get('password') ?? '', ...whereFrom(fields) }, signal)) };
   },
-  account: async (parts, fields) => ({ ...checkAccount(parts, need(fields, 'user')) }),
+  account: async (parts, fields) => ({ ...(await checkAccount(parts, need(fields, 'user'), fields.get('handle') ?? '')) }),
   open: async (parts, fields, signal) => {
     const [pid, credential_key] = [integer(fields.get('pid')), integer(fields.get('credential_key'))];
-    const held = await openLogin(parts, { handle: fields.get('handle') ?? '', user: need(fields, 'user'), tty: fields.get('tty') ?? '', pid, credential_key }, signal);
+    const [handle, ssh] = [fields.get('handle') ?? '', fields.get('ssh') ?? ''];
+    const held = await openLogin(parts, { handle, ssh, user: need(fields, 'user'), tty: fields.get('tty') ?? '', pid, credential_key }, signal);
     const { session, uid, gid, groups, home, expires_ms, own, origin } = held;
-    return { session, secret: own.secret, uid, gid, groups: groups.join(','), home, expires_ms, credential: own.credential, 'env.XOS_NODE_HOME': origin };
+    const opened = { session, secret: own.secret, uid, gid, groups: groups.join(','), home, expires_ms, 'env.XOS_NODE_HOME': origin };
+    if (!isGranted(held)) return { ...opened, notice: 'offline' };
+    return { ...opened, credential: own.credential, 'env.SSH_AUTH_SOCK': own.ssh === '' ? undefined : parts.sshAgents.path(session) };
   },
   close: async (parts, fields, signal) => {
-    await endSession(parts, need(fields, 'session'), 'logout', parts.policy.kill_on_logout, signal);
+    await endSession(parts, need(fields, 'session'), 'logout', killsOnLogout(parts.policy, parts.members.loginPolicy()), signal);
     return {};
   },
   password: async (parts, fields, signal) => {
-    const { user } = localUser(parts, need(fields, 'user'));
-    const cda = parts.context.rpc.client(parts.members.registryNode(), CredentialsDefinition);
-    await cda.changePassword({ user, old: fields.get('old') ?? '', password: need(fields, 'new') }, { signal });
+    await changePasswordHere(parts, { user: need(fields, 'user'), old: fields.get('old') ?? '', password: need(fields, 'new'), handle: fields.get('handle') ?? '', ...whereFrom(fields) }, signal);
+    return {};
+  },
+  refresh: async (parts, fields, signal) => {
+    const held = parts.table.held(need(fields, 'session'));
+    if (held === null || !isGranted(held)) throw new XosError('XOS_NO_LOGIN', 'there is no session of a login here whose credential could be renewed');
+    await renewLogin(parts, held, signal);
     return {};
   },
 };
@@ -48,8 +61,13 @@ const operations: Readonly<Record<string, Operation>> = {
 /** The answer's status by the error's code; what is not here is `unavailable`: the grid's fault, not the user's. */
 const statuses: Readonly<Record<string, 'denied' | 'expired'>> = {
   XOS_WRONG_PASSWORD: 'denied', XOS_NO_MEMBER: 'denied', XOS_LOCKED: 'denied', XOS_REVOKED: 'denied', XOS_VO_UNKNOWN: 'denied', XOS_BAD_NAME: 'denied',
-  XOS_BAD_PASSWORD: 'denied', XOS_SITE_POLICY: 'denied', XOS_NO_LOGIN: 'denied', XOS_MALFORMED: 'denied', XOS_UID_RANGE: 'denied', XOS_CREDENTIAL_EXPIRED: 'expired',
+  XOS_BAD_PASSWORD: 'denied', XOS_SITE_POLICY: 'denied', XOS_NO_LOGIN: 'denied', XOS_MALFORMED: 'denied', XOS_UID_RANGE: 'denied', XOS_UID_TAKEN: 'denied', XOS_SSH: 'denied',
+  XOS_NOT_REACHED: 'denied', XOS_CREDENTIAL_EXPIRED: 'expired',
 };
+
+/** Numbers that PAM acts on: how long to take over a refusal, when to try again, the rule that a new password breaks. */
+const told = ({ data: { delay_ms, retry_after_ms, rule, least, count } }: XosError): Answer =>
+  Object.fromEntries(Object.entries({ delay_ms, retry_after_ms, rule, least, count }).flatMap(([key, value]) => (typeof value === 'number' || typeof value === 'string' ? [[key, value]] : [])));
 
 export interface AgentOptions {
   readonly context: Pick<NodeContext, 'ports' | 'paths'>;
@@ -80,7 +98,7 @@ export function agentService(options: AgentOptions): Service {
       const status = statuses[error.code] ?? 'unavailable';
       // The reason is for the node's log; what the user reads is PAM's polite line.
       log.warn(`${op === '' ? 'a request' : op} refused`, { status, code: error.code, reason: describe(thrown) });
-      return encodeFields(['status', status], { reason: error.code, message: error.message });
+      return encodeFields(['status', status], { reason: error.code, message: error.message, ...told(error) });
     }
   };
 

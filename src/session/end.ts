@@ -1,6 +1,6 @@
 import { describe } from '../core/errors.ts';
 import type { SessionParts } from './parts.ts';
-import type { HeldSession } from './table.ts';
+import { isGranted, type HeldSession } from './table.ts';
 
 /**
  * Ends a session on this node, and on the others when it is one of this node's logins. `kill`: its jobs end too. Resolves when this
@@ -12,7 +12,8 @@ export async function endSession(parts: SessionParts, session: string, reason: s
   const { native, ports } = parts.context;
   const log = ports.log.child('session');
   log.info('session ended', { session, user: held.user, origin: held.origin, reason, kill });
-  if (held.own !== null) void parts.spread.closeEverywhere(session, reason, kill, signal);
+  if (held.own !== null) await parts.sshAgents.close(session).catch(() => {});
+  if (isGranted(held)) void parts.spread.closeEverywhere(session, reason, kill, signal);
   await native.relay.request('session-remove', { session, reason, kill }, { signal, timeout_ms: 5_000 }).catch((thrown: unknown) => {
     // A relay that does not run holds no session; when it comes back it gets the sessions that are left.
     if (native.relay.connected) log.warn('the relay did not end the session', { session, reason: describe(thrown) });

@@ -1,3 +1,4 @@
+import type { Attempts } from '../vo/attempts.ts';
 import type { NodeContext } from '../daemon/context.ts';
 import type { MembersView } from '../vo/members.ts';
 import type { ProofGate } from '../vo/proof.ts';
@@ -6,6 +7,8 @@ import type { SitePolicy } from './policy.ts';
 import type { SessionTable } from './table.ts';
 import type { PendingLogins } from './pending.ts';
 import type { Homes } from './homes.ts';
+import type { OfflineLogins } from './offline.ts';
+import type { SshAgents } from './ssh/agents.ts';
 import type { Spread } from './spread.ts';
 
 /** What the operations of this folder share. */
@@ -19,6 +22,13 @@ export interface SessionParts {
   readonly spread: Spread;
   readonly gate: ProofGate;
   readonly policy: SitePolicy;
+  /** Wrong passwords at this node; `saveAttempts` writes them down, soon. */
+  readonly attempts: Attempts;
+  readonly saveAttempts: () => void;
+  readonly offline: OfflineLogins;
+  readonly sshAgents: SshAgents;
+  /** Where passwd and group of the node's own users are: /etc. */
+  readonly localAccounts: string;
   /** Writes a renewed credential into the key of the session's keyring that PAM named; false when it is gone. */
   readonly updateKey: (key: number, payload: string) => boolean;
 }

@@ -1,14 +1,24 @@
+import type { KeyObject } from 'node:crypto';
 import { limits } from '../core/limits.ts';
 import type { Credential } from '../vo/credential.ts';
-import type { KeyObject } from 'node:crypto';
+
+/** What the CDA gave for a right password. */
+export interface Grant {
+  readonly credential: Credential;
+  readonly pem: string;
+  /** OpenSSH certificate of the same key; empty from a registry that issues none. */
+  readonly ssh: Buffer;
+  readonly key: KeyObject;
+}
 
 /** A password was right, and PAM has not opened the session yet. */
 export interface PendingLogin {
   readonly handle: string;
   readonly user: string;
-  readonly credential: Credential;
-  readonly pem: string;
-  readonly key: KeyObject;
+  /**
+   * `change`: only once the password was changed; `offline`: by a verifier of this node, until then, since the CDA could not be reached.
+   */
+  readonly by: { readonly kind: 'grant'; readonly grant: Grant } | { readonly kind: 'change' } | { readonly kind: 'offline'; readonly until_ms: number };
   readonly until_ms: number;
 }
 
@@ -18,6 +28,7 @@ const pending_max = 256;
 export class PendingLogins {
   readonly #logins = new Map<string, PendingLogin>();
 
+  /** With the handle of one that is there: replaces it. */
   put(login: Omit<PendingLogin, 'until_ms'>, now_ms: number): void {
     this.sweep(now_ms);
     const [oldest] = this.#logins.keys();
@@ -25,10 +36,15 @@ export class PendingLogins {
     this.#logins.set(login.handle, { ...login, until_ms: now_ms + limits.handle_ms });
   }
 
+  /** Looks without using it up. */
+  peek(handle: string, now_ms: number): PendingLogin | null {
+    this.sweep(now_ms);
+    return this.#logins.get(handle) ?? null;
+  }
+
   /** The login of the handle, which is then used up; null when there is none (any more). */
   take(handle: string, now_ms: number): PendingLogin | null {
-    this.sweep(now_ms);
-    const login = this.#logins.get(handle) ?? null;
+    const login = this.peek(handle, now_ms);
     this.#logins.delete(handle);
     return login;
   }

@@ -5,17 +5,16 @@ import { coalesce } from '../core/signal.ts';
 import { SessionsDefinition } from '../proto/xos/session/v1/session.ts';
 import { endSession, expel } from './end.ts';
 import { closeForeign, openForeign, syncForeign } from './ops/open-foreign.ts';
+import { delegate } from './ops/open-by-ssh.ts';
 import { renewLogin } from './ops/renew.ts';
 import type { SessionParts } from './parts.ts';
+import { killsOnLogout } from './policy.ts';
 import { tellRelay } from './relay.ts';
-import type { HeldSession } from './table.ts';
+import { isGranted } from './table.ts';
 
 const sync_ms = 10 * second_ms;
 const sweep_ms = 5 * second_ms;
 const renew_check_ms = minute_ms;
-
-type OwnSession = HeldSession & { readonly own: NonNullable<HeldSession['own']> };
-const isOwn = (held: HeldSession): held is OwnSession => held.own !== null;
 
 /** Keeps sessions as they should be: told to the relay and the other nodes, renewed, ended when their time, user or login is gone. */
 export function sessionService(parts: SessionParts): Service {
@@ -42,6 +41,7 @@ export function sessionService(parts: SessionParts): Service {
     open: (request, call) => openForeign(parts, request, call),
     close: (request, call) => closeForeign(parts, request, call),
     sync: (request, call) => syncForeign(parts, request, call),
+    delegate: (request, call) => delegate(parts, request, call),
   });
 
   return {
@@ -49,6 +49,8 @@ export function sessionService(parts: SessionParts): Service {
     async start() {
       await parts.homes.prepare();
       await table.load(clock.now_ms());
+      await parts.sshAgents.prepare();
+      for (const held of table.all()) await parts.sshAgents.open(held);
       const failed = (thrown: unknown): void => void (signal.aborted || log.error('sessions could not follow the members', { reason: describe(thrown) }));
       undo.push(context.native.relay.onConnect(coalesce(() => retell(parts, signal), failed)));
       undo.push(context.members.onChange(coalesce(() => followMembers(parts, signal), failed)));
@@ -61,6 +63,7 @@ export function sessionService(parts: SessionParts): Service {
     async stop() {
       stopping.abort();
       for (const stop of undo.splice(0)) stop();
+      await parts.sshAgents.closeAll();
       await Promise.all(loops);
       await table.settled();
     },
@@ -70,7 +73,7 @@ export function sessionService(parts: SessionParts): Service {
 
 /** A relay that (re)started knows nothing. */
 async function retell(parts: SessionParts, signal: AbortSignal): Promise<void> {
-  for (const held of parts.table.all()) {
+  for (const held of parts.table.all().filter((each) => each.own === null || isGranted(each))) {
     await tellRelay(parts, held, signal).catch((thrown: unknown) => parts.context.ports.log.child('session').warn('the relay did not take a session', { session: held.session, reason: describe(thrown) }));
   }
 }
@@ -110,7 +113,7 @@ async function sweep(parts: SessionParts, signal: AbortSignal): Promise<void> {
     if (held.expires_ms <= now_ms) await endSession(parts, held.session, 'credential expired', true, signal);
     else if (held.own !== null && held.own.pid_started !== null && held.pid !== undefined && (await processes.startTime(held.pid)) !== held.own.pid_started) {
       // A login that was killed could not say goodbye.
-      await endSession(parts, held.session, 'its login process ended', parts.policy.kill_on_logout, signal);
+      await endSession(parts, held.session, 'its login process ended', killsOnLogout(parts.policy, parts.members.loginPolicy()), signal);
     }
   }
   const users = new Set(table.all().map((held) => held.user));
@@ -124,7 +127,7 @@ async function sweep(parts: SessionParts, signal: AbortSignal): Promise<void> {
 /** At half of a credential's life: there is time for many attempts while the registry is away. */
 async function renewAll(parts: SessionParts, signal: AbortSignal): Promise<void> {
   const now_ms = parts.context.ports.clock.now_ms();
-  for (const held of parts.table.all().filter(isOwn)) {
+  for (const held of parts.table.all().filter(isGranted)) {
     const half_ms = (held.own.credential_expires_ms - held.started_ms) / 2;
     const left_ms = held.own.credential_expires_ms - now_ms;
     if (left_ms > Math.min(half_ms, 4 * 60 * minute_ms)) continue;

@@ -11,7 +11,7 @@ export interface Moment {
 
 /** A signature by the key of a session's credential. Throws XOS_DENIED for a session of another node, whose key is there. */
 export function prove(held: HeldSession, ports: { clock: Clock; random: Random }, statement: (moment: Moment) => Uint8Array): Moment & { readonly signature: Buffer } {
-  if (held.own === null) throw new XosError('XOS_DENIED', `session '${held.session}' has its key on node '${held.origin}'`, { session: held.session });
+  if (held.own === null || held.own.key === '') throw new XosError('XOS_DENIED', `session '${held.session}' has no key here; that is on node '${held.origin}', if the VO gave it one`, { session: held.session });
   const moment: Moment = { issued_ms: Math.floor(ports.clock.now_ms()), nonce: ports.random.bytes(16) };
   return { ...moment, signature: signBytes(keyFromPem(held.own.key), statement(moment)) };
 }

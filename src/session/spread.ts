@@ -4,7 +4,7 @@ import type { NodeContext } from '../daemon/context.ts';
 import { SessionsDefinition } from '../proto/xos/session/v1/session.ts';
 import { sessionProofBytes } from '../vo/proof.ts';
 import { prove } from './sign.ts';
-import type { HeldSession, SessionTable } from './table.ts';
+import { isGranted, type HeldSession, type SessionTable } from './table.ts';
 
 /** How long a login waits for the other nodes; those that are slower get the session in the background. */
 const login_wait_ms = 1_500;
@@ -49,7 +49,7 @@ export class Spread {
   }
 
   async #sync(node: string, signal: AbortSignal): Promise<void> {
-    const own = this.#table.all().filter((held) => held.own !== null);
+    const own = this.#table.all().filter(isGranted);
     const sessions = own.map(({ session, expires_ms }) => ({ session, expires_ms }));
     const { missing } = await this.#context.rpc.client(node, SessionsDefinition).sync({ sessions }, { deadline_ms: call_ms, signal });
     for (const session of missing) {

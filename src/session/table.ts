@@ -7,9 +7,16 @@ import type { Sessions } from '../daemon/context.ts';
 
 /** A session with what only its origin knows. */
 export interface HeldSession extends Session {
-  /** Of sessions that were opened here. PEM and hexadecimal. */
-  readonly own: { readonly credential: string; readonly key: string; readonly secret: string; readonly credential_expires_ms: number; readonly credential_key: number; readonly pid_started: number | null } | null;
+  /** Of sessions that were opened here. PEM and hexadecimal; credential and key are empty when the VO was out of reach, `ssh` is base64. */
+  readonly own: { readonly credential: string; readonly key: string; readonly ssh?: string; readonly secret: string; readonly credential_expires_ms: number; readonly credential_key: number; readonly pid_started: number | null } | null;
 }
+
+/** A login of this node. */
+export type OwnSession = HeldSession & { readonly own: NonNullable<HeldSession['own']> };
+
+export const isOwn = (held: HeldSession): held is OwnSession => held.own !== null;
+/** A login of this node with the VO's word, which other nodes may know. */
+export const isGranted = (held: HeldSession): held is OwnSession => held.own !== null && held.own.credential !== '';
 
 /** The sessions of this node, mirrored to a file in /run. */
 export class SessionTable implements Sessions {

@@ -34,7 +34,7 @@ async function run(options: AdminApiOptions, operation: AdminOperation, caller: 
     const member = caller.user === null ? undefined : options.registry.require().members[caller.user];
     const user = caller.uid === 0 ? null : member?.state === 'active' ? member.user : '';
     if (user === '') throw new XosError('XOS_DENIED', `'${operation}' is for members of VO '${options.vo}'`, { operation });
-    return await administer(options.registry, operation, request as never, { user, admin: caller.uid === 0 || member?.roles.includes('admin') === true });
+    return await administer(options.registry, operation, request as never, { user, admin: caller.uid === 0 || member?.roles.includes('admin') === true, node: options.node });
   }
   const bytes = Buffer.from(JSON.stringify(request));
   const authorization: Authorization | undefined = options.signFor(caller.uid, (moment) => adminProofBytes({ vo: options.vo, origin: options.node, operation, request: bytes, ...moment })) ?? undefined;

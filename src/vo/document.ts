@@ -1,6 +1,7 @@
 import { X509Certificate, type KeyObject } from 'node:crypto';
 import { XosError } from '../core/errors.ts';
 import type { NodeRole } from '../core/model.ts';
+import type { LoginPolicy } from './login-policy.ts';
 import { signBytes, verifyBytes } from './keys.ts';
 
 /**
@@ -18,6 +19,8 @@ export interface MembershipDocument {
   readonly registry: string;
   /** What the VO wants for its jobs on every node (src/isolation/policy.ts); absent: nothing. */
   readonly isolation?: Readonly<Record<string, string>>;
+  /** Absent in documents of an older registry. */
+  readonly login?: LoginPolicy;
   readonly members: readonly DocumentMember[];
   readonly nodes: readonly DocumentNode[];
 }
@@ -27,6 +30,8 @@ export interface DocumentMember {
   readonly uid: number;
   readonly roles: readonly string[];
   readonly state: 'active' | 'revoked';
+  /** An admin unlocked the member then: failures of before do not count. */
+  readonly unlocked_ms?: number;
 }
 
 export interface DocumentNode {

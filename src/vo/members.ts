@@ -6,6 +6,7 @@ import type { PeerIdentity, Rpc } from '../core/rpc.ts';
 import { Listeners, keepTrying } from '../core/signal.ts';
 import { groupsOf } from '../account/uid.ts';
 import { RegistryDefinition, type Documents } from '../proto/xos/registry/v1/registry.ts';
+import { policyOf, type LoginPolicy } from './login-policy.ts';
 import { verifyDocument, type MembershipDocument, type RevocationDocument } from './document.ts';
 import type { NodePlace } from './registry.ts';
 import type { Trust } from './trust.ts';
@@ -108,6 +109,16 @@ export class MembersView implements Members {
     if (documents.membership !== undefined || documents.revocation !== undefined) this.#changes.emit();
   }
 
+  /** Takes a document that came by the overlay. False when the one that is held is as new. Throws XOS_DOCUMENT. */
+  async offer(kind: 'membership' | 'revocation', envelope: Uint8Array): Promise<boolean> {
+    const held = kind === 'membership' ? this.#membership : this.#revocation;
+    const offered = verifyDocument(envelope, kind, this.#options.trust, 0);
+    // Documents that were only signed anew have the same version and a later date.
+    if (held !== null && (offered.version < held.version || (offered.version === held.version && offered.issued_ms <= held.issued_ms))) return false;
+    await this.accept({ [kind]: envelope });
+    return true;
+  }
+
   #take(kind: 'membership' | 'revocation', envelope: Uint8Array): void {
     const { trust } = this.#options;
     if (kind === 'revocation') {
@@ -126,6 +137,11 @@ export class MembersView implements Members {
     this.#nodes = new Map(this.#membership.nodes.map((node) => [node.node, node]));
   }
 
+  /** What the VO says about logins. */
+  loginPolicy = (): LoginPolicy => policyOf(this.#membership?.login);
+  /** When an admin last unlocked the member; 0: never. */
+  unlockedAt = (user: string): number => this.#membership?.members.find((member) => member.user === user)?.unlocked_ms ?? 0;
+  revokedUsers = (): RevocationDocument['users'] => this.#revocation?.users ?? [];
   policy = (): Readonly<Record<string, string>> => this.#membership?.isolation ?? {};
   get = (user: string): Member | null => this.#members.get(user) ?? null;
   byUid = (uid: number): Member | null => this.#byUid.get(uid) ?? null;

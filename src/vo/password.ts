@@ -16,12 +16,13 @@ const waiting_max = 64;
 let running = 0;
 const waiting: (() => void)[] = [];
 
-async function hash(password: string, salt: Buffer, { log_n, r, p }: { log_n: number; r: number; p: number }): Promise<Buffer> {
+async function hash(password: string, salt: Buffer, { log_n, r, p }: { log_n: number; r: number; p: number }, admit?: () => void): Promise<Buffer> {
   if (waiting.length >= waiting_max) throw new XosError('XOS_BUSY', 'too many passwords are being checked; try again in a moment');
   // Two at a time: more would only take the libuv threads from the disk, and 16 MiB each.
   if (running >= running_max) await new Promise<void>((resolve) => waiting.push(resolve));
   running++;
   try {
+    admit?.();
     return await new Promise<Buffer>((resolve, reject) => {
       const options = { N: 2 ** log_n, r, p, maxmem: 256 * 2 ** log_n * r };
       scrypt(password.normalize('NFC'), salt, hash_bytes, options, (failed, key) => (failed === null ? resolve(key) : reject(failed)));
@@ -32,10 +33,10 @@ async function hash(password: string, salt: Buffer, { log_n, r, p }: { log_n: nu
   }
 }
 
-/** Throws XOS_BAD_PASSWORD with the rule that it breaks. */
-export function checkNewPassword(password: unknown): string {
+/** Throws XOS_BAD_PASSWORD with the rule that it breaks. `length_min`: in characters, of the VO's policy. */
+export function checkNewPassword(password: unknown, length_min: number = limits.password_bytes_min): string {
   const size = typeof password === 'string' ? Buffer.byteLength(password) : -1;
-  if (size < limits.password_bytes_min) throw new XosError('XOS_BAD_PASSWORD', `the password is too short: at least ${limits.password_bytes_min} characters`);
+  if (size < 0 || [...(password as string)].length < length_min) throw new XosError('XOS_BAD_PASSWORD', `the password is too short: at least ${length_min} characters`, { rule: 'short', least: length_min });
   if (size > limits.password_bytes_max) throw new XosError('XOS_BAD_PASSWORD', `the password is too long: at most ${limits.password_bytes_max} bytes`);
   if (/[\u0000\n\r]/.test(password as string)) throw new XosError('XOS_BAD_PASSWORD', 'the password holds a line end or a NUL');
   return password as string;
@@ -49,22 +50,18 @@ export async function makeVerifier(password: string, random: Random): Promise<st
 
 /**
  * True when the password is the verifier's. `verifier` null (no such user) costs the same time and is false, so that an answer's time
- * does not tell which names exist.
+ * does not tell which names exist. `admit` is called when it is this one's turn, and may throw: guesses that were sent all at once are
+ * thus counted one by one.
  */
-export async function checkPassword(password: string, verifier: string | null): Promise<boolean> {
+export async function checkPassword(password: string, verifier: string | null, admit?: () => void): Promise<boolean> {
   const match = /^scrypt\$(\d{1,2})\$(\d{1,2})\$(\d{1,2})\$([\w-]+)\$([\w-]+)$/.exec(verifier ?? '');
   const bounded = Buffer.byteLength(password) <= limits.password_bytes_max ? password : '';
   if (match === null) {
-    await hash(bounded, Buffer.alloc(16), cost);
+    await hash(bounded, Buffer.alloc(16), cost, admit);
     return false;
   }
   const [, log_n, r, p, salt, expected] = match;
-  const key = await hash(bounded, Buffer.from(salt!, 'base64url'), { log_n: Number(log_n), r: Number(r), p: Number(p) });
+  const key = await hash(bounded, Buffer.from(salt!, 'base64url'), { log_n: Number(log_n), r: Number(r), p: Number(p) }, admit);
   const wanted = Buffer.from(expected!, 'base64url');
   return bounded === password && wanted.length === key.length && timingSafeEqual(wanted, key);
 }
-
-/** After `free` failures each further one doubles the wait: 1, 2, 4 … s, at most 15 minutes. */
-const free_failures = 4;
-const lock_ms_max = 15 * 60_000;
-export const lockDelay = (failures: number): number => (failures <= free_failures ? 0 : Math.min(1_000 * 2 ** Math.min(failures - free_failures - 1, 30), lock_ms_max));

@@ -24,6 +24,10 @@ export const sessionProofBytes = (proof: Moment & { vo: string; session: string;
 export const renewProofBytes = (proof: Moment & { vo: string; session: string; origin: string; csr: Uint8Array }): Buffer =>
   statement('xos-renew-v1', proof.vo, proof.session, proof.origin, createHash('sha256').update(proof.csr).digest('hex'), proof.issued_ms, hex(proof.nonce));
 
+/** "Give this key of that node a credential for a session there: I went there." */
+export const delegateProofBytes = (proof: Moment & { vo: string; session: string; origin: string; target: string; target_session: string; csr: Uint8Array }): Buffer =>
+  statement('xos-delegate-v1', proof.vo, proof.session, proof.origin, proof.target, proof.target_session, createHash('sha256').update(proof.csr).digest('hex'), proof.issued_ms, hex(proof.nonce));
+
 /** "Do this to the VO." */
 export const adminProofBytes = (proof: Moment & { vo: string; origin: string; operation: string; request: Uint8Array }): Buffer =>
   statement('xos-admin-v1', proof.vo, proof.origin, proof.operation, createHash('sha256').update(proof.request).digest('hex'), proof.issued_ms, hex(proof.nonce));

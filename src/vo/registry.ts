@@ -4,8 +4,9 @@ import { limits } from '../core/limits.ts';
 import type { NodeRole } from '../core/model.ts';
 import type { Clock, Disk, Log, Random } from '../core/ports.ts';
 import type { PeerIdentity } from '../core/rpc.ts';
-import { Listeners } from '../core/signal.ts';
+import { coalesce, Listeners } from '../core/signal.ts';
 import { Replica, type OrderedLog } from '../group/index.ts';
+import { Attempts } from './attempts.ts';
 import { signDocument } from './document.ts';
 import { keyFromPem, keyToPem, newKey, publicDer } from './keys.ts';
 import { membershipOf, registryMachine, revocationOf, type RegistryCommand, type RegistryEffect, type RegistryState, type VoState } from './state.ts';
@@ -43,6 +44,8 @@ export interface NodePlace {
 
 type Authorities = Omit<Founding, 'root_key'>;
 
+const trusted_places_max = 8_192;
+
 /**
  * The registry of one VO: the state machine, the VO's signing keys, and the documents that nodes get. Lives on the node with the role
  * `registry`; operations on it are in ops/.
@@ -52,6 +55,12 @@ export class Registry {
   readonly #directory: string;
   readonly #replica: Replica<RegistryState, RegistryCommand, RegistryEffect>;
   readonly #changes = new Listeners<[]>();
+  /** Wrong passwords of the last hour; beside the log, so that who guesses does not fill it. */
+  readonly attempts = new Attempts();
+  /** Where members got in since this registry started, `user node`, oldest first: there they are not slowed down by guesses elsewhere. */
+  readonly trustedPlaces = new Set<string>();
+  /** Writes the attempts down, soon: a crash may lose the last ones. */
+  readonly saveAttempts: () => void;
   #authorities: Authorities | null = null;
   #documents: SignedDocuments | null = null;
   #documentsAt_ms = 0;
@@ -60,6 +69,8 @@ export class Registry {
   constructor(directory: string, log: OrderedLog, ports: RegistryPorts) {
     this.ports = ports;
     this.#directory = directory;
+    const path = `${directory}/attempts.json`;
+    this.saveAttempts = coalesce(() => ports.disk.writeAtomic(path, this.attempts.save(), { durable: false }), (thrown) => ports.log.warn('cannot keep the failed logins over a restart', { reason: String(thrown) }));
     this.#replica = new Replica(registryMachine, log, { log: ports.log });
     this.#replica.onChange((_, effects) => {
       if (effects.length === 0) return;
@@ -72,6 +83,12 @@ export class Registry {
     await this.#replica.start();
     const kept = await this.ports.disk.read(`${this.#directory}/authorities.json`);
     if (kept !== null) this.#authorities = JSON.parse(kept.toString('utf8')) as Authorities;
+    const attempts = await this.ports.disk.read(`${this.#directory}/attempts.json`);
+    try {
+      if (attempts !== null) this.attempts.load(attempts.toString('utf8'));
+    } catch {
+      this.ports.log.warn('the failed logins of before cannot be read; counting begins anew');
+    }
     if (this.#replica.state.vo !== null && this.#authorities === null) {
       throw new XosError('XOS_REGISTRY', `the registry's keys '${this.#directory}/authorities.json' are gone; restore them from the backup`);
     }
@@ -79,6 +96,14 @@ export class Registry {
 
   stop(): Promise<void> {
     return this.#replica.stop();
+  }
+
+  /** Notes where a member got in. */
+  trustPlace(place: string): void {
+    this.trustedPlaces.delete(place);
+    const [oldest] = this.trustedPlaces;
+    if (this.trustedPlaces.size >= trusted_places_max && oldest !== undefined) this.trustedPlaces.delete(oldest);
+    this.trustedPlaces.add(place);
   }
 
   /** null until the VO is founded. */

@@ -4,7 +4,7 @@ import type { NodeRole } from '../core/model.ts';
 import type { Applied, StateMachine } from '../group/index.ts';
 import { uidOf } from '../account/uid.ts';
 import type { MembershipDocument, RevocationDocument } from './document.ts';
-import { lockDelay } from './password.ts';
+import { policyOf, type LoginPolicy } from './login-policy.ts';
 
 /** The registry's state: one VO, or none yet. Pure: time, chance and hashes come in the commands. */
 export interface RegistryState {
@@ -26,6 +26,8 @@ export interface VoState {
   readonly revoked_nodes: RevocationDocument['nodes'];
   readonly membership_version: number;
   readonly revocation_version: number;
+  /** What differs from the default. */
+  readonly login_policy?: Partial<LoginPolicy>;
 }
 
 export interface MemberEntry {
@@ -35,8 +37,14 @@ export interface MemberEntry {
   readonly state: 'active' | 'revoked';
   readonly verifier: string;
   readonly added_ms: number;
-  readonly failures: number;
-  readonly locked_until_ms: number;
+  /** When the password was set; absent: when the member was added. */
+  readonly password_ms?: number;
+  /** Verifiers of earlier passwords, the last one first. */
+  readonly history?: readonly string[];
+  /** The password was given by somebody else and must be changed at the next login. */
+  readonly change?: boolean;
+  /** Failures of before that do not count any more, on any node. */
+  readonly unlocked_ms?: number;
 }
 
 export interface NodeEntry {
@@ -63,11 +71,13 @@ interface NodePlace {
 
 export type RegistryCommand =
   | ({ readonly kind: 'found'; readonly vo: string; readonly number: number; readonly serial: string; readonly expires_ms: number; readonly at_ms: number } & NodePlace)
-  | { readonly kind: 'member-add'; readonly user: string; readonly roles: readonly string[]; readonly verifier: string; readonly at_ms: number }
+  | { readonly kind: 'member-add'; readonly user: string; readonly roles: readonly string[]; readonly verifier: string; readonly change?: boolean; readonly at_ms: number }
   | { readonly kind: 'member-revoke'; readonly user: string; readonly reason: string; readonly at_ms: number }
   | { readonly kind: 'member-remove'; readonly user: string; readonly at_ms: number }
   | { readonly kind: 'member-roles'; readonly user: string; readonly roles: readonly string[] }
-  | { readonly kind: 'member-password'; readonly user: string; readonly verifier: string }
+  | { readonly kind: 'member-password'; readonly user: string; readonly verifier: string; readonly change?: boolean; readonly at_ms?: number }
+  | { readonly kind: 'member-unlock'; readonly user: string; readonly at_ms: number }
+  | { readonly kind: 'login-policy'; readonly change: Partial<LoginPolicy> }
   | { readonly kind: 'login-failed'; readonly user: string; readonly at_ms: number }
   | { readonly kind: 'login-succeeded'; readonly user: string }
   | { readonly kind: 'isolation'; readonly change: Readonly<Record<string, string | null>> }
@@ -110,10 +120,12 @@ function applyToVo(vo: VoState, command: Exclude<RegistryCommand, { kind: 'found
     case 'member-revoke': return memberRevoke(vo, command);
     case 'member-remove': return memberRemove(vo, command);
     case 'member-roles': return withMember(vo, command.user, ['membership'], () => ({ roles: command.roles }));
-    case 'member-password': return withMember(vo, command.user, [], () => ({ verifier: command.verifier, failures: 0, locked_until_ms: 0 }));
+    case 'member-password': return withMember(vo, command.user, [], (member) => newPassword(member, command));
+    case 'member-unlock': return withMember(vo, command.user, ['membership'], () => ({ unlocked_ms: command.at_ms }));
+    case 'login-policy': return { vo: { ...vo, login_policy: { ...vo.login_policy, ...command.change } }, effects: ['membership'] };
+    // Failures are counted beside the log (attempts.ts); logs of before hold these.
     case 'login-failed':
-      return withMember(vo, command.user, [], (member) => ({ failures: member.failures + 1, locked_until_ms: command.at_ms + lockDelay(member.failures + 1) }));
-    case 'login-succeeded': return withMember(vo, command.user, [], () => ({ failures: 0, locked_until_ms: 0 }));
+    case 'login-succeeded': return { vo, effects: [] };
     case 'isolation': return changeIsolation(vo, command);
     case 'node-invite': return nodeInvite(vo, command);
     case 'node-join': return nodeJoin(vo, command);
@@ -160,8 +172,16 @@ function memberAdd(vo: VoState, command: Extract<RegistryCommand, { kind: 'membe
   const known = own(vo.members, user);
   if (known !== undefined) return refuse('XOS_MEMBER_EXISTS', `VO '${vo.vo}' has a member '${user}' already${known.state === 'revoked' ? ', a revoked one; remove it first' : ''}`);
   if (vo.next_user > limits.user_number_max || Object.keys(vo.members).length >= limits.members_max) return refuse('XOS_VO_FULL', `VO '${vo.vo}' has no user number left`);
-  const member: MemberEntry = { user, uid: uidOf(vo.number, vo.next_user), roles, state: 'active', verifier, added_ms: at_ms, failures: 0, locked_until_ms: 0 };
+  const member: MemberEntry = { user, uid: uidOf(vo.number, vo.next_user), roles, state: 'active', verifier, added_ms: at_ms, password_ms: at_ms, ...(command.change === true ? { change: true } : {}) };
   return { vo: { ...vo, members: { ...vo.members, [user]: member }, next_user: vo.next_user + 1 }, effects: ['membership'] };
+}
+
+/** How many earlier verifiers are kept at all; the policy says how many of them count. */
+const history_max = 8;
+
+function newPassword(member: MemberEntry, command: Extract<RegistryCommand, { kind: 'member-password' }>): Partial<MemberEntry> {
+  const history = [member.verifier, ...(member.history ?? [])].slice(0, history_max);
+  return { verifier: command.verifier, history, password_ms: command.at_ms ?? member.added_ms, change: command.change === true };
 }
 
 function memberRevoke(vo: VoState, command: Extract<RegistryCommand, { kind: 'member-revoke' }>): Change {
@@ -253,7 +273,8 @@ export function membershipOf(vo: VoState, issued_ms: number): MembershipDocument
     expires_ms: issued_ms + limits.document_ms,
     registry: vo.registry,
     ...(vo.isolation === undefined ? {} : { isolation: vo.isolation }),
-    members: Object.values(vo.members).map(({ user, uid, roles, state }) => ({ user, uid, roles, state })),
+    login: policyOf(vo.login_policy),
+    members: Object.values(vo.members).map(({ user, uid, roles, state, unlocked_ms }) => ({ user, uid, roles, state, ...(unlocked_ms === undefined ? {} : { unlocked_ms }) })),
     nodes: Object.values(vo.nodes).map(({ node, address, port, roles, state }) => ({ node, address, port, roles, state })),
   };
 }

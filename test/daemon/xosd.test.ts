@@ -1,6 +1,7 @@
 // Real xosd processes on loopback: n1 is the registry, n2 and n3 join. Needs root.
 //   n1 (registry, relay) <--- gRPC, mutual TLS ---> n2 (relay), n3 (relay)
 import anyTest, { type ExecutionContext } from 'ava';
+import { systemDisk } from '../../src/platform/disk.ts';
 import { readFile, writeFile } from 'node:fs/promises';
 import { X509Certificate } from 'node:crypto';
 import { issueNodeCertificate, newSerial } from '../../src/vo/authority.ts';
@@ -132,16 +133,22 @@ test('kill -9 of every xosd loses no session, member or node', async (t) => {
   t.is((await loggedIn(n2))['status'], 'ok');
 });
 
-test('without its registry a node goes on: names, sessions and other nodes; only logins wait', async (t) => {
+test('without its registry a node goes on: names, sessions, other nodes, and logins of who was here before, by the verifier of this node', async (t) => {
   const n1 = await founded(t);
   const n2 = await joined(t, n1, 'n2');
   const { session } = await loggedIn(n2);
+  while ((await systemDisk.facts(`${n2.directory}/state/node/offline.json`)) === null) await new Promise((resolve) => setTimeout(resolve, 20)); // kept behind the answer
   await n1.end('SIGKILL');
   await n2.end('SIGTERM');
   await n2.start();
   await n2.until(({ state, services }) => state === 'degraded' && services.some(({ name, up }) => name === 'registry' && !up));
   t.is((await n2.agent('account', { user: 'alice@demo' }))['status'], 'ok');
-  t.is((await n2.agent('auth', { user: 'alice@demo', password }))['status'], 'unavailable');
+  t.is((await n2.agent('auth', { user: 'alice@demo', password: 'wrong' }))['status'], 'denied');
+  const offline = await n2.agent('auth', { user: 'alice@demo', password });
+  t.is(offline['status'], 'ok');
+  const opened = await n2.agent('open', { user: 'alice@demo', handle: offline['handle']!, tty: '', pid: '0' });
+  t.like(opened, { status: 'ok', notice: 'offline', credential: undefined });
+  await n2.agent('close', { session: opened['session']! });
   t.deepEqual((await n2.api('session-list', {})).sessions.map((each) => each.session), [session]);
   await n1.start();
   await n2.until(({ state }) => state === 'ready');

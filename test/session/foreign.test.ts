@@ -9,7 +9,7 @@ import { ControlServer, ReconnectingControlClient } from '../../src/platform/con
 import { systemPorts } from '../../src/platform/ports.ts';
 import { noManager } from '../../src/platform/service-manager.ts';
 import { SessionsDefinition, type OpenRequest } from '../../src/proto/xos/session/v1/session.ts';
-import { Homes, PendingLogins, SessionTable, Spread, sessionService, type SessionParts } from '../../src/session/index.ts';
+import { Homes, OfflineLogins, PendingLogins, SessionTable, Spread, SshAgents, sessionService, type SessionParts } from '../../src/session/index.ts';
 import type { HeldSession } from '../../src/session/table.ts';
 import { signDocument, type DocumentMember, type DocumentNode } from '../../src/vo/document.ts';
 import { keyFromPem, keyToPem, signBytes } from '../../src/vo/keys.ts';
@@ -21,6 +21,7 @@ import { CredentialsDefinition } from '../../src/proto/xos/credential/v1/credent
 import { renewLogin } from '../../src/session/ops/renew.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import { uidOf } from '../../src/account/uid.ts';
+import { Attempts } from '../../src/vo/attempts.ts';
 import { testCredential, testVo, type TestVo } from '../vo/authority.ts';
 import { TestNodes, testIdentity } from '../support/nodes.ts';
 import { quietLog } from '../support/ports.ts';
@@ -67,8 +68,8 @@ async function start(t: ExecutionContext, nodes: TestNodes, name: string): Promi
   const paths = { run: directory, state: directory, etc: directory, grid: directory, home: `${directory}/home`, skeleton: `${directory}/skel`, services: directory };
   const table = new SessionTable(`${directory}/sessions.json`, ports);
   const context: NodeContext = { node: name, vo: 'demo', address: '127.0.0.1', port: 1, roles: ['relay'], paths, ports, rpc, api: new ApiRegistry(), native, members, sessions: table, provided: { volumes: null } };
-  const policy = { deny: ['unwanted'], kill_on_logout: false, homes: 'local' as const };
-  const parts: SessionParts = { context, trust: demo.trust, members, table, pending: new PendingLogins(), homes: new Homes(context, policy), spread: new Spread(context, table), gate: new ProofGate(), policy, updateKey: () => false };
+  const policy = { deny: ['unwanted'], kill_on_logout: false, offline_hours_max: 168, homes: 'local' as const };
+  const parts: SessionParts = { context, trust: demo.trust, members, table, pending: new PendingLogins(), homes: new Homes(context, policy), spread: new Spread(context, table), gate: new ProofGate(), policy, updateKey: () => false, attempts: new Attempts(), saveAttempts: () => {}, offline: new OfflineLogins(`${directory}/offline.json`, Buffer.from(name), ports), sshAgents: new SshAgents(context, demo.trust, table), localAccounts: directory };
   await facts(parts, 1, [member('alice', 1), member('unwanted', 2)], [node('n1'), node('n2'), node('n3')]);
   const service = sessionService(parts);
   await nodes.listen(rpc, name);
@@ -233,12 +234,13 @@ asRoot('a session is renewed with a new key; relay and other node learn the new 
   const held = await login(n1);
   const gate = new ProofGate();
   n1.rpc.serve(CredentialsDefinition, {
-    issue: async () => ({ credential: '', expires_ms: 0 }),
+    issue: async () => ({ credential: '', expires_ms: 0, change: false, ssh_certificate: Buffer.alloc(0) }),
+    delegate: async () => ({ credential: '', expires_ms: 0, change: false, ssh_certificate: Buffer.alloc(0) }),
     renew: async ({ credential, csr, issued_ms, nonce, signature }) => {
       const { claims, publicKey } = verifyCredential(credential, demo.trust, Date.now());
       gate.check(publicKey, renewProofBytes({ vo: 'demo', session: claims.session, origin: 'n1', csr, issued_ms, nonce }), signature, { issued_ms, nonce }, Date.now());
       const order = { claims, publicKey: await keyOfRequest(csr), serial: newSerial(systemRandom), now_ms: Date.now(), expires_ms: Date.now() + 28_800_000 };
-      return { credential: await issueCredential({ ...order, issuer: { key: keyFromPem(demo.founding.user_ca_key), certificate: demo.founding.user_ca } }), expires_ms: order.expires_ms };
+      return { credential: await issueCredential({ ...order, issuer: { key: keyFromPem(demo.founding.user_ca_key), certificate: demo.founding.user_ca } }), expires_ms: order.expires_ms, change: false, ssh_certificate: Buffer.alloc(0) };
     },
     changePassword: async () => ({}),
   });

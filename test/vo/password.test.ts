@@ -1,6 +1,6 @@
 import test from 'ava';
 import { XosError } from '../../src/core/errors.ts';
-import { checkNewPassword, checkPassword, lockDelay, makeVerifier } from '../../src/vo/password.ts';
+import { checkNewPassword, checkPassword, makeVerifier } from '../../src/vo/password.ts';
 import { seededRandom } from '../support/ports.ts';
 
 test('a verifier takes its password and no other, and does not hold it', async (t) => {
@@ -25,7 +25,21 @@ test('new passwords keep the rules', (t) => {
   for (const bad of ['1234567', 'x'.repeat(513), 'line\nbreak', 'nul\0nul!!', undefined, 5]) t.is(t.throws<XosError>(() => checkNewPassword(bad)).code, 'XOS_BAD_PASSWORD');
 });
 
-test('the delay never shrinks with more failures', (t) => {
-  for (let failures = 0; failures < 200; failures++) t.true(lockDelay(failures + 1) >= lockDelay(failures));
-  t.is(lockDelay(4), 0);
+test('a VO may want longer ones, counted in characters', (t) => {
+  t.is(checkNewPassword('ääääääääää', 10), 'ääääääääää');
+  t.like(t.throws<XosError>(() => checkNewPassword('äääääääää', 10)), { code: 'XOS_BAD_PASSWORD', data: { rule: 'short', least: 10 } });
+});
+
+test('guesses that were sent all at once are admitted one by one', async (t) => {
+  let wrong = 0;
+  const admit = (): void => {
+    if (wrong >= 2) throw new XosError('XOS_LOCKED', 'enough');
+  };
+  const guess = async (): Promise<string> => {
+    if (!(await checkPassword('guess', null, admit))) wrong++;
+    return 'compared';
+  };
+  const results = await Promise.all(Array.from({ length: 20 }, () => guess().catch((thrown: XosError) => thrown.code)));
+  t.true(results.filter((result) => result === 'compared').length <= 4, 'two run at a time');
+  t.is(results.at(-1), 'XOS_LOCKED');
 });

@@ -24,7 +24,7 @@ import { chainOf, fingerprint, verifyTrust } from '../../src/vo/trust.ts';
 import { TestNodes } from '../support/nodes.ts';
 import { quietLog } from '../support/ports.ts';
 
-const root = { user: null, admin: true };
+const root = { user: null, admin: true, node: 'n1' };
 const password = 'correct horse';
 const session = 'ab'.repeat(16);
 const place = (node: string): { node: string; address: string; port: number; roles: readonly ['relay'] } => ({ node, address: '127.0.0.1', port: 7001, roles: ['relay'] });

@@ -47,18 +47,31 @@ test('the last user number is given and the next one refused', (t) => {
   t.is(refusal(last.state, add('more')), 'XOS_VO_FULL');
 });
 
-test('wrong passwords lock with a growing delay, a right one forgives', (t) => {
-  let state = after(t, founding, add('alice'));
-  const delays: number[] = [];
-  for (let count = 0; count < 8; count++) {
-    state = registryMachine.apply(state, { kind: 'login-failed', user: 'alice', at_ms: 100_000 }).state;
-    delays.push(state.vo!.members['alice']!.locked_until_ms - 100_000);
-  }
-  t.deepEqual(delays, [0, 0, 0, 0, 1_000, 2_000, 4_000, 8_000]);
-  for (let count = 0; count < 100; count++) state = registryMachine.apply(state, { kind: 'login-failed', user: 'alice', at_ms: 100_000 }).state;
-  t.is(state.vo!.members['alice']!.locked_until_ms - 100_000, 900_000);
-  state = registryMachine.apply(state, { kind: 'login-succeeded', user: 'alice' }).state;
-  t.is(state.vo!.members['alice']!.failures, 0);
+test('earlier passwords are kept for the rule that they are not used again, and never told', (t) => {
+  const change = (verifier: string, at_ms: number): RegistryCommand => ({ kind: 'member-password', user: 'alice', verifier, at_ms });
+  const state = after(t, founding, { ...add('alice'), change: true } as RegistryCommand, change('v2', 5), change('v3', 6));
+  const { verifier, history, password_ms, change: forced } = state.vo!.members['alice']!;
+  t.deepEqual([verifier, history, password_ms, forced], ['v3', ['v2', 'v-alice'], 6, false]);
+  t.is(state.vo!.membership_version, after(t, founding, add('alice')).vo!.membership_version, 'no news for the nodes');
+  let many = state;
+  for (let count = 0; count < 30; count++) many = registryMachine.apply(many, change(`w${count}`, count)).state;
+  t.is(many.vo!.members['alice']!.history!.length, 8);
+  t.false(JSON.stringify(membershipOf(many.vo!, 7)).includes('w2'));
+});
+
+test('an unlock and a changed login policy reach the nodes by the membership document', (t) => {
+  const before = after(t, founding, add('alice'));
+  const state = after(t, founding, add('alice'), { kind: 'member-unlock', user: 'alice', at_ms: 77 }, { kind: 'login-policy', change: { offline_hours_max: 2 } }, { kind: 'login-policy', change: { logout: 'kill' } });
+  t.is(state.vo!.membership_version, before.vo!.membership_version + 3);
+  const document = membershipOf(state.vo!, 7);
+  t.is(document.members[0]?.unlocked_ms, 77);
+  t.like(document.login, { offline_hours_max: 2, logout: 'kill', password_length_min: 8 });
+  t.is(refusal(before, { kind: 'member-unlock', user: 'nobody', at_ms: 1 }), 'XOS_NO_MEMBER');
+});
+
+test('a log of before, with failures in it, is still read', (t) => {
+  const state = after(t, founding, add('alice'), { kind: 'login-failed', user: 'alice', at_ms: 1 }, { kind: 'login-succeeded', user: 'alice' }, { kind: 'member-password', user: 'alice', verifier: 'v2' });
+  t.is(state.vo!.members['alice']?.verifier, 'v2');
 });
 
 test('a join token works once, for its node, until it expires', (t) => {

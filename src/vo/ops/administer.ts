@@ -2,26 +2,30 @@ import { XosError } from '../../core/errors.ts';
 import { parseNodeId, parseRole, parseUserName } from '../../core/ids.ts';
 import { limits } from '../../core/limits.ts';
 import type { OperationName, Request, Response } from '../../api/operations.ts';
-import type { MemberSummary, NodeSummary } from '../../api/operations/admin.ts';
+import type { MemberDetails, MemberSummary, NodeSummary } from '../../api/operations/admin.ts';
+import { parsePolicyChange, policyOf } from '../login-policy.ts';
 import { checkNewPassword, makeVerifier } from '../password.ts';
 import type { Registry } from '../registry.ts';
 import type { MemberEntry, NodeEntry } from '../state.ts';
 import { encodeToken, secretHash } from '../token.ts';
 import { readSetting } from '../../isolation/policy.ts';
 import { changePassword } from './change-password.ts';
+import { failuresOf, forgetFailures } from './password-try.ts';
 
 /** On whose behalf an operation runs; `admin` is root of the registry's node or a member with that role. */
 export interface AdminCaller {
   /** Name of the member; null for root. */
   readonly user: string | null;
   readonly admin: boolean;
+  /** The node that it works on. */
+  readonly node: string;
 }
 
 export type AdminOperation = Exclude<keyof import('../../api/operations/admin.ts').AdminOperations, 'vo-create'> & OperationName;
 type Handler<N extends AdminOperation> = (registry: Registry, request: Request<N>, caller: AdminCaller) => Promise<Response<N>>;
 
 /** What any member, and root of any node, may ask. */
-const open_to_members: ReadonlySet<string> = new Set<AdminOperation>(['vo-show', 'member-list', 'node-list', 'vo-policy-show']);
+const open_to_members: ReadonlySet<string> = new Set<AdminOperation>(['vo-show', 'member-list', 'node-list', 'vo-policy-show', 'login-policy-show']);
 
 const operations: { readonly [N in AdminOperation]: Handler<N> } = {
   'vo-show': async (registry) => {
@@ -34,9 +38,18 @@ const operations: { readonly [N in AdminOperation]: Handler<N> } = {
     const user = parseUserName(request.user);
     const roles = rolesOf(request.roles);
     if (Object.hasOwn(registry.require().members, user)) throw new XosError('XOS_MEMBER_EXISTS', `VO '${registry.require().vo}' has a member '${user}' already`, { user });
-    const verifier = await makeVerifier(checkNewPassword(request.password), registry.ports.random);
-    await registry.propose({ kind: 'member-add', user, roles, verifier, at_ms: registry.ports.clock.now_ms() });
+    const verifier = await makeVerifier(checkNewPassword(request.password, policyOf(registry.require().login_policy).password_length_min), registry.ports.random);
+    await registry.propose({ kind: 'member-add', user, roles, verifier, ...(request.change === true ? { change: true } : {}), at_ms: registry.ports.clock.now_ms() });
     return memberSummary(registry, user);
+  },
+
+  'member-show': async (registry, request) => memberDetails(registry, parseUserName(request.user)),
+
+  'member-unlock': async (registry, request) => {
+    const user = parseUserName(request.user);
+    await registry.propose({ kind: 'member-unlock', user, at_ms: registry.ports.clock.now_ms() });
+    forgetFailures(registry, user);
+    return memberDetails(registry, user);
   },
 
   'member-list': async (registry) => ({ members: Object.keys(registry.require().members).sort().map((user) => memberSummary(registry, user)) }),
@@ -61,13 +74,22 @@ const operations: { readonly [N in AdminOperation]: Handler<N> } = {
 
   'member-password': async (registry, request, caller) => {
     const user = parseUserName(request.user);
-    const password = checkNewPassword(request.password);
+    const password = checkNewPassword(request.password, policyOf(registry.require().login_policy).password_length_min);
     if (!caller.admin || request.old !== undefined) {
-      await changePassword(registry, { user, old: String(request.old ?? ''), password }, { signal: new AbortController().signal });
+      await changePassword(registry, { user, old: String(request.old ?? ''), password, rhost: '' }, { node: caller.node, signal: new AbortController().signal });
     } else {
-      await registry.propose({ kind: 'member-password', user, verifier: await makeVerifier(password, registry.ports.random) });
+      const verifier = await makeVerifier(password, registry.ports.random);
+      await registry.propose({ kind: 'member-password', user, verifier, ...(request.change === true ? { change: true } : {}), at_ms: registry.ports.clock.now_ms() });
+      forgetFailures(registry, user);
     }
     return {};
+  },
+
+  'login-policy-show': async (registry) => policyOf(registry.require().login_policy),
+
+  'login-policy-set': async (registry, request) => {
+    await registry.propose({ kind: 'login-policy', change: parsePolicyChange(request.change) });
+    return policyOf(registry.require().login_policy);
   },
 
   'vo-policy-show': async (registry) => ({ policy: registry.require().isolation ?? {} }),
@@ -130,6 +152,13 @@ function memberSummary(registry: Registry, user: string): MemberSummary {
   const vo = registry.require();
   const { uid, roles, state, added_ms }: MemberEntry = vo.members[user]!;
   return { user, vo: vo.vo, uid, roles, state, added_ms };
+}
+
+function memberDetails(registry: Registry, user: string): MemberDetails {
+  const vo = registry.require();
+  if (!Object.hasOwn(vo.members, user)) throw new XosError('XOS_NO_MEMBER', `VO '${vo.vo}' has no member '${user}'; 'xvo member list' shows them`, { user });
+  const { added_ms, password_ms = added_ms, change = false }: MemberEntry = vo.members[user]!;
+  return { ...memberSummary(registry, user), password_ms, change, ...failuresOf(registry, user) };
 }
 
 function nodeSummary(registry: Registry, node: string): NodeSummary {

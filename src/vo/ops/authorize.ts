@@ -23,7 +23,7 @@ export async function administerFor(registry: Registry, gate: ProofGate, request
 function callerOf(registry: Registry, gate: ProofGate, request: AdminRequest, call: RpcCall): AdminCaller {
   const { authorization } = request;
   // An admitted node asks for itself: it may see what its documents say anyway.
-  if (authorization === undefined) return { user: null, admin: false };
+  if (authorization === undefined) return { user: null, admin: false, node: call.peer!.node };
   const vo = registry.require();
   const now_ms = registry.ports.clock.now_ms();
   const { claims, publicKey } = verifyCredential(authorization.credential, registry.trust(), now_ms);
@@ -32,5 +32,5 @@ function callerOf(registry: Registry, gate: ProofGate, request: AdminRequest, ca
   gate.check(publicKey, bytes, authorization.signature, { issued_ms, nonce }, now_ms);
   const member = Object.hasOwn(vo.members, claims.user) ? vo.members[claims.user]! : null;
   if (member === null || member.uid !== claims.uid || member.state === 'revoked') throw new XosError('XOS_REVOKED', `member '${claims.user}@${vo.vo}' is revoked`, { user: claims.user });
-  return { user: member.user, admin: member.roles.includes('admin') };
+  return { user: member.user, admin: member.roles.includes('admin'), node: call.peer!.node };
 }

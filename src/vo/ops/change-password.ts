@@ -1,26 +1,31 @@
 import { XosError } from '../../core/errors.ts';
 import { parseUserName } from '../../core/ids.ts';
-import type { RpcCall } from '../../core/rpc.ts';
 import type { ChangePasswordRequest, ChangePasswordResponse } from '../../proto/xos/credential/v1/credential.ts';
+import { policyOf } from '../login-policy.ts';
 import { checkNewPassword, checkPassword, makeVerifier } from '../password.ts';
 import type { Registry } from '../registry.ts';
+import type { MemberEntry } from '../state.ts';
+import { tryPassword } from './password-try.ts';
 
-/** Credentials.ChangePassword: the member's own change, by the old one. Wrong ones count towards the lock as at a login. */
-export async function changePassword(registry: Registry, request: ChangePasswordRequest, call: Pick<RpcCall, 'signal'>): Promise<ChangePasswordResponse> {
+/** Credentials.ChangePassword: the member's own change, by the old one. Wrong ones count as at a login. Throws XOS_BAD_PASSWORD too. */
+export async function changePassword(registry: Registry, request: ChangePasswordRequest, from: { readonly node: string; readonly signal: AbortSignal }): Promise<ChangePasswordResponse> {
   const { clock, log, random } = registry.ports;
   const vo = registry.require();
   const user = parseUserName(request.user);
-  const member = Object.hasOwn(vo.members, user) ? vo.members[user]! : null;
-  if ((member?.locked_until_ms ?? 0) > clock.now_ms()) throw new XosError('XOS_LOCKED', `'${user}@${vo.vo}' is locked after too many wrong passwords`, { user });
-  const right = await checkPassword(request.old, member?.verifier ?? null);
-  if (member === null || !right) {
-    if (member !== null) await registry.propose({ kind: 'login-failed', user, at_ms: clock.now_ms() });
-    throw new XosError('XOS_WRONG_PASSWORD', `wrong password for '${user}@${vo.vo}'`, { user });
-  }
-  if (member.state === 'revoked') throw new XosError('XOS_REVOKED', `member '${user}@${vo.vo}' is revoked`, { user });
-  const verifier = await makeVerifier(checkNewPassword(request.password), random);
-  call.signal.throwIfAborted();
-  await registry.propose({ kind: 'member-password', user, verifier });
+  const policy = policyOf(vo.login_policy);
+  const member = await tryPassword(registry, { user, password: request.old, node: from.node, rhost: request.rhost });
+  const password = checkNewPassword(request.password, policy.password_length_min);
+  await refuseUsed(password, member, policy.password_history);
+  const verifier = await makeVerifier(password, random);
+  from.signal.throwIfAborted();
+  await registry.propose({ kind: 'member-password', user, verifier, at_ms: clock.now_ms() });
   log.info('password changed', { user: `${user}@${vo.vo}` });
   return {};
+}
+
+/** Throws XOS_BAD_PASSWORD when it is one of the last `count`, the present one included. */
+async function refuseUsed(password: string, member: MemberEntry, count: number): Promise<void> {
+  for (const verifier of [member.verifier, ...(member.history ?? [])].slice(0, count)) {
+    if (await checkPassword(password, verifier)) throw new XosError('XOS_BAD_PASSWORD', `the password was used before: it must differ from the last ${count}`, { rule: 'used', count });
+  }
 }

@@ -30,6 +30,17 @@ export interface JoinResponse {
   expires_ms: number;
 }
 
+export interface SshHostRequest {
+  /** Blob of the host's public key (RFC 4253, 6.6), ssh-ed25519. */
+  public_key: Buffer;
+}
+
+export interface SshHostResponse {
+  /** Blob of the certificate. */
+  certificate: Buffer;
+  expires_ms: number;
+}
+
 export interface RenewNodeRequest {
   csr: Buffer;
 }
@@ -228,6 +239,128 @@ export const JoinResponse: MessageFns<JoinResponse> = {
   },
 };
 
+function createBaseSshHostRequest(): SshHostRequest {
+  return { public_key: Buffer.alloc(0) };
+}
+
+export const SshHostRequest: MessageFns<SshHostRequest> = {
+  encode(message: SshHostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.public_key.length !== 0) {
+      writer.uint32(10).bytes(message.public_key);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SshHostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSshHostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.public_key = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SshHostRequest>): SshHostRequest {
+    return SshHostRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SshHostRequest>): SshHostRequest {
+    const message = createBaseSshHostRequest();
+    message.public_key = object.public_key ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseSshHostResponse(): SshHostResponse {
+  return { certificate: Buffer.alloc(0), expires_ms: 0 };
+}
+
+export const SshHostResponse: MessageFns<SshHostResponse> = {
+  encode(message: SshHostResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificate.length !== 0) {
+      writer.uint32(10).bytes(message.certificate);
+    }
+    if (message.expires_ms !== 0) {
+      writer.uint32(16).int64(message.expires_ms);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SshHostResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSshHostResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificate = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.expires_ms = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SshHostResponse>): SshHostResponse {
+    return SshHostResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SshHostResponse>): SshHostResponse {
+    const message = createBaseSshHostResponse();
+    message.certificate = object.certificate ?? Buffer.alloc(0);
+    message.expires_ms = object.expires_ms ?? 0;
+    return message;
+  },
+};
+
 function createBaseRenewNodeRequest(): RenewNodeRequest {
   return { csr: Buffer.alloc(0) };
 }
@@ -311,6 +444,15 @@ export const ResourcesDefinition = {
       requestType: RenewNodeRequest as typeof RenewNodeRequest,
       requestStream: false,
       responseType: JoinResponse as typeof JoinResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** An OpenSSH host certificate for the caller's sshd. */
+    certifySshHost: {
+      name: "CertifySshHost",
+      requestType: SshHostRequest as typeof SshHostRequest,
+      requestStream: false,
+      responseType: SshHostResponse as typeof SshHostResponse,
       responseStream: false,
       options: {},
     },

@@ -23,9 +23,13 @@ export interface IssueRequest {
 }
 
 export interface IssueResponse {
-  /** PEM, the credential alone. */
+  /** PEM, the credential alone. Empty when the password was right and must be changed first. */
   credential: string;
   expires_ms: number;
+  /** The password has expired: change it, then ask again. */
+  change: boolean;
+  /** An OpenSSH certificate for the same key; absent in the answer to Delegate's caller of an old registry. */
+  ssh_certificate: Buffer;
 }
 
 export interface RenewRequest {
@@ -38,10 +42,26 @@ export interface RenewRequest {
   signature: Buffer;
 }
 
+export interface DelegateRequest {
+  /** PEM: the credential of the session that the user came from. */
+  credential: string;
+  /** Of a key born on the target. */
+  csr: Buffer;
+  /** The new session and the node where it will be at home. */
+  session: string;
+  target: string;
+  issued_ms: number;
+  nonce: Buffer;
+  /** By the key of the credential, over src/vo/proof.ts, delegateProofBytes. */
+  signature: Buffer;
+}
+
 export interface ChangePasswordRequest {
   user: string;
   old: string;
   password: string;
+  /** Where the change is asked for: wrong ones count on it, as at a login. */
+  rhost: string;
 }
 
 export interface ChangePasswordResponse {
@@ -175,7 +195,7 @@ export const IssueRequest: MessageFns<IssueRequest> = {
 };
 
 function createBaseIssueResponse(): IssueResponse {
-  return { credential: "", expires_ms: 0 };
+  return { credential: "", expires_ms: 0, change: false, ssh_certificate: Buffer.alloc(0) };
 }
 
 export const IssueResponse: MessageFns<IssueResponse> = {
@@ -185,6 +205,12 @@ export const IssueResponse: MessageFns<IssueResponse> = {
     }
     if (message.expires_ms !== 0) {
       writer.uint32(16).int64(message.expires_ms);
+    }
+    if (message.change !== false) {
+      writer.uint32(24).bool(message.change);
+    }
+    if (message.ssh_certificate.length !== 0) {
+      writer.uint32(34).bytes(message.ssh_certificate);
     }
     return writer;
   },
@@ -218,6 +244,22 @@ export const IssueResponse: MessageFns<IssueResponse> = {
             message.expires_ms = longToNumber(reader.int64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.change = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.ssh_certificate = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -237,6 +279,8 @@ export const IssueResponse: MessageFns<IssueResponse> = {
     const message = createBaseIssueResponse();
     message.credential = object.credential ?? "";
     message.expires_ms = object.expires_ms ?? 0;
+    message.change = object.change ?? false;
+    message.ssh_certificate = object.ssh_certificate ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -344,8 +388,143 @@ export const RenewRequest: MessageFns<RenewRequest> = {
   },
 };
 
+function createBaseDelegateRequest(): DelegateRequest {
+  return {
+    credential: "",
+    csr: Buffer.alloc(0),
+    session: "",
+    target: "",
+    issued_ms: 0,
+    nonce: Buffer.alloc(0),
+    signature: Buffer.alloc(0),
+  };
+}
+
+export const DelegateRequest: MessageFns<DelegateRequest> = {
+  encode(message: DelegateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.credential !== "") {
+      writer.uint32(10).string(message.credential);
+    }
+    if (message.csr.length !== 0) {
+      writer.uint32(18).bytes(message.csr);
+    }
+    if (message.session !== "") {
+      writer.uint32(26).string(message.session);
+    }
+    if (message.target !== "") {
+      writer.uint32(34).string(message.target);
+    }
+    if (message.issued_ms !== 0) {
+      writer.uint32(40).int64(message.issued_ms);
+    }
+    if (message.nonce.length !== 0) {
+      writer.uint32(50).bytes(message.nonce);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(58).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DelegateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDelegateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.credential = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.csr = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.issued_ms = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.nonce = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DelegateRequest>): DelegateRequest {
+    return DelegateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DelegateRequest>): DelegateRequest {
+    const message = createBaseDelegateRequest();
+    message.credential = object.credential ?? "";
+    message.csr = object.csr ?? Buffer.alloc(0);
+    message.session = object.session ?? "";
+    message.target = object.target ?? "";
+    message.issued_ms = object.issued_ms ?? 0;
+    message.nonce = object.nonce ?? Buffer.alloc(0);
+    message.signature = object.signature ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseChangePasswordRequest(): ChangePasswordRequest {
-  return { user: "", old: "", password: "" };
+  return { user: "", old: "", password: "", rhost: "" };
 }
 
 export const ChangePasswordRequest: MessageFns<ChangePasswordRequest> = {
@@ -358,6 +537,9 @@ export const ChangePasswordRequest: MessageFns<ChangePasswordRequest> = {
     }
     if (message.password !== "") {
       writer.uint32(26).string(message.password);
+    }
+    if (message.rhost !== "") {
+      writer.uint32(34).string(message.rhost);
     }
     return writer;
   },
@@ -399,6 +581,14 @@ export const ChangePasswordRequest: MessageFns<ChangePasswordRequest> = {
             message.password = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rhost = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -419,6 +609,7 @@ export const ChangePasswordRequest: MessageFns<ChangePasswordRequest> = {
     message.user = object.user ?? "";
     message.old = object.old ?? "";
     message.password = object.password ?? "";
+    message.rhost = object.rhost ?? "";
     return message;
   },
 };
@@ -482,6 +673,15 @@ export const CredentialsDefinition = {
     renew: {
       name: "Renew",
       requestType: RenewRequest as typeof RenewRequest,
+      requestStream: false,
+      responseType: IssueResponse as typeof IssueResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** A credential of a session of its own on another node, for who went there by ssh. Called by the node of the login (origin). */
+    delegate: {
+      name: "Delegate",
+      requestType: DelegateRequest as typeof DelegateRequest,
       requestStream: false,
       responseType: IssueResponse as typeof IssueResponse,
       responseStream: false,

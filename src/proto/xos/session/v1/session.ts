@@ -36,6 +36,21 @@ export interface CloseRequest {
 export interface CloseResponse {
 }
 
+export interface DelegateRequest {
+  /** The session that the user came from. */
+  session: string;
+  /** The one to be opened at the caller. */
+  target_session: string;
+  /** DER of a PKCS #10 request whose key was born at the caller. */
+  csr: Buffer;
+}
+
+export interface DelegateResponse {
+  /** PEM. */
+  credential: string;
+  ssh_certificate: Buffer;
+}
+
 export interface SyncRequest {
   sessions: HeldSession[];
 }
@@ -348,6 +363,152 @@ export const CloseResponse: MessageFns<CloseResponse> = {
   },
 };
 
+function createBaseDelegateRequest(): DelegateRequest {
+  return { session: "", target_session: "", csr: Buffer.alloc(0) };
+}
+
+export const DelegateRequest: MessageFns<DelegateRequest> = {
+  encode(message: DelegateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== "") {
+      writer.uint32(10).string(message.session);
+    }
+    if (message.target_session !== "") {
+      writer.uint32(18).string(message.target_session);
+    }
+    if (message.csr.length !== 0) {
+      writer.uint32(26).bytes(message.csr);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DelegateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDelegateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.target_session = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.csr = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DelegateRequest>): DelegateRequest {
+    return DelegateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DelegateRequest>): DelegateRequest {
+    const message = createBaseDelegateRequest();
+    message.session = object.session ?? "";
+    message.target_session = object.target_session ?? "";
+    message.csr = object.csr ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseDelegateResponse(): DelegateResponse {
+  return { credential: "", ssh_certificate: Buffer.alloc(0) };
+}
+
+export const DelegateResponse: MessageFns<DelegateResponse> = {
+  encode(message: DelegateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.credential !== "") {
+      writer.uint32(10).string(message.credential);
+    }
+    if (message.ssh_certificate.length !== 0) {
+      writer.uint32(18).bytes(message.ssh_certificate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DelegateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDelegateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.credential = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ssh_certificate = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DelegateResponse>): DelegateResponse {
+    return DelegateResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DelegateResponse>): DelegateResponse {
+    const message = createBaseDelegateResponse();
+    message.credential = object.credential ?? "";
+    message.ssh_certificate = object.ssh_certificate ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseSyncRequest(): SyncRequest {
   return { sessions: [] };
 }
@@ -555,6 +716,15 @@ export const SessionsDefinition = {
       requestType: SyncRequest as typeof SyncRequest,
       requestStream: false,
       responseType: SyncResponse as typeof SyncResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Asked of the origin by a node that its user has just reached by ssh with the key of the session: a credential for a session there. */
+    delegate: {
+      name: "Delegate",
+      requestType: DelegateRequest as typeof DelegateRequest,
+      requestStream: false,
+      responseType: DelegateResponse as typeof DelegateResponse,
       responseStream: false,
       options: {},
     },
