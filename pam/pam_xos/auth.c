@@ -38,10 +38,27 @@ PAM_EXTERN int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, cons
   return result;
 }
 
+/// A new credential for the session that is open here. Not having it is no failure of who asks (a screen that is unlocked): the old one
+/// holds, and xosd renews it by itself.
+static void refresh(pam_handle_t *pamh, const struct xos_options *options, const char *user) {
+  const char *session = xos_session_id(pamh);
+  if (!session) return;
+  __attribute__((cleanup(xos_answer_drop))) struct xos_answer *answer = xos_ask(
+      options, XOS_AGENT_ACCOUNT_MS, (struct xos_field[]){{"op", "refresh"}, {"session", session}, {NULL, NULL}});
+  if (answer && answer->status == XOS_STATUS_OK) return;
+  const char *reason = xos_answer_get(answer, "reason");
+  pam_syslog(pamh, LOG_WARNING, "credential of '%s' was not renewed: %s", user, reason ? reason : answer ? answer->why : "no memory");
+}
+
 // Groups come from the name service (initgroups), the credential is put into the keyring when the session opens.
 PAM_EXTERN int pam_sm_setcred(pam_handle_t *pamh, int flags, int argc, const char **argv) {
-  (void)flags, (void)argc, (void)argv;
+  struct xos_options options = xos_options_read(pamh, argc, argv);
   const char *user;
   struct xos_name name;
-  return xos_user(pamh, &user, &name);
+  int result = xos_user(pamh, &user, &name);
+  if (result != PAM_SUCCESS) return result;
+  // Not for PAM_REINITIALIZE_CRED, which login(1) asks for as soon as the session is open: nothing is older than a moment then.
+  if (flags & PAM_REFRESH_CRED) refresh(pamh, &options, user);
+  else if (flags & PAM_DELETE_CRED) xos_session_drop_credential(pamh);
+  return PAM_SUCCESS;
 }

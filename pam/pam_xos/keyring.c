@@ -7,7 +7,9 @@
 #include <linux/keyctl.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+#include "credential.h"
 #include "module.h"
 
 enum { VIEW = 1, READ = 2, WRITE = 4, SEARCH = 8, ALL = 0x3f };
@@ -16,8 +18,8 @@ enum { VIEW = 1, READ = 2, WRITE = 4, SEARCH = 8, ALL = 0x3f };
 
 static long keyctl(int operation, long a, long b, long c) { return syscall(SYS_keyctl, operation, a, b, c, 0L); }
 
-static int32_t add(const char *description, const char *payload, size_t size, int32_t ring, uint32_t permissions) {
-  long key = syscall(SYS_add_key, "user", description, payload, size, (long)ring);
+static int32_t add(const char *type, const char *description, const void *payload, size_t size, int32_t ring, uint32_t permissions) {
+  long key = syscall(SYS_add_key, type, description, payload, size, (long)ring);
   if (key < 0) return -errno;
   if (keyctl(KEYCTL_SETPERM, key, (long)permissions, 0) < 0) {
     int32_t error = -errno;
@@ -46,7 +48,13 @@ int xos_keyring_join(struct xos_keyring *keyring) {
   long ring = join_as_root();
   if (ring < 0) return -errno;
   keyring->ring = (int32_t)ring;
-  int32_t key = add("xos:credential", "-", 1, keyring->ring, POSSESSOR(VIEW | READ | SEARCH) | OWNER(VIEW | WRITE));
+  uint8_t payload[XOS_CREDENTIAL_PAYLOAD_MAX];
+  uint32_t permissions = POSSESSOR(VIEW | READ | SEARCH) | OWNER(VIEW | WRITE);
+  size_t size = xos_credential_payload(NULL, 0, (int64_t)time(NULL), payload);
+  int32_t key = add(XOS_CRED_TYPE, "xos:credential", payload, size, keyring->ring, permissions);
+  keyring->guarded = key >= 0;
+  // Where the module is not loaded (ENODEV), or a container's root may not: an ordinary key.
+  if (key < 0) key = add("user", "xos:credential", "-", 1, keyring->ring, permissions);
   if (key < 0) {
     xos_keyring_end(keyring);
     return key;
@@ -55,20 +63,42 @@ int xos_keyring_join(struct xos_keyring *keyring) {
   return 0;
 }
 
+/// The credential into the key that waits for it. Returns 0 or -errno.
+static int put_credential(const struct xos_keyring *keyring, const char *credential, uid_t uid) {
+  uint8_t payload[XOS_CREDENTIAL_PAYLOAD_MAX];
+  const void *data = credential;
+  size_t size = strlen(credential);
+  if (keyring->guarded) {
+    data = payload;
+    size = xos_credential_payload(credential, uid, 0, payload);
+    if (size == 0) return -EBADMSG;
+  }
+  long done = keyctl(KEYCTL_UPDATE, keyring->credential, (long)data, (long)size);
+  int error = errno;
+  explicit_bzero(payload, sizeof payload);
+  return done < 0 ? -error : 0;
+}
+
 int xos_keyring_fill(struct xos_keyring *keyring, const char *payload, const char *credential, uid_t uid, gid_t gid) {
-  int32_t key = add("xos:session", payload, strlen(payload), keyring->ring, POSSESSOR(VIEW | READ | SEARCH));
+  int32_t key = add("user", "xos:session", payload, strlen(payload), keyring->ring, POSSESSOR(VIEW | READ | SEARCH));
   if (key < 0) return key;
   keyring->session = key;
   if (!credential) {
     keyctl(KEYCTL_INVALIDATE, keyring->credential, 0, 0);
     keyring->credential = 0;
-  } else if (keyctl(KEYCTL_UPDATE, keyring->credential, (long)credential, (long)strlen(credential)) < 0) {
-    return -errno;
+  } else {
+    int error = put_credential(keyring, credential, uid);
+    if (error != 0) return error;
   }
   // The ring becomes the user's, so that keys he adds are counted on him. Without the right (inside another session) or with his
   // quota spent it stays root's, which changes nothing else.
   keyctl(KEYCTL_CHOWN, keyring->ring, (long)uid, (long)gid);
   return 0;
+}
+
+void xos_keyring_drop_credential(struct xos_keyring *keyring) {
+  if (keyring->credential > 0) keyctl(KEYCTL_INVALIDATE, keyring->credential, 0, 0);
+  keyring->credential = 0;
 }
 
 void xos_keyring_end(struct xos_keyring *keyring) {

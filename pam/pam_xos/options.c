@@ -28,6 +28,8 @@ struct xos_options xos_options_read(pam_handle_t *pamh, int argc, const char **a
       options.no_exec = true;
     } else if (strcmp(argv[i], "handle_env") == 0) {
       options.handle_env = true;
+    } else if (strcmp(argv[i], "ssh_certificate") == 0) {
+      options.ssh_certificate = true;
     } else if (strcmp(argv[i], "no_handle=ignore") == 0) {
       options.no_handle_ignore = true;
     } else if (!after(argv[i], "use_first_pass") && !after(argv[i], "try_first_pass")) {  // those pam_get_authtok() reads by itself

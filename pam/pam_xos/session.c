@@ -10,6 +10,8 @@
 #include "handle.h"
 
 #define DATA "xos:opened"
+// What sshd puts into PAM's environment (not the user's) about how she proved herself: sshd_config(5), ExposeAuthInfo.
+#define SSH_INFO "SSH_AUTH_INFO_0"
 enum { HEX = 32, VARIABLE_MAX = 8192 };
 
 /// What open_session did, for close_session to undo.
@@ -97,15 +99,23 @@ static const char *ids_of(pam_handle_t *pamh, const char *user, const struct xos
   return NULL;
 }
 
+/// A session without the VO's word is one of this node only; how long, the log of xosd says.
+static void say_notice(pam_handle_t *pamh, int flags, const struct xos_answer *answer) {
+  const char *notice = xos_answer_get(answer, "notice");
+  if (notice && strcmp(notice, "offline") == 0 && !(flags & PAM_SILENT))
+    xos_say(pamh, PAM_TEXT_INFO, "The grid cannot be reached: you are logged in to this node only, and programs stay here.");
+}
+
 /// Asks the agent and puts what it gave into keyring and environment. Returns a PAM status; what was done is in `opened` in any case.
 static int fill(pam_handle_t *pamh, int flags, const struct xos_options *options, const char *user, const struct xos_name *name,
                 struct opened *opened) {
   char handle[512] = "", pid[16], key[16];
   bool known = xos_handle_get(pamh, options, handle, sizeof handle);
+  const char *ssh = options->ssh_certificate && !known ? pam_getenv(pamh, SSH_INFO) : NULL;
   snprintf(pid, sizeof pid, "%d", (int)getpid());
   snprintf(key, sizeof key, "%d", (int)opened->keyring.credential);
   __attribute__((cleanup(xos_answer_drop))) struct xos_answer *answer = xos_ask(options, XOS_AGENT_DECIDE_MS, (struct xos_field[]){
-      {"op", "open"}, {"handle", known ? handle : NULL}, {"user", user}, {"tty", xos_item(pamh, PAM_TTY)}, {"pid", pid},
+      {"op", "open"}, {"handle", known ? handle : NULL}, {"ssh", ssh}, {"user", user}, {"tty", xos_item(pamh, PAM_TTY)}, {"pid", pid},
       {"service", xos_item(pamh, PAM_SERVICE)}, {"credential_key", key}, {NULL, NULL}});
   explicit_bzero(handle, sizeof handle);
   if (!answer || answer->status != XOS_STATUS_OK) {
@@ -125,7 +135,10 @@ static int fill(pam_handle_t *pamh, int flags, const struct xos_options *options
     if (error != 0) wrong = strerror(-error);
   }
   if (!wrong && !put_all(pamh, opened, name, answer)) wrong = "the session's environment does not fit";
-  if (!wrong) return PAM_SUCCESS;
+  if (!wrong) {
+    say_notice(pamh, flags, answer);
+    return PAM_SUCCESS;
+  }
   snprintf(answer->why, sizeof answer->why, "%s", wrong);
   xos_refused(pamh, flags, "session", user, name, answer, PAM_SESSION_ERR);
   return PAM_SESSION_ERR;
@@ -136,7 +149,7 @@ static void enter(pam_handle_t *pamh, int flags, const struct xos_options *optio
   char why[256] = "";
   if (xos_namespace_enter(options->interpreter, why, sizeof why) == 0) return;
   pam_syslog(pamh, LOG_WARNING, "programs of '%s' stay on this node: %s", user, why);
-  if (!(flags & PAM_SILENT)) pam_info(pamh, "Programs of this session stay on this node: %s.", why);
+  if (!(flags & PAM_SILENT)) xos_say(pamh, PAM_TEXT_INFO, "Programs of this session stay on this node: %s.", why);
 }
 
 static int open_session(pam_handle_t *pamh, int flags, const struct xos_options *options, const char *user, const struct xos_name *name) {
@@ -162,6 +175,21 @@ static int open_session(pam_handle_t *pamh, int flags, const struct xos_options 
   return PAM_SUCCESS;
 }
 
+static struct opened *opened_here(pam_handle_t *pamh) {
+  const void *data = NULL;
+  return pam_get_data(pamh, DATA, &data) == PAM_SUCCESS ? (struct opened *)(uintptr_t)data : NULL;
+}
+
+const char *xos_session_id(pam_handle_t *pamh) {
+  struct opened *opened = opened_here(pamh);
+  return opened && opened->session[0] ? opened->session : NULL;
+}
+
+void xos_session_drop_credential(pam_handle_t *pamh) {
+  struct opened *opened = opened_here(pamh);
+  if (opened) xos_keyring_drop_credential(&opened->keyring);
+}
+
 PAM_EXTERN int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv) {
   struct xos_options options = xos_options_read(pamh, argc, argv);
   const char *user;
@@ -169,7 +197,7 @@ PAM_EXTERN int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, cons
   int result = xos_user(pamh, &user, &name);
   if (result != PAM_SUCCESS) return result;
   char handle[512];
-  bool known = xos_handle_get(pamh, &options, handle, sizeof handle);
+  bool known = xos_handle_get(pamh, &options, handle, sizeof handle) || (options.ssh_certificate && pam_getenv(pamh, SSH_INFO));
   explicit_bzero(handle, sizeof handle);
   if (!known && options.no_handle_ignore) {
     pam_syslog(pamh, LOG_INFO, "'%s' was not authenticated by the grid: no grid session", user);

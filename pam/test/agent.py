@@ -89,8 +89,8 @@ class Honest:
     """Says yes to one password; a test changes `overrides[op]` (bytes, a list or a function) to make it lie."""
 
     def __init__(self, uids, password='right'):
-        self.uids, self.password, self.overrides = uids, password, {}
-        self.handles, self.sessions = {}, {}
+        self.uids, self.password, self.overrides, self.ssh = uids, password, {}, None
+        self.handles, self.sessions, self.expired = {}, {}, False
 
     def __call__(self, request):
         override = self.overrides.get(request['op'])
@@ -110,10 +110,14 @@ class Honest:
         return answer('ok', user=user, uid=uid, gid=uid, home=f'/home/{user}', shell='/bin/bash', handle=handle)
 
     def on_account(self, request):
-        return answer('ok' if request['user'] in self.uids else 'denied')
+        if request['user'] not in self.uids:
+            return answer('denied')
+        return answer('ok', change=1) if self.expired and request.get('handle') in self.handles else answer('ok')
 
     def on_open(self, request):
-        if self.handles.pop(request.get('handle'), None) != request['user']:
+        if request.get('ssh') and not request.get('handle') and self.ssh and request['ssh'].startswith(self.ssh):
+            self.handles[None] = request['user']
+        if self.expired or self.handles.pop(request.get('handle'), None) != request['user']:
             return answer('denied', reason='XOS_HANDLE_UNKNOWN')
         session, uid = secrets.token_hex(16), self.uids[request['user']]
         self.sessions[session] = request['user']
@@ -128,4 +132,8 @@ class Honest:
         if request['old'] != self.password:
             return answer('denied', reason='XOS_LOGIN_REFUSED')
         self.password = request['new']
+        self.expired = False
         return answer('ok')
+
+    def on_refresh(self, request):
+        return answer('ok' if request['session'] in self.sessions else 'denied')

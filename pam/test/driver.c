@@ -1,6 +1,6 @@
 // driver CONFDIR SERVICE USER PASSWORD STEP…: takes PAM's steps as a login would and prints what came of each, one a line.
 //
-// Steps: auth account setcred open quiet-open close password env keys namespace thread exec:PATH. Messages of the conversation are printed as `say …`.
+// Steps: auth account setcred refresh delete expired putenv:NAME=VALUE open quiet-open close password env keys namespace thread exec:PATH. Messages of the conversation are printed as `say …`.
 #include <errno.h>
 #include <linux/keyctl.h>
 #include <pthread.h>
@@ -28,6 +28,12 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
   }
   *responses = all;
   return PAM_SUCCESS;
+}
+
+/// In the place of the wait after a failure (PAM_FAIL_DELAY): says what was asked for.
+static void delayed(int status, unsigned microseconds, void *data) {
+  (void)data;
+  if (status != PAM_SUCCESS && microseconds > 0) printf("delay %.3f\n", microseconds / 1e6);
 }
 
 static void print_env(pam_handle_t *pamh) {
@@ -80,6 +86,10 @@ static int step(pam_handle_t *pamh, const char *name) {
   if (strcmp(name, "auth") == 0) return pam_authenticate(pamh, 0);
   if (strcmp(name, "account") == 0) return pam_acct_mgmt(pamh, 0);
   if (strcmp(name, "setcred") == 0) return pam_setcred(pamh, PAM_ESTABLISH_CRED);
+  if (strcmp(name, "refresh") == 0) return pam_setcred(pamh, PAM_REFRESH_CRED);
+  if (strcmp(name, "delete") == 0) return pam_setcred(pamh, PAM_DELETE_CRED);
+  if (strncmp(name, "putenv:", 7) == 0) return pam_putenv(pamh, name + 7);
+  if (strcmp(name, "expired") == 0) return pam_chauthtok(pamh, PAM_CHANGE_EXPIRED_AUTHTOK);
   if (strcmp(name, "open") == 0) return pam_open_session(pamh, 0);
   if (strcmp(name, "quiet-open") == 0) return pam_open_session(pamh, PAM_SILENT);
   if (strcmp(name, "close") == 0) return pam_close_session(pamh, 0);
@@ -100,6 +110,8 @@ int main(int argc, char **argv) {
   pam_handle_t *pamh = NULL;
   int result = pam_start_confdir(argv[2], *argv[3] ? argv[3] : NULL, &conversation, argv[1], &pamh);
   if (result != PAM_SUCCESS) return 3;
+  void (*delay)(int, unsigned, void *) = delayed;
+  pam_set_item(pamh, PAM_FAIL_DELAY, *(const void **)&delay);
   for (int i = 5; i < argc; i++) {
     int got = step(pamh, argv[i]);
     if (got >= 0) printf("%s %d\n", argv[i], result = got);

@@ -2,8 +2,10 @@
 
 module_test.py BUILD PROGRAMS   (root; CTest gives the folders). Runs under the sanitizers too: the driver is built with them.
 """
+import glob
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unittest
@@ -14,6 +16,7 @@ import node
 BUILD, PROGRAMS = sys.argv.pop(1), sys.argv.pop(1)
 CONFIG, SOCKET = '/run/pam.d', '/run/xos/agent.sock'
 SUCCESS, SESSION_ERR, USER_UNKNOWN, PERM_DENIED, AUTH_ERR, AUTHINFO_UNAVAIL, ACCT_EXPIRED, AUTHTOK_ERR, IGNORE = 0, 14, 10, 6, 7, 9, 13, 20, 25
+NEW_AUTHTOK_REQD = 12
 AWAY = 'say The grid cannot be reached; try again later.'
 
 
@@ -182,11 +185,126 @@ class Module(unittest.TestCase):
 
     def test_a_password_is_changed_by_the_registry(self):
         self.assertEqual(self.drive('password'), ['password 0'])
-        self.assertEqual(self.agent.seen, [{'op': 'password', 'user': 'alice@demo', 'old': 'right', 'new': 'changed'}])
+        self.assertEqual(self.agent.seen, [{'op': 'password', 'user': 'alice@demo', 'old': 'right', 'new': 'changed', 'service': 'plain'}])
         self.assertEqual(self.drive('password'), ['say The password was not changed.', f'password {AUTHTOK_ERR}'])
         for message, said in (('it has fewer than 8 characters', ': it has fewer than 8 characters'), ('a\x1b[2J', ''), ('x' * 201, ''), ('%s%n', ': %s%n')):
             self.honest.overrides['password'] = agent.answer('denied', reason='XOS_BAD_PASSWORD', message=message)
             self.assertEqual(self.drive('password'), [f'say The password was not changed{said}.', f'password {AUTHTOK_ERR}'])
+
+    def test_the_rule_that_a_password_breaks_is_told(self):
+        for fields, said in ((dict(rule='short', least=12), ': it needs at least 12 characters'), (dict(rule='used', count=3), ': it must differ from your last 3'),
+                             (dict(rule='short', least='%s'), ''), (dict(rule='odd'), '')):
+            self.honest.overrides['password'] = agent.answer('denied', reason='XOS_BAD_PASSWORD', **fields)
+            self.assertEqual(self.drive('password'), [f'say The password was not changed{said}.', f'password {AUTHTOK_ERR}'])
+        self.honest.overrides['password'] = agent.answer('denied', reason='XOS_WRONG_PASSWORD', delay_ms=2000)
+        self.assertRegex('|'.join(self.drive('password')), r'current password is wrong')
+
+    def test_a_password_that_has_expired_is_changed_before_the_session_opens(self):
+        self.honest.expired = True
+        self.assertEqual(self.drive('auth', 'account', 'open'),
+                         ['auth 0', 'say Your password has expired; choose a new one.', f'account {NEW_AUTHTOK_REQD}', 'say Login refused.', f'open {PERM_DENIED}'])
+        handle = self.agent.seen[1]['handle']
+        self.agent.seen.clear()
+        lines = self.drive('auth', 'account', 'expired', 'account', 'open', 'close', name='sshd')
+        self.assertEqual([line for line in lines if not line.startswith('say')], ['auth 0', f'account {NEW_AUTHTOK_REQD}', 'expired 0', 'account 0', 'open 0', 'close 0'])
+        change = self.agent.seen[2]
+        self.assertEqual((change['op'], change['handle']), ('password', self.agent.seen[1]['handle']))
+        self.assertNotEqual(change['handle'], handle)
+
+    def test_failures_are_slowed_down_as_the_agent_says(self):
+        for fields, least, most in ((dict(delay_ms=4000), 2, 6), (dict(delay_ms=999999999), 5, 15)):
+            self.honest.overrides['auth'] = agent.answer('denied', reason='XOS_WRONG_PASSWORD', **fields)
+            lines = self.drive('auth')
+            self.assertEqual((lines[0], lines[-1]), ('say Login refused.', f'auth {AUTH_ERR}'))
+            delay = float(re.fullmatch(r'delay (\d+\.\d+)', lines[1]).group(1))
+            self.assertTrue(least <= delay <= most, f'{delay} is not about what was asked for')  # what libpam was asked for, not time
+        for odd in ('-1', '1e9', '99999999999', '', 'x'):
+            self.honest.overrides['auth'] = agent.answer('denied', reason='XOS_WRONG_PASSWORD', delay_ms=odd)
+            self.assertEqual(self.drive('auth'), ['say Login refused.', f'auth {AUTH_ERR}'], odd)
+
+    def test_who_is_locked_reads_for_how_long(self):
+        for ms, said in ((29001, 'Too many failed logins; try again in 30 seconds.'), ('x', 'Login refused.')):
+            self.honest.overrides['auth'] = agent.answer('denied', reason='XOS_LOCKED', retry_after_ms=ms)
+            self.assertEqual(self.drive('auth'), [f'say {said}', f'auth {AUTH_ERR}'])
+
+    def test_setcred_renews_and_deletes_the_credential_of_the_open_session(self):
+        self.assertEqual(self.drive('auth', 'refresh', 'delete'), ['auth 0', 'refresh 0', 'delete 0'], 'nothing is open')
+        lines = self.drive('auth', 'open', 'refresh', 'delete', 'keys', 'refresh', 'close')
+        self.assertEqual(self.agent.ops()[-4:], ['open', 'refresh', 'refresh', 'close'])
+        self.assertIn('key xos:credential none', lines)
+        self.assertTrue([line for line in lines if 'xos:session 65' in line], 'the session itself goes on')
+        self.honest.overrides['refresh'] = agent.answer('denied', reason='XOS_REVOKED')
+        self.assertIn('refresh 0', self.drive('auth', 'open', 'refresh', 'close'), 'a renewal that fails is no failure of who asks')
+
+    def test_a_session_without_the_vo_says_so(self):
+        self.honest.overrides['open'] = lambda request: self.honest.on_open(request).replace(b'credential=', b'notice=offline\nenv.XOS_X=')
+        self.assertEqual(self.drive('auth', 'open', 'keys')[1:3],
+                         ['say The grid cannot be reached: you are logged in to this node only, and programs stay here.', 'open 0'])
+
+    def test_a_certificate_that_sshd_accepted_opens_a_session_only_where_the_line_allows_it(self):
+        self.honest.ssh = 'publickey ssh-ed25519-cert-v01@openssh.com AAAA'
+        info = 'putenv:SSH_AUTH_INFO_0=publickey ssh-ed25519-cert-v01@openssh.com AAAA+/=\n'
+        self.assertEqual(self.drive(info, 'open', name='plain')[-1], f'open {PERM_DENIED}')
+        self.assertNotIn('ssh', self.agent.seen[-1])
+        self.assertEqual(self.drive(info, 'open', 'close', name='certificate')[-2:], ['open 0', 'close 0'])
+        self.assertEqual(self.agent.seen[-2]['ssh'], 'publickey ssh-ed25519-cert-v01@openssh.com AAAA+/=\n')
+        evil = {'SSH_AUTH_INFO_0': 'publickey ssh-ed25519-cert-v01@openssh.com AAAA'}
+        self.assertEqual(self.drive('open', name='certificate', env=evil), ['say Login refused.', f'open {PERM_DENIED}'], "the caller's environment is not PAM's")
+
+    def test_messages_are_in_the_language_of_the_system(self):
+        shutil.copytree(f'{BUILD}/locale', '/usr/lib/xos/locale', dirs_exist_ok=True)
+        try:
+            for settings, said in (('LANG=de_DE.UTF-8\n', 'Anmeldung abgelehnt.'), ('LANG="fr_CA.UTF-8"', 'Connexion refusée.'), ('# x\nLANG=de_DE\nLC_MESSAGES=es_ES.UTF-8\n', 'Acceso denegado.'),
+                                   ('LANG=../../../../tmp/de\n', 'Login refused.'), ('LANG=/tmp/de\n', 'Login refused.'), ('LANG=\n', 'Login refused.'), ('LANG=' + 'd' * 5000, 'Login refused.'),
+                                   ('LANG=C.UTF-8\n', 'Login refused.'), ('', 'Login refused.')):
+                node.write('/etc/default/locale', settings)
+                # What the caller has in its environment is of no account.
+                self.assertEqual(self.drive('auth', password='wrong', env={'LANG': 'fr_FR.UTF-8', 'LANGUAGE': '../../../tmp/x:fr', 'NLSPATH': '/tmp/%N', 'LC_ALL': 'es_ES.UTF-8'}),
+                                 [f'say {said}', f'auth {AUTH_ERR}'], settings)
+            node.write('/etc/default/locale', 'LANG=de_DE.UTF-8\n')
+            self.assertEqual(self.drive('auth', user='alice@foo')[0], "say Die virtuelle Organisation 'foo' ist hier nicht bekannt.")
+        finally:
+            os.unlink('/etc/default/locale')
+
+    def test_a_catalogue_that_is_damaged_is_passed_over(self):
+        path = '/usr/lib/xos/locale/de/LC_MESSAGES/xos-pam.mo'
+        with open(f'{BUILD}/locale/de/LC_MESSAGES/xos-pam.mo', 'rb') as file:
+            good = file.read()
+        node.write('/etc/default/locale', 'LANG=de\n')
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        swapped = good.replace("Organisation '%s' ist".encode(), "Organisation '%n' ist".encode())
+        self.assertNotEqual(swapped, good)
+        broken = [b'', good[:27], good[:200], good[:8] + b'\xff' * 20 + good[28:], good[:-1], b'\xff' * 4096, swapped]
+        try:
+            for data in broken:
+                with open(path, 'wb') as file:
+                    file.write(data)
+                self.assertIn(self.drive('auth', user='alice@foo')[0], ("say The virtual organisation 'foo' is not known here.", "say Die virtuelle Organisation 'foo' ist hier nicht bekannt."))
+            self.assertEqual(self.drive('auth', user='alice@foo')[0], "say The virtual organisation 'foo' is not known here.", 'conversions that differ')
+        finally:
+            shutil.rmtree('/usr/lib/xos/locale')
+            os.unlink('/etc/default/locale')
+
+    def test_every_sentence_is_in_every_catalogue(self):
+        said = set()
+        for path in glob.glob(f'{node.SOURCE}/pam_xos/*.c'):
+            with open(path) as file:
+                said.update(re.findall(r'xos_say\(pamh, PAM_\w+, "((?:[^"\\\\]|\\\\.)*)"', file.read()))
+        self.assertGreater(len(said), 10)
+        for language in ('de', 'es', 'fr'):
+            with open(f'{node.SOURCE}/po/{language}.po') as file:
+                known = dict(re.findall(r'msgid "(.*)"\nmsgstr "(.*)"', file.read()))
+            self.assertEqual(said - {text for text, translation in known.items() if translation}, set(), language)
+
+    def test_an_answer_of_64_kib_is_read_and_no_word_of_it_is_a_format(self):
+        self.honest.overrides['password'] = agent.answer('denied', reason='XOS_BAD_PASSWORD', message='%s' * 15000)
+        self.assertEqual(self.drive('password'), ['say The password was not changed.', f'password {AUTHTOK_ERR}'])
+        for name in ('a' * 65536, 'a' * 65536 + '@demo', 'a@' + 'd' * 65536):
+            self.assertIn(self.drive('auth', user=name)[-1], (f'auth {USER_UNKNOWN}', f'auth {IGNORE}', f'auth {PERM_DENIED}', f'auth {AUTHINFO_UNAVAIL}'))
+
+    def test_a_password_longer_than_any_request_is_refused(self):
+        self.honest.password = 'p' * 65000
+        self.assertIn(self.drive('auth', password='p' * 65000)[-1], (f'auth {AUTHINFO_UNAVAIL}', f'auth {AUTH_ERR}'))
 
 
 if __name__ == '__main__':
@@ -203,6 +321,7 @@ if __name__ == '__main__':
     service('fallback', 'no_exec', after='required pam_permit.so')
     service('rootok', 'no_exec no_handle=ignore', after='required pam_permit.so')
     service('sshd', 'no_exec handle_env')
+    service('certificate', 'no_exec ssh_certificate')
     service('exec')
     for name, path in (('missing', '/run/missing'), ('unmarked', '/usr/bin/true'), ('script', '/run/script'), ('odd', 'relative')):
         service(name, f'interpreter={path}')
