@@ -90,6 +90,13 @@ export interface Sessions {
 export interface Provided {
   volumes: VolumeProvider | null;
   overlay?: OverlayProvider | null;
+  loads?: LoadProvider | null;
+}
+
+/** What nodes do at this moment; src/job provides it. */
+export interface LoadProvider {
+  /** Asks each node, all at once; who does not answer in time is not in the answer. */
+  loads(nodes: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, { readonly load: number; readonly running: number; readonly free_cpus: number; readonly memory_free: number }>>;
 }
 
 /** What other services have of the overlay (src/overlay/service). */
@@ -98,6 +105,10 @@ export interface OverlayProvider {
   wanted(channel: string): boolean;
   /** Publishes as this node, without waiting; what cannot be sent is counted. */
   tell(topic: string, payload: Buffer): void;
+  /** Whether the overlay of this node holds a node for alive; one that it never heard of may live all the same. */
+  knows(node: string): boolean;
+  /** Up to `count` nodes that fit a query (RSS). Throws XOS_BAD_QUERY, XOS_TIMEOUT, XOS_UNAVAILABLE. */
+  find(query: string, count: number, signal: AbortSignal): Promise<readonly string[]>;
 }
 
 export interface VolumeProvider {

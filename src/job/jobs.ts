@@ -1,12 +1,12 @@
 import type { NodeContext } from '../daemon/context.ts';
 import type { RelayLink } from './relay-link.ts';
-import type { VoSelector } from './monitor.ts';
+import type { GridSelector } from './monitor.ts';
 
 /** What every operation of this folder works on. */
 export interface Jobs {
   readonly context: NodeContext;
   readonly link: RelayLink;
-  readonly selector: VoSelector;
+  readonly selector: GridSelector;
 }
 
 /** Who asks: the uid that the kernel tells (SO_PEERCRED), or a peer for its caller. */

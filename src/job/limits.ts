@@ -8,6 +8,15 @@ export const limits = {
   report_silence_ms: 5 * second_ms,
   /** A report is pointless after the next one is due. */
   report_deadline_ms: second_ms,
+  /** Nodes whose load this one follows: jobs go to one of them. */
+  directory_max: 24,
+  /** With fewer than so many found, others of the VO are followed as well. */
+  directory_min: 8,
+  directory_refresh_ms: 20 * second_ms,
+  directory_deadline_ms: 5 * second_ms,
+  /** Reports that are remembered, of nodes that follow us as well. */
+  heard_max: 1_024,
+  loads_parallel_max: 64,
   /** A node with less free memory gets no new job: starting one would push it into swap or the OOM killer. */
   memory_free_bytes_min: 64 * mib,
   /** Other load counts in whole CPUs once it is within this of one, so that a busy daemon or the noise of measurement moves no job. */

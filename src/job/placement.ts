@@ -14,8 +14,8 @@ export interface Candidate {
 }
 
 /**
- * Knows which nodes could run a job now. `VoSelector` looks at all nodes of the VO; RSS and ADS will fill the same interface from the
- * overlay. Whatever it knows ends in a table, because the relay chooses without asking (docs/decisions/0003-placement-by-table.md).
+ * Knows which nodes could run a job now. `GridSelector` (monitor.ts) fills it from
+ * RSS and ADS. Whatever it knows ends in a table, because the relay chooses without asking (docs/decisions/0003-placement-by-table.md).
  */
 export interface NodeSelector {
   /** The candidates as of now, best first; the local node is always among them. */

@@ -4,7 +4,7 @@ import type { Service, ServiceStatus } from '../core/service.ts';
 import { JobServiceDefinition } from '../proto/xos/job/v1/job.ts';
 import type { Jobs } from './jobs.ts';
 import { limits } from './limits.ts';
-import { VoSelector } from './monitor.ts';
+import { GridSelector } from './monitor.ts';
 import { forwardHere } from './ops/forward.ts';
 import { listHere, listJobs } from './ops/list-jobs.ts';
 import { listNodes } from './ops/list-nodes.ts';
@@ -12,6 +12,7 @@ import { signalHere, signalJob } from './ops/signal-job.ts';
 import { waitHere, waitJob } from './ops/wait-job.ts';
 import { placeJob } from './ops/where-job.ts';
 import { RelayLink } from './relay-link.ts';
+import { tellJob } from './tell-job.ts';
 import { badArgument } from './errors.ts';
 
 /**
@@ -26,7 +27,7 @@ export class JobService implements Service {
   #rounds: Promise<void> | null = null;
 
   constructor(context: NodeContext) {
-    this.jobs = { context, link: new RelayLink(context), selector: new VoSelector(context) };
+    this.jobs = { context, link: new RelayLink(context), selector: new GridSelector(context) };
     // Once: the one gRPC server of xosd has no way to take a service away, and this object lives as long as it.
     const { jobs } = this;
     context.rpc.serve(JobServiceDefinition, {
@@ -47,6 +48,8 @@ export class JobService implements Service {
     this.#undo.push(link.onChange(({ id, state, node, cpu_seconds }) => {
       if (state === 'ended' && node === context.node && cpu_seconds !== null) selector.ended({ job: id, cpu_seconds });
     }));
+    context.provided.loads = selector;
+    this.#undo.push(link.onChange((job) => tellJob(context, job)));
     link.start();
     await selector.measure([]);
     this.#rounds = this.#run(this.#stopping.signal);
@@ -55,6 +58,7 @@ export class JobService implements Service {
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const undo of this.#undo.splice(0)) undo();
+    if (this.jobs.context.provided.loads === this.jobs.selector) this.jobs.context.provided.loads = null;
     this.jobs.link.stop();
     await this.#rounds;
     this.#rounds = null;
@@ -69,9 +73,12 @@ export class JobService implements Service {
   async #run(signal: AbortSignal): Promise<void> {
     const { context, link, selector } = this.jobs;
     let told = '';
+    let refreshing = Promise.resolve();
     while (!signal.aborted) {
       const round = context.ports.clock.deadline(limits.report_deadline_ms * 2, signal);
       try {
+        // A slow answer of the overlay must not hold up the reports.
+        refreshing = selector.refresh(signal);
         await selector.measure(await link.cells(round));
         await this.#push();
         await selector.report(round);
@@ -84,6 +91,7 @@ export class JobService implements Service {
       link.table.prune(context.ports.clock.now_ms());
       await context.ports.clock.sleep(limits.report_interval_ms, signal).catch(() => undefined);
     }
+    await refreshing;
   }
 
   async #push(): Promise<void> {

@@ -42,6 +42,8 @@ export interface TopicMessage {
   /** One of the two: text when the payload is UTF-8. */
   readonly text?: string;
   readonly base64?: string;
+  /** The next one has the same number: this is no position to go on after. */
+  readonly more?: true;
 }
 
 /** Messages of a publisher that could not be had any more; which topics they had is not known. */

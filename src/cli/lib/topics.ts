@@ -5,7 +5,7 @@ import { site } from './site-page.ts';
 const overview: Page = {
   name: 'xos', section: 7, summary: 'overview of the XtreemOS grid',
   seeAlso: [['xps', 1], ['xkill', 1], ['xwait', 1], ['xwhere', 1], ['xrun', 1], ['xlocal', 1], ['xcheckpoint', 1], ['xrestart', 1], ['xnode', 1],
-    ['xvolume', 1], ['xvo', 8], ['xgrid', 8], ['xos-policy', 5], ['xosd', 8]],
+    ['xvolume', 1], ['xquery', 1], ['xpublish', 1], ['xsubscribe', 1], ['xvo', 8], ['xgrid', 8], ['xos-policy', 5], ['xosd', 8]],
   body: String.raw`.Sh DESCRIPTION
 XtreemOS makes the machines of a virtual organisation (VO) one system for its members.
 You log in on any node with a name such as
@@ -50,6 +50,14 @@ The jobs that ran there are lost: their proxies say so and end with status 137,
 .Xr xps 1
 shows them as lost.
 A job that has a checkpoint can be brought back.
+.Ss Finding nodes, and telling others
+Nodes know each other without a server.
+.Xr xquery 1
+finds those that are as you need them, by what they are and what they do now.
+.Xr xpublish 1
+and
+.Xr xsubscribe 1
+carry messages on topics to whoever listens, on any node.
 .Ss Virtual organisations
 Members, their passwords and roles, and nodes are kept by the VO's registry;
 .Xr xvo 8

@@ -9,14 +9,14 @@ export function listNodes(jobs: Jobs): { readonly vo: string; readonly nodes: re
   const candidates = new Map(jobs.selector.candidates().map((each) => [each.node, each]));
   const nodes = jobs.selector.view().map((view): NodeRow => {
     const candidate = candidates.get(view.node);
-    const state = nodeState(view);
+    const state = view.followed || view.record.state !== 'admitted' || !(jobs.context.provided.overlay?.knows(view.node) ?? false) ? nodeState(view) : 'ready';
     const down = view.services.filter((each) => !each.up).map((each) => `${each.name}: ${each.detail === '' ? 'down' : each.detail}`).join('; ');
     return {
       node: view.node, address: view.record.address, port: view.record.port, roles: view.record.roles, state, services: view.services,
       cpus: view.report?.cpus ?? 0, running: view.report?.running ?? 0, load: view.report?.load ?? 0,
       free_cpus: candidate === undefined ? 0 : Math.max(0, freeCpus(candidate)),
       memory_free_bytes: view.report?.memory_free_bytes ?? 0, memory_total_bytes: view.report?.memory_total_bytes ?? 0,
-      eligible: candidate?.eligible ?? false, detail: state === 'starting' && down !== '' ? down : candidate?.reason ?? '',
+      eligible: candidate?.eligible ?? false, detail: state === 'starting' && down !== '' ? down : candidate?.reason ?? (view.followed ? '' : 'its load is not followed on this node'),
       here: view.node === jobs.context.node,
     };
   });

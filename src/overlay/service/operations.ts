@@ -1,5 +1,6 @@
 import type { OverlayService } from './service.ts';
 import { publishTopic } from './ops/publish-topic.ts';
+import { queryNodes } from './ops/query-nodes.ts';
 import { subscribeTopic } from './ops/subscribe-topic.ts';
 
 /** The operations of xosd.sock that this service brings; returns the ways to take them away. */
@@ -8,6 +9,7 @@ export function registerOperations(service: OverlayService): readonly (() => voi
   return [
     api.register('topic-publish', (caller, request) => publishTopic(service, caller, request)),
     api.register('topic-subscribe', (caller, request, signal) => subscribeTopic(service, caller, request, signal)),
+    api.register('node-query', (_caller, request, signal) => queryNodes(service, request, signal)),
     api.register('overlay-status', async () => service.show()),
   ];
 }

@@ -5,15 +5,17 @@ import type { DatagramSocket, Log } from '../../core/ports.ts';
 import type { PeerIdentity } from '../../core/rpc.ts';
 import type { Service, ServiceStatus } from '../../core/service.ts';
 import type { NodeContext } from '../../daemon/context.ts';
-import { Book, CertificateVerifier, KnownPeers, Metrics, Random, Rows, limits as core, type Peer } from '../core/index.ts';
-import { dhtCodecs } from '../dht/index.ts';
+import { Book, CertificateVerifier, KnownPeers, Metrics, Random, Rows, hashText, limits as core, type Peer } from '../core/index.ts';
+import { Dht, dhtCodecs } from '../dht/index.ts';
 import { Membership } from '../membership/index.ts';
 import { Broadcast } from '../pubsub/broadcast.ts';
 import { Mesh } from '../pubsub/mesh.ts';
 import { pubsubCodecs } from '../pubsub/messages.ts';
 import type { TopicRule } from '../pubsub/access.ts';
+import { Overlay as Links, Search, Space } from '../rss/index.ts';
 import { Shapes, shapeCodecs } from '../shapes/index.ts';
 import { collectAttributes, type Attributes } from './attributes.ts';
+import { find, understand, type DynamicValues } from './find.ts';
 import { NodeHost } from './host.ts';
 import { Interests } from './interests.ts';
 import { limits } from './limits.ts';
@@ -118,6 +120,24 @@ export class OverlayService implements Service {
 
   get parts(): Parts {
     return this.#need();
+  }
+
+  /** What nodes do now, asked of each of them; who does not answer is not in the answer. */
+  async loads(nodes: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, DynamicValues>> {
+    const source = this.options.context.provided.loads;
+    if (source == null) throw new XosError('XOS_UNAVAILABLE', 'what the nodes do now cannot be asked: job management does not run on this node');
+    return await source.loads(nodes, signal);
+  }
+
+  /** For placement: nodes that fit a query of what changes slowly, at most `count`. */
+  async find(query: string, count: number, signal: AbortSignal): Promise<readonly string[]> {
+    const parts = this.#need();
+    return (await find(parts, understand(parts, query).fixed, count, signal)).found.map(({ node }) => node);
+  }
+
+  knows(node: string): boolean {
+    const peer = this.#parts?.known.find(node) ?? -1;
+    return peer === 0 || (peer > 0 && !this.#parts!.membership.gone(0, peer));
   }
 
   wanted(channel: string): boolean {
@@ -245,12 +265,18 @@ export interface Parts {
   readonly transport: Transport;
   readonly host: NodeHost;
   readonly membership: Membership;
+  readonly links: Links;
+  readonly search: Search;
+  readonly dht: Dht;
   readonly mesh: Mesh;
   readonly broadcast: Broadcast;
   readonly topics: Topics;
   readonly shapes: Shapes;
   readonly socket: DatagramSocket;
 }
+
+/** What is asked for most, in two keys: a query uses the one whose boxes tell most about it. */
+const key_specs = [{ attributes: ['cores', 'memory', 'arch'] }, { attributes: ['disk', 'gpus', 'ghz'] }] as const;
 
 /** Everything of one life of the overlay; nothing runs yet. */
 function makeParts(service: OverlayService, store: Store, epoch: number, log: Log): Omit<Parts, 'socket'> {
@@ -271,10 +297,15 @@ function makeParts(service: OverlayService, store: Store, epoch: number, log: Lo
     receive: (from, frame) => { if (context.members.node(from)?.state === 'admitted') host.receive(from, frame); else metrics.add('rejected.not_admitted'); },
     introduced: () => {},
   });
-  const codecs = [...Membership.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
+  const codecs = [...Membership.codecs, ...Links.codecs, ...Search.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
   const host: NodeHost = new NodeHost({ clock, log, known, metrics, random, codecs, send: (to, frame) => transport.send(to, frame) });
   const rows = new Rows(1);
   const membership = host.add(new Membership(host, { rows, fallback: () => service.seeds(), verdict: (_self, peer, why) => host.gone(peer, why) }));
+  // 32 bits that are the node's own everywhere: equal nodes fall into different cells of the hash.
+  const own_bits = (peer: Peer): number => hashText(known.descriptor(peer)?.node ?? '');
+  const links = host.add(new Links(host, membership, key_specs.map((spec) => new Space(known.book, spec, own_bits)), rows));
+  const search = host.add(new Search(host, links));
+  const dht = host.add(new Dht(host, links));
   const trust = new SealTrust({ vo, node, epoch, known, refuse });
   const topics = new Topics({
     vo, node, epoch, rules, members: context.members, clock, metrics, sign: self.sign, after: (delay_ms, what) => void host.after(0, delay_ms, what),
@@ -287,5 +318,5 @@ function makeParts(service: OverlayService, store: Store, epoch: number, log: Lo
   host.add(mesh);
   const shapes = host.add(new Shapes(host));
   rows.seal();
-  return { store, self, random, known, transport, host, membership, mesh, broadcast, topics, shapes };
+  return { store, self, random, known, transport, host, membership, links, search, dht, mesh, broadcast, topics, shapes };
 }

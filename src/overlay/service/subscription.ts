@@ -98,7 +98,9 @@ export class Subscription {
     while (this.#messages.length > 0 && messages.length < limits.portion_messages_max && bytes < limits.portion_bytes_max) {
       const next = this.#messages.shift()!;
       bytes += sizeOf(next);
-      messages.push(next);
+      const following = this.#messages[0];
+      const more = following !== undefined && following.node === next.node && following.epoch === next.epoch && following.seq === next.seq;
+      messages.push(more ? { ...next, more: true } : next);
     }
     this.#bytes -= bytes;
     const gaps = this.#gaps.splice(0, limits.portion_messages_max);
