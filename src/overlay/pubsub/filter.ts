@@ -163,7 +163,8 @@ class Parser {
   }
 
   #range(field: readonly string[]): Filter {
-    const [from, at] = [this.#number(), this.#next.at];
+    const { at } = this.#next;
+    const from = this.#number();
     this.#need('..');
     const to = this.#number();
     if (from > to) throw fail(this.#source, at, 'the range is empty: it ends before it begins');
