@@ -19,6 +19,8 @@ export interface NativeOptions {
   readonly node: string;
   readonly vo: string;
   readonly run: string;
+  /** Where the native daemons have the node's certificate from; they look for `revoked` there (native/wire). */
+  readonly credentials: string;
   readonly roles: readonly NodeRole[];
   readonly members: MembersView;
   readonly ports: Ports;
@@ -47,6 +49,7 @@ export class NativeServices implements Service {
     const { node, vo, run, ports, members } = this.#options;
     // The services' run scripts read it; they start only after it is there.
     await ports.disk.writeAtomic(`${run}/node.env`, `NODE=${node}\nVO=${vo}\n`, { mode: 0o644, durable: false });
+    await this.#writeRevoked();
     for (const { name, control } of this.wanted()) {
       try {
         await ports.serviceManager.up(name, signal);
@@ -57,7 +60,7 @@ export class NativeServices implements Service {
       this.controls[control].start();
     }
     const push = coalesce(() => this.#pushPeers(), (thrown) => ports.log.warn('the relay did not take the peers', { reason: describe(thrown) }));
-    this.#undo.push(this.controls.relay.onConnect(push), members.onChange(push), members.onChange(coalesce(() => this.#dropRevoked(), () => {})));
+    this.#undo.push(this.controls.relay.onConnect(push), members.onChange(push), members.onChange(coalesce(() => this.#refuseRevoked(), (thrown) => ports.log.error('revoked nodes are not all refused', { reason: describe(thrown) }))));
   }
 
   /** The native daemons live on: that xosd stops or is renewed is nothing to jobs and files. */
@@ -85,8 +88,14 @@ export class NativeServices implements Service {
     await relay.request('peers', { nodes: nodes.map(({ node, address, port }) => ({ node, address, port: port + port_offset.relay })) });
   }
 
-  /** What a revoked node holds at this MRC (locks, capabilities) is taken from it. */
-  async #dropRevoked(): Promise<void> {
+  async #writeRevoked(): Promise<void> {
+    const { members, ports, credentials } = this.#options;
+    await ports.disk.writeAtomic(`${credentials}/revoked`, members.revokedSerials().map((serial) => `${serial}\n`).join(''), { mode: 0o644 });
+  }
+
+  /** Its connections end within a second; what it holds at this MRC (locks, capabilities) is taken from it. */
+  async #refuseRevoked(): Promise<void> {
+    await this.#writeRevoked();
     const { mrc } = this.controls;
     if (!mrc.connected) return;
     for (const { node, state } of this.#options.members.nodes()) if (state === 'revoked') await mrc.request('client-drop', { node });

@@ -60,7 +60,7 @@ export class VoNode {
       // The registry's node need not wait for its own document.
       refuse: (peer) => (registry === null ? this.members.refuseNode(peer) : registry.refuseNode(peer)),
     });
-    this.native = new NativeServices({ node, vo: trust.vo, run: paths.run, roles: config.roles, members: this.members, ports });
+    this.native = new NativeServices({ node, vo: trust.vo, run: paths.run, credentials: `${paths.state}/node`, roles: config.roles, members: this.members, ports });
     const table = new SessionTable(`${paths.run}/sessions.json`, ports);
     const context: NodeContext = {
       node, vo: trust.vo, address: config.address, port: config.port, roles: config.roles, paths, ports, rpc: this.#rpc, api,

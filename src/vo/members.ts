@@ -141,6 +141,8 @@ export class MembersView implements Members {
   loginPolicy = (): LoginPolicy => policyOf(this.#membership?.login);
   /** When an admin last unlocked the member; 0: never. */
   unlockedAt = (user: string): number => this.#membership?.members.find((member) => member.user === user)?.unlocked_ms ?? 0;
+  /** Serial numbers of node certificates that are void before they expire. */
+  revokedSerials = (): readonly string[] => [...this.#revokedSerials];
   revokedUsers = (): RevocationDocument['users'] => this.#revocation?.users ?? [];
   policy = (): Readonly<Record<string, string>> => this.#membership?.isolation ?? {};
   get = (user: string): Member | null => this.#members.get(user) ?? null;

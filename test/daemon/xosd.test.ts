@@ -184,6 +184,9 @@ test('a revoked node is out: its sessions end, its calls are refused, and it com
   await n1.relayHears(({ op, session: id, kill }) => op === 'session-remove' && id === session && kill === true);
   while ((await n2.agent('auth', { user: 'alice@demo', password }))['status'] !== 'unavailable') await new Promise((resolve) => setTimeout(resolve, 50));
   while (!n1.log.includes("node 'n2' is a revoked node") && !n1.log.includes("certificate of node 'n2' was revoked")) await new Promise((resolve) => setTimeout(resolve, 50));
+  const serial = new X509Certificate(await readFile(`${n2.directory}/state/node/cert.pem`)).serialNumber.toLowerCase();
+  const refused = async () => (await readFile(`${n1.directory}/state/node/revoked`, 'utf8')).split('\n');
+  while (!(await refused()).includes(serial)) await new Promise((resolve) => setTimeout(resolve, 50)); // what the native daemons go by
   const { token } = await n1.api('node-admit', { node: 'n2' });
   await n2.end('SIGTERM');
   const again = await Xosd.create(t, 'n2', { join: token });
