@@ -3,7 +3,7 @@
 //   test ── virtio-serial ── n1 (Debian 13, systemd, kernel 6.12)      n1 ──┐
 //        ── serial console ──                                         n2 ──┴── switch in this process
 import test from 'ava'
-import { bootGuest, bootGuests } from './support/guest.ts'
+import { bootGuest } from './support/guest.ts'
 
 test.serial('a guest is a Debian with systemd that waits at its login prompt', async (t) => {
   const g = await bootGuest(t, { name: 'n7' })

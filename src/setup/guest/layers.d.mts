@@ -3,4 +3,4 @@ export interface GuestLayers {
   readonly layers: readonly string[]; readonly disk: string; readonly hash: string
 }
 export declare const guestStore: string
-export declare function ensureGuestLayers(options: { log: string; signal?: AbortSignal; note?: (text: string) => void }): Promise<GuestLayers>
+export declare function ensureGuestLayers(options: { log: string; plain?: boolean; signal?: AbortSignal; note?: (text: string) => void }): Promise<GuestLayers>

@@ -1,4 +1,4 @@
-// What a test guest boots: kernel, a small initrd, three read-only layers (Debian, the kernel's modules, our own files) and an empty disk.
+// What a test guest boots: kernel, a small initrd, read-only layers (Debian, the kernel's modules, the harness's agent, our own files) and an empty disk.
 // Each is made once for the hash of what it is made from and kept in /var/lib/xos/guest.
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -21,12 +21,12 @@ const DISK = '6G'
 const BOOT_MODULES = ['crc32c_generic', 'virtio_pci', 'virtio_blk', 'erofs', 'ext4', 'overlay']
 
 /**
- * Makes what is missing of it. The stage (build/stage) must be there.
- * @param {{log: string, signal?: AbortSignal, note?: (text: string) => void}} options
+ * Makes what is missing of it. With `plain` without our own files, for tests of the kernel; else the stage (build/stage) must be there.
+ * @param {{log: string, plain?: boolean, signal?: AbortSignal, note?: (text: string) => void}} options
  * @returns {Promise<{tools: string, kernel: string, version: string, initrd: string, layers: string[], disk: string, hash: string}>} paths (`kernel` inside the tools root); `hash` names all of it
  */
 export async function ensureGuestLayers(options) {
-  if (!existsSync(stage)) throw new SetupError('XOS_SETUP_STAGE', `cannot make a guest: '${stage}' is not there; run 'npm run build' first`)
+  if (!options.plain && !existsSync(stage)) throw new SetupError('XOS_SETUP_STAGE', `cannot make a guest: '${stage}' is not there; run 'npm run build' first`)
   const tools = await ensureToolsRoot(options)
   const root = await ensureImageRoot({ ...options, flavours: FLAVOURS })
   const kernel = toolsKernel(tools)
@@ -38,10 +38,11 @@ export async function ensureGuestLayers(options) {
     const tool = (command) => runTool(tools, command, { log: options.log, signal: options.signal, timeout_ms: TOOL_TIMEOUT_MS, binds: [guestStore, dirname(root)] })
     const system = await make('debian.erofs', [root], (target) => tool(['mkfs.erofs', '--quiet', '-T0', target, root]))
     const modules = await make('modules.erofs', [tools, 'modules'], (target) => layModules(target, kernel, tool))
-    const own = await make('own.erofs', [hashInputs(clone, ['build/stage.json', 'image/guest/tree', 'image/systemd', 'src/setup/guest'])], (target) => layOwn(target, tool))
+    const harness = await make('harness.erofs', [tools, hashInputs(clone, ['image/guest/tree', 'src/setup/guest/agent.c', 'src/setup/guest/layers.mjs'])], (target) => layHarness(target, tool))
+    const own = options.plain ? [] : [await make('own.erofs', [hashInputs(clone, ['build/stage.json', 'image/systemd', 'src/setup/guest/layers.mjs'])], (target) => layOwn(target, tool))]
     const initrd = await make('initrd', [tools, hashInputs(here, ['init', 'layers.mjs'])], (target) => layInitrd(target, tools, kernel, tool))
     const disk = await make('disk.qcow2', [DISK], (target) => makeDisk(target, tool))
-    const layers = [system, modules, own]
+    const layers = [system, modules, harness, ...own]
     return { tools, kernel: `/boot/vmlinuz-${kernel.version}`, version: kernel.version, initrd, layers, disk, hash: hashInputs('/', [], [...layers, initrd, disk, kernel.version].map((path) => basename(path))) }
   } finally {
     lock.release()
@@ -86,11 +87,17 @@ function layModules(target, kernel, tool) {
 
 function layOwn(target, tool) {
   return withFolder(target, async (folder) => {
-    for (const tree of [stage, join(clone, 'image/systemd/tree'), join(clone, 'image/guest/tree')]) {
-      if (existsSync(tree)) cpSync(tree, folder, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
-    }
+    for (const tree of [stage, join(clone, 'image/systemd/tree')]) if (existsSync(tree)) cpSync(tree, folder, { recursive: true, verbatimSymlinks: true })
+    await tool(['mkfs.erofs', '--quiet', '-T0', '--all-root', target, folder])
+  })
+}
+
+function layHarness(target, tool) {
+  return withFolder(target, async (folder) => {
+    cpSync(join(clone, 'image/guest/tree'), folder, { recursive: true, verbatimSymlinks: true })
     const agent = join(folder, 'usr/lib/xos/guest/agent')
     mkdirSync(dirname(agent), { recursive: true })
+    // -T0 makes everything of 1970; what systemd renews when /usr is younger than these two is so never due.
     await tool(['gcc', '-static', '-O2', '-o', agent, join(here, 'agent.c')])
     chmodSync(agent, 0o755)
     await tool(['mkfs.erofs', '--quiet', '-T0', '--all-root', target, folder])

@@ -12,7 +12,7 @@ export function qemuArguments({ layers, disk, folder, memory_mib, cpus, append, 
   return [
     'qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
     '-machine', 'q35,usb=off,vmport=off', '-accel', 'tcg,thread=multi', '-cpu', 'Nehalem', '-smp', String(cpus), '-m', String(memory_mib),
-    '-kernel', layers.kernel, '-initrd', layers.initrd, '-append', ['console=ttyS0 quiet panic=-1 net.ifnames=0 systemd.show_status=0', append].filter(Boolean).join(' '),
+    '-kernel', layers.kernel, '-initrd', layers.initrd, '-append', [`console=ttyS0 quiet panic=-1 net.ifnames=0 systemd.show_status=0 xos.layers=${layers.layers.length}`, append].filter(Boolean).join(' '),
     ...layers.layers.flatMap(layer),
     // What a guest writes goes into an unnamed file beside the snapshot: it is gone with the process, however that ends.
     '-drive', `if=virtio,format=qcow2,file=${disk},cache=unsafe,snapshot=${state === undefined ? 'off' : 'on'}`,

@@ -1,22 +1,19 @@
 // kmod/xos_cred in a guest with checks in all slabs: what its header promises, and that nothing of a credential stays in memory.
 //
-//   test ── n1 (kernel 6.12, slab_debug=FZPU, xos_cred)
+//   test ── n1 (kernel 6.12 with checks in slabs, xos_cred)
 import test from 'ava'
 import { createReadStream, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { guestStore } from '../../../src/setup/guest/layers.mjs'
 import { kernelSelftest } from '../../../src/setup/build/kmod.mjs'
-import { bootGuest, type Guest } from '../support/guest.ts'
-import { guestLayers } from '../support/snapshot.ts'
-
-const checked = { append: 'slab_debug=FZPU' }
+import { bootGuest, checkedKernel, type Guest } from '../support/guest.ts'
 
 async function withSelftest (g: Guest): Promise<void> {
-  await g.put(await kernelSelftest(await guestLayers(), 'xos_cred', 'test'), '/run/xos_cred_test', '0755')
+  await g.put(await kernelSelftest(g.machine.layers, 'xos_cred', 'test'), '/run/xos_cred_test', '0755')
 }
 
 test.serial('credentials are kept, shown, renewed, revoked and lost as the header says, and garbage is refused', async (t) => {
-  const g = await bootGuest(t, { ...checked, modules: ['xos_cred'] })
+  const g = await bootGuest(t, { ...checkedKernel, modules: ['xos_cred'] })
   await withSelftest(g)
   const { status, stdout, stderr } = await g.run('/run/xos_cred_test', { timeout_ms: 240_000 })
   t.is(status, 0, stdout + stderr)
@@ -27,7 +24,7 @@ test.serial('credentials are kept, shown, renewed, revoked and lost as the heade
 })
 
 test.serial('a credential in clear is once in memory while it is held, and nowhere after its revocation', async (t) => {
-  const g = await bootGuest(t, { modules: ['xos_cred'] })
+  const g = await bootGuest(t, { plain: true, modules: ['xos_cred'] })
   await withSelftest(g)
   const holder = g.start('exec /run/xos_cred_test hold', { timeout_ms: 240_000 })
   const hidden = (await holder.seen(/held ([0-9a-f]{128})\n/))[1] ?? ''
@@ -41,7 +38,7 @@ test.serial('a credential in clear is once in memory while it is held, and nowhe
 })
 
 test.serial('an unload while credentials are live wipes them and leaves the keys dead', async (t) => {
-  const g = await bootGuest(t, { modules: ['xos_cred'] })
+  const g = await bootGuest(t, { plain: true, modules: ['xos_cred'] })
   await withSelftest(g)
   const holder = g.start('exec /run/xos_cred_test hold')
   const hidden = (await holder.seen(/held ([0-9a-f]{128})\n/))[1] ?? ''
@@ -62,7 +59,7 @@ async function copiesInMemory (g: Guest, text: Buffer): Promise<number> {
     await g.machine.qmp.execute('pmemsave', { val: 0, size: 768 << 20, filename: path })
     await g.machine.qmp.execute('cont')
     let copies = 0
-    let rest = Buffer.alloc(0)
+    let rest: Buffer = Buffer.alloc(0)
     for await (const chunk of createReadStream(path, { highWaterMark: 4 << 20 })) {
       const here = Buffer.concat([rest, chunk as Buffer])
       for (let at = here.indexOf(text); at >= 0; at = here.indexOf(text, at + 1)) copies++

@@ -1,11 +1,10 @@
 // kmod/xos_exec in a guest with checks in all slabs: what its header promises, who may set tables, and unloading under load.
 //
-//   test ── n1 (kernel 6.12, slab_debug=FZPU, xos_exec)
+//   test ── n1 (kernel 6.12, with checks in slabs, xos_exec)
 import test, { type ExecutionContext } from 'ava'
 import { kernelModule, kernelSelftest } from '../../../src/setup/build/kmod.mjs'
-import { bootGuest, type Guest } from '../support/guest.ts'
+import { bootGuest, checkedKernel, type Guest } from '../support/guest.ts'
 
-const checked = { append: 'slab_debug=FZPU', plain: true }
 const rounds = 1000
 
 async function withSelftests (g: Guest): Promise<void> {
@@ -20,13 +19,13 @@ async function passes (t: ExecutionContext, g: Guest, line: string): Promise<voi
 }
 
 test.serial('programs of a session are handed over by table, attribute, mark and caller, and nothing else is touched', async (t) => {
-  const g = await bootGuest(t, { ...checked, modules: ['xos_exec'] })
+  const g = await bootGuest(t, { ...checkedKernel, modules: ['xos_exec'] })
   await withSelftests(g)
   await passes(t, g, '/run/selftest/test /run/selftest')
 })
 
 test.serial('tables are set by root of the node only, and garbage is refused', async (t) => {
-  const g = await bootGuest(t, { ...checked, modules: ['xos_exec'] })
+  const g = await bootGuest(t, { ...checkedKernel, modules: ['xos_exec'] })
   await withSelftests(g)
   await passes(t, g, '/run/selftest/netlink /run/selftest')
 })

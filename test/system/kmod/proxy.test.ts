@@ -1,11 +1,10 @@
 // kmod/xos_proxy in a guest with checks in all slabs: what its header promises, what ps shows, and unloading under load.
 //
-//   test ── n1 (kernel 6.12, slab_debug=FZPU, xos_proxy)
+//   test ── n1 (kernel 6.12, with checks in slabs, xos_proxy)
 import test, { type ExecutionContext } from 'ava'
 import { kernelModule, kernelSelftest } from '../../../src/setup/build/kmod.mjs'
-import { bootGuest, type Guest } from '../support/guest.ts'
+import { bootGuest, checkedKernel, type Guest } from '../support/guest.ts'
 
-const checked = { append: 'slab_debug=FZPU', plain: true }
 const rounds = 1000
 
 async function passes (t: ExecutionContext, g: Guest, line: string): Promise<void> {
@@ -16,7 +15,7 @@ async function passes (t: ExecutionContext, g: Guest, line: string): Promise<voi
 }
 
 test.serial('a proxy shows what its job used, its signals are told, and only root does either', async (t) => {
-  const g = await bootGuest(t, { ...checked, modules: ['xos_proxy'] })
+  const g = await bootGuest(t, { ...checkedKernel, modules: ['xos_proxy'] })
   await g.put(await kernelSelftest(g.machine.layers, 'xos_proxy', 'test'), '/run/selftest/test', '0755')
   await passes(t, g, '/run/selftest/test')
 })

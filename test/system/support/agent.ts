@@ -153,7 +153,7 @@ export function openAgent (socket: Socket): Agent {
 }
 
 function readFrames (socket: Socket, take: (id: number, kind: number, payload: Buffer) => void): void {
-  let rest = Buffer.alloc(0)
+  let rest: Buffer = Buffer.alloc(0)
   socket.on('data', (chunk: Buffer) => {
     rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
     while (rest.length >= head_bytes) {

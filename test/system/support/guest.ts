@@ -16,7 +16,7 @@ import type { Console } from './console.ts'
 import { runFolder, startMachine, type Machine } from './machine.ts'
 import { openNetwork, type Network } from './network.ts'
 import { migrated } from './qmp.ts'
-import { ensureSnapshot, guestLayers, type Shape } from './snapshot.ts'
+import { ensureSnapshot, type Shape } from './snapshot.ts'
 
 export interface GuestOptions {
   /** Its host name. Default 'n1'. */
@@ -25,8 +25,10 @@ export interface GuestOptions {
   readonly memory?: number
   /** Default 2. */
   readonly cpus?: number
-  /** Added to the kernel's command line, for instance 'slab_debug=FZPU'. */
+  /** Added to the kernel's command line, for instance 'slab_debug=FZ'. */
   readonly append?: string
+  /** Debian and the kernel alone, without our own files: for tests of the kernel. Its snapshot does not change with every build. */
+  readonly plain?: boolean
   /** Modules of kmod/ to load, in this order. */
   readonly modules?: readonly string[]
   /** A network shared by guests (guestNetwork); without one the guest is alone. */
@@ -66,6 +68,12 @@ export interface GuestNetwork {
   readonly members: Map<string, string>
 }
 
+/**
+ * Options for tests of kernel modules: red zones, poison and checks at each free in the slabs that modules share with everybody. All slabs, or
+ * with the callers recorded, makes an emulated machine so slow that it misses its own time-outs. Debian ships no kernel with more checks.
+ */
+export const checkedKernel = { append: 'slab_debug=FZP,kmalloc-*,key_jar,cred_jar', plain: true } as const
+
 type Context = Pick<ExecutionContext, 'teardown' | 'log'>
 
 /** A network for guests of one test; they reach each other by name. It takes no part in any network of this machine. */
@@ -78,7 +86,7 @@ export function guestNetwork (t: Context): GuestNetwork {
 
 export async function bootGuest (t: Context, options: GuestOptions = {}): Promise<Guest> {
   const name = options.name ?? 'n1'
-  const shape: Shape = { memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append }
+  const shape: Shape = { memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append, plain: options.plain }
   const { layers, disk, state } = await ensureSnapshot(shape)
   const begun = performance.now()
   const machine = await startMachine({ layers, disk, state, ...shape, network: await options.network?.wires.plug(name) })
@@ -98,7 +106,7 @@ export async function bootGuest (t: Context, options: GuestOptions = {}): Promis
 /** Several guests on one network, one after the other (two cores are not many). */
 export async function bootGuests (t: Context, names: readonly string[], options: Omit<GuestOptions, 'name' | 'network'> = {}): Promise<Guest[]> {
   const network = guestNetwork(t)
-  await ensureSnapshot({ memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append })
+  await ensureSnapshot({ memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append, plain: options.plain })
   const guests = await Promise.all(names.map((name) => bootGuest(t, { ...options, name, network })))
   const hosts = [...network.members].map(([name, address]) => `${address} ${name}`).join('\n')
   await Promise.all(guests.map((guest) => guest.must(`printf '%s\\n' '${hosts}' >> /etc/hosts`)))
@@ -146,7 +154,7 @@ function guestOf (name: string, machine: Machine, network: GuestNetwork | undefi
       }
     },
     async load (module) {
-      const path = await kernelModule(await guestLayers(), module)
+      const path = await kernelModule(machine.layers, module)
       const place = join('/run/kmod', basename(path))
       await put(path, place)
       await must(`insmod '${place}'`)

@@ -16,6 +16,7 @@ export interface Machine {
   readonly qmp: Qmp
   readonly agent: Agent
   readonly console: Console
+  readonly layers: GuestLayers
   /** Why QEMU is no more; null while it runs. */
   gone(): string | null
   /** Resolves when QEMU ended by itself (poweroff). */
@@ -56,7 +57,7 @@ export async function startMachine (options: MachineOptions): Promise<Machine> {
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...argv], { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   let gone: string | null = null
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => { said = (said + chunk).slice(-4000) })
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('error', () => {}).on('data', (chunk: string) => { said = (said + chunk).slice(-4000) })
   const ended = new Promise<void>((resolve) => {
     child.on('error', (error) => {
       gone = String(error)
@@ -85,7 +86,7 @@ export async function startMachine (options: MachineOptions): Promise<Machine> {
     const qmp = await openQmp(await open('qmp'))
     const console = openConsole(await open('console'))
     agent = openAgent(await open('agent'))
-    return { qmp, agent, console, gone: () => gone, ended, kill }
+    return { qmp, agent, console, layers: options.layers, gone: () => gone, ended, kill }
   } catch (error) {
     await kill()
     throw error

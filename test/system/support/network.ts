@@ -55,7 +55,7 @@ export function openNetwork (folder: string): Network {
 
 /** Frames with their length before them. */
 function readEthernet (socket: Socket, take: (frame: Buffer) => void): void {
-  let rest = Buffer.alloc(0)
+  let rest: Buffer = Buffer.alloc(0)
   socket.on('data', (chunk: Buffer) => {
     rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
     while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32BE(0)) {

@@ -15,7 +15,8 @@ interface Answer { readonly return?: unknown, readonly error?: { readonly desc: 
 export async function openQmp (socket: Socket): Promise<Qmp> {
   const waiting: { resolve(answer: Answer): void, reject(error: Error): void }[] = []
   const next = (): Promise<Answer> => new Promise((resolve, reject) => waiting.push({ resolve, reject }))
-  createInterface({ input: socket }).on('line', (line) => {
+  // The reader passes the socket's errors on, as its own.
+  createInterface({ input: socket }).on('error', () => {}).on('line', (line) => {
     const answer = JSON.parse(line) as Answer
     if (answer.event === undefined) waiting.shift()?.resolve(answer)
   })

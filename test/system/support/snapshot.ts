@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ensureGuestLayers, guestStore, type GuestLayers } from '../../../src/setup/guest/layers.mjs'
+import { qemuArguments } from '../../../src/setup/guest/qemu.mjs'
 import { runTool } from '../../../src/setup/image/tools.mjs'
 import { hashInputs } from '../../../src/setup/lib/hash.mjs'
 import { waitLock } from '../../../src/setup/lib/lock.mjs'
@@ -14,6 +15,8 @@ export interface Shape {
   readonly cpus: number
   /** Added to the kernel's command line. */
   readonly append?: string | undefined
+  /** Without our own files: Debian and the kernel alone. */
+  readonly plain?: boolean | undefined
 }
 
 export interface Snapshot {
@@ -25,17 +28,18 @@ export interface Snapshot {
 const log = join(build, 'guest.log')
 const boot_timeout_ms = 480_000
 const keep = 6
-let layers: Promise<GuestLayers> | null = null
+const layers = new Map<boolean, Promise<GuestLayers>>()
 
 /** The layers of this build, made once a process. */
-export function guestLayers (): Promise<GuestLayers> {
-  layers ??= ensureGuestLayers({ log })
-  return layers
+export function guestLayers (plain = false): Promise<GuestLayers> {
+  const made = layers.get(plain) ?? ensureGuestLayers({ log, plain })
+  layers.set(plain, made)
+  return made
 }
 
 export async function ensureSnapshot (shape: Shape): Promise<Snapshot> {
-  const made = await guestLayers()
-  const key = hashInputs(import.meta.dirname, ['snapshot.ts'], [made.hash, JSON.stringify([shape.memory_mib, shape.cpus, shape.append ?? ''])])
+  const made = await guestLayers(shape.plain)
+  const key = hashInputs('/', [], [made.hash, qemuArguments({ layers: made, disk: '', folder: '', ...shape }).join(' '), JSON.stringify([shape.memory_mib, shape.cpus, shape.append ?? ''])])
   const folder = join(guestStore, `${key}.snapshot`)
   const lock = await waitLock(`${folder}.lock`, 'booting a guest', { timeout_ms: boot_timeout_ms })
   if (!('release' in lock)) throw new Error(`cannot take the snapshot '${folder}': process ${lock.holder.pid} has been at it for ${boot_timeout_ms / 1000} s`)

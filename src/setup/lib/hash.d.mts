@@ -1,0 +1,1 @@
+export declare function hashInputs(root: string, paths: readonly string[], extra?: readonly string[]): string
