@@ -9,7 +9,7 @@ import { createProgress } from './lib/progress.mjs'
 import { program, setUp, setupLog } from './setup.mjs'
 
 const USAGE = `usage: npm run image -- FLAVOUR [--output FOLDER] [--version V] [--key FOLDER] [--packages FOLDER] [--only OUTPUT,…] [--json]
-       npm run image -- boot FLAVOUR [--uefi | --bios] [--iso] [--memory MIB] [--keep] [--append WORDS]
+       npm run image -- boot FLAVOUR [--uefi | --bios] [--iso] [--memory MIB] [--keep] [--output FOLDER]
 
 Flavours: ${flavourNames().join(', ')}. Outputs: ${OUTPUTS.join(', ')}.
 
@@ -18,7 +18,12 @@ Flavours: ${flavourNames().join(', ')}. Outputs: ${OUTPUTS.join(', ')}.
   --key FOLDER      sign with the keys in FOLDER: update.key update.pub boot.key boot.crt (image/README.md); else development keys of this clone
   --packages FOLDER take our Debian packages from there instead of building them
   --only OUTPUTS    make these outputs only
-  --json            print what was made as JSON`
+  --json            print what was made as JSON
+
+  --uefi, --bios    the firmware that the machine starts with (UEFI)
+  --iso             start the ISO instead of the disk
+  --keep            keep the machine's disk, and go on with it the next time
+  --memory MIB      the machine's memory (1024)`
 
 await program(async (signal) => {
   const { values, positionals } = readArguments(process.argv.slice(2))
@@ -28,7 +33,7 @@ await program(async (signal) => {
   }
   if (positionals[0] === 'boot') {
     const { bootImage } = await import('./image/boot.mjs')
-    return await bootImage({ flavour: readFlavour(positionals[1] ?? 'pc').name, ...values, signal })
+    return await bootImage({ flavour: readFlavour(positionals[1] ?? 'pc').name, ...values, output: values.output && resolve(values.output), log: setupLog, signal })
   }
   if (positionals.length > 1) throw new SetupError('XOS_USAGE', `'${positionals[1]}' is one word too many\n${USAGE}`)
   return await make(positionals[0], values, signal)
@@ -58,7 +63,7 @@ function readArguments(args) {
   try {
     return parseArgs({ args, allowPositionals: true, options: {
       output: { type: 'string' }, version: { type: 'string' }, key: { type: 'string' }, packages: { type: 'string' }, only: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' },
-      uefi: { type: 'boolean' }, bios: { type: 'boolean' }, iso: { type: 'boolean' }, keep: { type: 'boolean' }, memory: { type: 'string' }, append: { type: 'string' },
+      uefi: { type: 'boolean' }, bios: { type: 'boolean' }, iso: { type: 'boolean' }, keep: { type: 'boolean' }, memory: { type: 'string' },
     } })
   } catch (error) {
     throw new SetupError('XOS_USAGE', `${error.message}\n${USAGE}`)
