@@ -3,10 +3,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { setDumpable, trimMemory, tuneAllocator, updateKey } from '../../native/peer/index.ts';
 import { XosError, describe } from '../core/errors.ts';
 import type { Log, ServiceManager } from '../core/ports.ts';
+import { keyType } from '../platform/keys.ts';
 import { streamLog } from '../platform/log.ts';
 import { systemPorts } from '../platform/ports.ts';
 import { noManager, runitManager, systemdManager } from '../platform/service-manager.ts';
 import { systemSpawn } from '../platform/spawn.ts';
+import { credentialPayload } from '../vo/key-payload.ts';
 import { parseConfig, type NodeConfig } from './config.ts';
 import type { Paths } from './context.ts';
 import { NodeDaemon } from './node.ts';
@@ -64,7 +66,8 @@ async function main(): Promise<void> {
       version: version(),
       updateKey: (key, payload) => {
         try {
-          updateKey(key, Buffer.from(payload));
+          // Where the module xos_cred is loaded the kernel keeps uid, serial number and expiry with the credential (pam/pam_xos/keyring.c).
+          updateKey(key, keyType(key) === 'xos_cred' ? credentialPayload(payload, Date.now()) : Buffer.from(payload === '' ? '-' : payload));
           return true;
         } catch {
           return false; // the keyring went with its session
