@@ -16,6 +16,16 @@ export const limits = {
   /** A peer replaces one in its bucket that is older by at least this. */
   fresher_cycles: 3,
 
+  /** Cuts along one attribute; those of how many versions are kept. */
+  cuts_max: 255,
+  cuts_known_max: 16,
+  /** One node in the whole overlay begins to sample about every so many cycles, until it has seen so many peers. */
+  cuts_sample_cycles: 8,
+  cuts_sample: 512,
+  cuts_fan_out: 6,
+  cuts_compare_cycles: 16,
+  cuts_skip_max: 16,
+
   /** Constraints in a query, values in a set, bytes of a text, nodes that may be asked for. */
   constraints_max: 32,
   set_values_max: 64,

@@ -1,3 +1,4 @@
+import { limits } from './limits.ts';
 import { numeric, type Constraint, type Query } from './query.ts';
 import type { Space } from './space.ts';
 
@@ -35,10 +36,16 @@ export class Region {
     return this.shareOf(high, (low ^ (1 << (63 - level))) >>> 0, level + 1);
   }
 
-  /** How many of the links of a node with this key can be expected to match, in buckets, if it has `levels` of them. */
-  promise(high: number, low: number, levels: number): number {
+  /**
+   * How many of the links of a node with this key can be expected to match and to be new, in buckets, if it has `levels` of them, and if
+   * we have asked a node whose key has `shared` leading bits in common: small boxes that both look into hold the same nodes.
+   */
+  promise(high: number, low: number, levels: number, shared: number): number {
     let sum = 0;
-    for (let level = 0; level < levels; level++) sum += this.shareOfSibling(high, low, level);
+    for (let level = 0; level < levels; level++) {
+      const fresh = level > shared ? 1 : Math.max(0, 1 - limits.bucket / 2 ** (levels - 1 - level));
+      sum += fresh * this.shareOfSibling(high, low, level);
+    }
     return sum;
   }
 }

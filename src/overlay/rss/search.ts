@@ -123,7 +123,8 @@ export class Search implements Protocol {
     for (const box of running.boxes) {
       for (const peer of box.peers) {
         if (asked.has(peer)) continue;
-        const promise = running.region.promise(space.high[peer]!, space.low[peer]!, levels) + (running.match(peer) ? key_bits : 0);
+        const shared = running.asked.reduce((most_shared, other) => Math.max(most_shared, space.common(peer, other)), space.common(peer, self));
+        const promise = running.region.promise(space.high[peer]!, space.low[peer]!, levels, shared) + (running.match(peer) ? key_bits : 0);
         if (promise <= most) continue;
         most = promise;
         found = { box, peer };
