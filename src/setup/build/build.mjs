@@ -1,6 +1,8 @@
 // Everything that is built: TypeScript and native code side by side, then the stage.
 import { join } from 'node:path'
+import { toolsRoot } from '../image/tools.mjs'
 import { build } from '../lib/paths.mjs'
+import { buildModules } from './kmod.mjs'
 import { buildNative } from './native.mjs'
 import { makeStage } from './stage.mjs'
 import { buildTypeScript } from './typescript.mjs'
@@ -20,7 +22,21 @@ export async function buildAll(root, options) {
   if (typescript.errors.length > 0) progress.say(`  ! ${typescript.errors.length} type errors, for instance ${typescript.errors[0]} (all in ${log})`)
   if (missing.length > 0) progress.say(`  ! not built: ${missing.join(', ')}`)
   void native
-  return { typeErrors: typescript.errors, missing }
+  return { typeErrors: typescript.errors, missing: [...missing, ...await buildKernelModules(options)] }
+}
+
+/** Where the tools root is (system tests and images make it); a node of the personal grid does without modules. Returns what did not come out. */
+async function buildKernelModules({ progress, log, signal }) {
+  const tools = toolsRoot()
+  if (!tools.ready) return []
+  try {
+    await progress.step('build the kernel modules', 10, () => buildModules(tools.path, { log, signal }))
+    return []
+  } catch (error) {
+    signal?.throwIfAborted()
+    progress.say(`  ! ${error.message}`)
+    return ['kernel modules']
+  }
 }
 
 /** Like Promise.all, but waits for all before it fails: nothing goes on behind an error's back. @template {unknown[]} T @param {{[K in keyof T]: Promise<T[K]>}} promises @returns {Promise<T>} */
