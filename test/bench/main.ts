@@ -1,9 +1,10 @@
-// npm run bench -- exec|fs|checkpoint: our system and its anchors side by side. See docs/benchmarks.md.
+// npm run bench -- exec|fs|checkpoint|boot: our system and its anchors side by side. See docs/benchmarks.md.
 
 import { writeFile } from 'node:fs/promises'
 import { XosError } from '../../src/core/errors.ts'
 import { type Arguments, type TopicName, parseArguments } from './arguments.ts'
 import { Bench, machine } from './bench.ts'
+import { bootTopic } from './boot/index.ts'
 import { checkpointTopic } from './checkpoint/index.ts'
 import { Cleanup } from './cleanup.ts'
 import { reason } from './errors.ts'
@@ -15,7 +16,7 @@ import { type Samples, type Topic, noSamples, runRounds } from './topic.ts'
 /** A topic, ready to be run: what has failed in its preparation is in `samples.missing` already. */
 export type Prepare = (bench: Bench, samples: Samples) => Promise<Topic>
 
-const prepare: Readonly<Record<TopicName, Prepare>> = { exec: execTopic, fs: fsTopic, checkpoint: checkpointTopic }
+const prepare: Readonly<Record<TopicName, Prepare>> = { exec: execTopic, fs: fsTopic, checkpoint: checkpointTopic, boot: bootTopic }
 
 async function main(): Promise<number> {
   const options = parseArguments(process.argv.slice(2))
