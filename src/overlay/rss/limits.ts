@@ -11,6 +11,8 @@ export const limits = {
   exchange: 14,
   /** A row asks its neighbours more often at first. Even. */
   eager_cycles: 12,
+  /** A newcomer shows itself to the peers of so many of its nearest buckets at once. */
+  neighbour_buckets: 3,
   /** Hearsay of this age is not taken into the table. */
   age_max_cycles: 30,
   /** A peer replaces one in its bucket that is older by at least this. */
@@ -42,10 +44,14 @@ export const limits = {
   asked_max: 256,
   /** A peer that has not answered by then is passed over. */
   answer_timeout_ms: 1_500,
+  /** A part of a walk that nobody took by then goes to another node. */
+  accept_timeout_ms: 800,
   /** An exhaustive walk is over after this much; what has not come is missing. */
   walk_deadline_ms: 20_000,
   /** A helper's share of its own deadline that it leaves to those below. */
   walk_margin_ms: 500,
+  /** Somebody else is asked meanwhile when there is no answer by then. */
+  answer_hedge_ms: 300,
   parts_grace_ms: 300,
   /** Descriptors at hand that nobody has heard of for longer are no answer. */
   answer_age_max_cycles: 20,

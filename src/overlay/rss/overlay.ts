@@ -4,6 +4,12 @@ import { limits } from './limits.ts';
 import { LinkTable } from './link-table.ts';
 import type { Space } from './space.ts';
 
+const settled = 255;
+
+const rowsByte = (rows: Rows, self: number, field: number, value: number): void => {
+  rows.bytes[self * rows.stride * 4 + field] = value;
+};
+
 /**
  * The links of RSS by one key or several: once a cycle the table is exchanged with one link, what is most useful to the other goes there
  * and comes back (T-Man: Jelasity, Montresor, Babaoglu, 2009, on buckets as of Kademlia: Maymounkov, Mazieres, 2002).
@@ -19,6 +25,8 @@ export class Overlay implements Protocol, Links, KeyTable {
   readonly #partner: number;
   /** Cycles of the row; tells whose turn it is. */
   readonly #turn: number;
+  /** How near the last node was that this row asked on its way to its place, plus one; `settled` when it is there. */
+  readonly #climbed: number;
   readonly #rows: Rows;
 
   constructor(host: Host, membership: Membership, spaces: readonly Space[], rows: Rows) {
@@ -27,6 +35,7 @@ export class Overlay implements Protocol, Links, KeyTable {
     this.#rows = rows;
     this.#partner = rows.reserve(1);
     this.#turn = rows.reserveBytes(1);
+    this.#climbed = rows.reserveBytes(1);
     this.tables = spaces.map((space) => new LinkTable(space, rows));
     membership.links = this;
   }
@@ -35,6 +44,7 @@ export class Overlay implements Protocol, Links, KeyTable {
     for (const table of this.tables) table.clear(self);
     this.#set(self, this.#partner, nobody);
     this.#setTurn(self, 0);
+    rowsByte(this.#rows, self, this.#climbed, 0);
     for (const seed of seeds) if (seed !== self) this.offer(self, seed, 0);
   }
 
@@ -149,6 +159,29 @@ export class Overlay implements Protocol, Links, KeyTable {
     if (message.kind === kinds.rss_exchange) {
       this.#send(self, from, this.tables[this.#turnOf(self) % this.tables.length]!, kinds.rss_reply);
     } else if (this.#get(self, this.#partner) === from) this.#set(self, this.#partner, nobody);
+    this.#take(self, from, words);
+    if (message.kind === kinds.rss_reply && this.#rows.bytes[self * this.#rows.stride * 4 + this.#climbed] !== settled) this.#climb(self);
+  }
+
+  /** A newcomer goes on at once to the nearest node it has heard of, until none is nearer; then it shows itself to all neighbours. */
+  #climb(self: number): void {
+    const climbed = this.#rows.bytes[self * this.#rows.stride * 4 + this.#climbed]!;
+    for (const table of this.tables) {
+      const buckets = table.buckets(self);
+      if (buckets === 0) return;
+      const nearest = table.level(self, buckets - 1) + 1;
+      if (this.tables.length === 1 && nearest > climbed) {
+        rowsByte(this.#rows, self, this.#climbed, nearest);
+        return this.#send(self, table.at(self, buckets - 1, 0), table, kinds.rss_exchange);
+      }
+      rowsByte(this.#rows, self, this.#climbed, settled);
+      for (let place = Math.max(0, buckets - limits.neighbour_buckets); place < buckets; place++) {
+        for (let slot = 0; slot < limits.bucket && table.at(self, place, slot) !== nobody; slot++) this.#send(self, table.at(self, place, slot), table, kinds.rss_exchange);
+      }
+    }
+  }
+
+  #take(self: number, from: Peer, words: Float64Array): void {
     for (let i = 0; i < words[0]!; i++) {
       const peer = words[1 + 2 * i]!;
       if (peer !== from && !this.#membership.gone(self, peer)) this.offer(self, peer, words[2 + 2 * i]!);

@@ -9,6 +9,12 @@ import { Region } from './region.ts';
 import { key_bits } from './space.ts';
 import { Walks } from './walks.ts';
 
+interface Waiting {
+  readonly box: Box;
+  /** The next timer: first to ask somebody else meanwhile, then to give this one up. */
+  timer: number;
+}
+
 interface Running {
   readonly id: number;
   readonly query: Query;
@@ -20,8 +26,8 @@ interface Running {
   readonly asked: Peer[];
   readonly boxes: Box[];
   missing: boolean;
-  /** Whom we wait for, which box it is about, and the time-out. */
-  waiting: { readonly peer: Peer; readonly box: Box; readonly timer: number } | null;
+  /** Whom we wait for, and which box it is about. */
+  readonly waiting: Map<Peer, Waiting>;
   readonly done: (result: SearchResult) => void;
 }
 
@@ -68,7 +74,7 @@ export class Search implements Protocol {
     const key = this.#bestKey(query);
     const table = this.#overlay.tables[key]!;
     const region = new Region(table.space, query);
-    const running: Running = { id, query, match: matcher(query, this.#host.book), region, key, wanted, found: new Set(), asked: [], boxes: [], missing: false, waiting: null, done };
+    const running: Running = { id, query, match: matcher(query, this.#host.book), region, key, wanted, found: new Set(), asked: [], boxes: [], missing: false, waiting: new Map(), done };
     mine.set(id, running);
     const known = look(self, table, region, running.match, 0);
     this.#take(running, known.matches, known.rest);
@@ -84,8 +90,7 @@ export class Search implements Protocol {
   /** Gives a query up: `done` is not called. */
   cancel(self: number, id: number): void {
     const running = this.#running.get(self)?.get(id);
-    if (running?.waiting) this.#host.cancel(running.waiting.timer);
-    this.#running.get(self)?.delete(id);
+    if (running !== undefined) this.#end(self, running);
     this.#walks.cancel(self, id);
   }
 
@@ -100,15 +105,33 @@ export class Search implements Protocol {
     for (const box of rest) if (box.peers.length > 0) running.boxes.push(box);
   }
 
+  #end(self: number, running: Running): void {
+    for (const { timer } of running.waiting.values()) this.#host.cancel(timer);
+    this.#running.get(self)?.delete(running.id);
+  }
+
   #step(self: number, running: Running): void {
     if (this.#running.get(self)?.get(running.id) !== running) return;
-    if (running.found.size >= running.wanted || running.boxes.length === 0 || running.asked.length >= limits.asked_max) return this.#finish(self, running);
-    const { box, peer } = this.#best(self, running);
-    running.boxes.splice(running.boxes.indexOf(box), 1);
-    if (peer === null) return this.#step(self, running);
+    if (running.found.size >= running.wanted || running.asked.length >= limits.asked_max) return this.#finish(self, running);
+    while (running.boxes.length > 0) {
+      const { box, peer } = this.#best(self, running);
+      running.boxes.splice(running.boxes.indexOf(box), 1);
+      if (peer !== null) return this.#ask(self, running, box, peer);
+    }
+    if (running.waiting.size === 0) this.#finish(self, running);
+  }
+
+  #ask(self: number, running: Running, box: Box, peer: Peer): void {
     running.asked.push(peer);
-    const timer = this.#host.after(self, limits.answer_timeout_ms, () => this.#silent(self, running));
-    running.waiting = { peer, box, timer };
+    const waiting: Waiting = { box, timer: 0 };
+    waiting.timer = this.#host.after(self, limits.answer_hedge_ms, () => {
+      waiting.timer = this.#host.after(self, limits.answer_timeout_ms - limits.answer_hedge_ms, () => this.#silent(self, running, peer, box));
+      running.found.delete(peer);
+      const others = box.peers.filter((other) => other !== peer);
+      if (others.length > 0) running.boxes.push({ peers: others, depth: box.depth });
+      this.#step(self, running);
+    });
+    running.waiting.set(peer, waiting);
     const message: QueryMessage = { kind: kinds.rss_query, id: running.id, key: running.key, depth: box.depth, query: running.query };
     this.#host.send(self, peer, message);
   }
@@ -133,20 +156,15 @@ export class Search implements Protocol {
     return found;
   }
 
-  /** Another one of the same box, if there is one. */
-  #silent(self: number, running: Running): void {
-    const { peer, box } = running.waiting!;
-    running.waiting = null;
-    running.found.delete(peer);
+  #silent(self: number, running: Running, peer: Peer, box: Box): void {
+    running.waiting.delete(peer);
     this.#overlay.suspect(self, peer);
-    const others = box.peers.filter((other) => other !== peer);
-    if (others.length > 0) running.boxes.push({ peers: others, depth: box.depth });
-    else running.missing = true;
+    if (box.peers.length === 1) running.missing = true;
     this.#step(self, running);
   }
 
   #finish(self: number, running: Running): void {
-    this.#running.get(self)?.delete(running.id);
+    this.#end(self, running);
     const peers = [...running.found].slice(0, running.wanted);
     running.done({ peers, asked: running.asked, complete: running.boxes.length === 0 && !running.missing && running.found.size <= running.wanted });
   }
@@ -169,9 +187,11 @@ export class Search implements Protocol {
 
   #onAnswer(self: number, from: Peer, message: AnswerMessage): void {
     const running = this.#running.get(self)?.get(message.id);
-    if (running === undefined || running.waiting?.peer !== from) return this.#host.metrics.add('rss.late_answer');
-    this.#host.cancel(running.waiting.timer);
-    running.waiting = null;
+    const waiting = running?.waiting.get(from);
+    if (running === undefined || waiting === undefined) return this.#host.metrics.add('rss.late_answer');
+    this.#host.cancel(waiting.timer);
+    running.waiting.delete(from);
+    if (running.match(from)) running.found.add(from);
     this.#take(running, message.matches, message.rest);
     this.#step(self, running);
   }

@@ -105,7 +105,7 @@ export class Walks {
     const { id, origin, key, query } = walk;
     const message: WalkMessage = { kind: kinds.rss_walk, id, walk: child.number, origin, key, depth: child.box.depth, query, within_ms };
     this.#host.send(self, peer, message);
-    child.timer = this.#host.after(self, limits.answer_timeout_ms, () => {
+    child.timer = this.#host.after(self, limits.accept_timeout_ms, () => {
       this.#overlay.suspect(self, peer);
       walk.found.delete(peer);
       this.#ask(self, walk, child);
