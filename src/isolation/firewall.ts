@@ -40,9 +40,6 @@ export function firewallRules(effective: Effective, options: FirewallOptions): s
   ].join('\n');
 }
 
-/** Takes the table away, whether or not it is there. */
-export const no_firewall = 'table inet xos\ndelete table inet xos\n';
-
 function match(text: string): string {
   const { family, address, ports }: NetworkRule = parseNetwork(text)!; // policies hold what it gave
   return [address === null ? '' : `${family} daddr ${address}`, ports === null ? '' : `meta l4proto { tcp, udp } th dport ${ports}`].filter((part) => part !== '').join(' ');

@@ -23,7 +23,8 @@ export interface GroupPorts {
 export type Hierarchy = 'systemd' | 'plain' | 'none';
 
 export const mount_point = '/sys/fs/cgroup';
-const command_ms = 10_000;
+/** Long: what runs once after a change may wait behind all of a machine's boot. */
+const command_ms = 60_000;
 
 export async function findHierarchy({ disk }: GroupPorts): Promise<Hierarchy> {
   const controllers = await disk.read(`${mount_point}/cgroup.controllers`);
@@ -87,7 +88,7 @@ export async function ensureGroup(hierarchy: Hierarchy, vo: string, effective: E
   if (state['ActiveState'] !== 'active') {
     // Slices cannot be delegated, a service can. Its one process only keeps it alive; the relay makes the groups of the jobs beside it. An empty
     // group would be taken away, and OOMPolicy's default would end all jobs with the first one that takes too much.
-    await run('systemctl', ['reset-failed', cells]).catch(() => '');
+    if (state['ActiveState'] === 'failed') await run('systemctl', ['reset-failed', cells]);
     await run('systemd-run', [
       '--quiet', `--unit=${cells}`, `--slice=${slice}`, `--description=Jobs of VO ${vo}`, '-p', 'Delegate=yes', '-p', 'DelegateSubgroup=keeper', '-p', 'OOMPolicy=continue',
       '-p', 'TasksMax=infinity', '-p', 'Restart=always', '-p', 'OOMScoreAdjust=-900', 'sleep', 'infinity',

@@ -5,13 +5,16 @@ import { coalesce } from '../core/signal.ts';
 import type { NodeContext } from '../daemon/context.ts';
 import type { NodeLimits } from '../api/operations/isolation.ts';
 import { port_offset } from '../core/model.ts';
-import { firewallRules, no_firewall } from './firewall.ts';
+import { firewallRules } from './firewall.ts';
 import { ensureGroup, findHierarchy, type Hierarchy, type VoGroup } from './groups.ts';
 import { merge, policy_keys, readPolicy, type Effective } from './policy.ts';
 import { placeSession } from './sessions.ts';
 import { no_site, parseSite, sitePolicy, type Site } from './site.ts';
 
 const look_ms = 10 * second_ms;
+/** A node whose systemd is slow comes up without waiting for it any longer. */
+const first_ms = 5 * second_ms;
+const firewall_look_ms = 60 * second_ms;
 
 /** Keeps control groups, cells, firewall and sessions of this node as the VO's and the site's policies want them. */
 export function createIsolationService(context: NodeContext): Service {
@@ -29,6 +32,9 @@ class IsolationService implements Service {
   #siteSource: string | null = null;
   #group: VoGroup = { directory: '', fence: '', settings: {}, slice: '' };
   #firewall = '';
+  #firewallSeen_ms = -Infinity;
+  /** What the VO's group was last made from; empty: not at all. */
+  #grouped = '';
   #told = new Set<string>();
   #failure = '';
   #siteFailure = '';
@@ -42,7 +48,9 @@ class IsolationService implements Service {
     this.#hierarchy = await findHierarchy(ports);
     if (this.#hierarchy === 'none') this.#log.info('this node has no cgroup v2: jobs run without limits of processor, memory, processes and network');
     await this.#readSite();
-    const bring = coalesce(() => this.#apply(), (thrown) => this.#failed(thrown));
+    let applied = (): void => {};
+    const first = new Promise<void>((resolve) => (applied = resolve));
+    const bring = coalesce(() => this.#apply().finally(applied), (thrown) => this.#failed(thrown));
     this.#undo.push(
       // What cells must be like goes to the relay first of all, before any session: no job may start wider than its policy allows.
       native.relay.onConnect(() => {
@@ -54,7 +62,10 @@ class IsolationService implements Service {
       api.register('node-limits', async () => this.#limits()),
     );
     // The groups are there before the first job can be.
-    await this.#apply().catch((thrown: unknown) => this.#failed(thrown));
+    bring();
+    const waiting = new AbortController();
+    await Promise.race([first, ports.clock.sleep(first_ms, AbortSignal.any([waiting.signal, this.#stopping.signal])).catch(() => {})]);
+    waiting.abort();
     this.#loop = this.#watch(bring);
   }
 
@@ -120,8 +131,15 @@ class IsolationService implements Service {
   /** Brings everything to what the policies say now. */
   async #apply(): Promise<void> {
     const { vo, ports } = this.#context;
-    this.#group = await ensureGroup(this.#hierarchy, vo, this.effective(), ports, this.#stopping.signal);
-    await this.#tellRelay();
+    const effective = this.effective();
+    const wanted = JSON.stringify(effective.values);
+    // Somebody may have stopped the unit; asking systemd each time would cost more than all the rest.
+    const there = this.#group.directory === '' || this.#hierarchy === 'plain' || (await ports.disk.facts(this.#group.directory)) !== null;
+    if (wanted !== this.#grouped || !there) {
+      this.#group = await ensureGroup(this.#hierarchy, vo, effective, ports, this.#stopping.signal);
+      await this.#tellRelay();
+      this.#grouped = wanted;
+    }
     await this.#setFirewall();
     if (this.#failure !== '') this.#log.info('the VO is limited as its policy wants it', {});
     this.#failure = '';
@@ -143,7 +161,11 @@ class IsolationService implements Service {
     if (slice === '') return;
     const service_ports = Object.values(port_offset).map((offset) => port + offset);
     const rules = firewallRules(this.effective(), { vo, group: slice, service_ports });
-    if (rules === this.#firewall && (await this.#nft(['list', 'table', 'inet', 'xos'])).exit_code === 0) return;
+    const now_ms = ports.clock.monotonic_ms();
+    if (rules === this.#firewall && now_ms - this.#firewallSeen_ms < firewall_look_ms) return;
+    this.#firewallSeen_ms = now_ms;
+    // A match is bound to the group as it was: one that was made anew needs the rules anew, and so does somebody's 'nft flush ruleset'.
+    if (rules === this.#firewall && (await this.#nft(['list', 'table', 'inet', 'xos'])).stdout.includes(slice)) return;
     const done = await this.#nft(['-f', '-'], rules);
     this.#firewall = done.exit_code === 0 ? rules : '';
     if (done.exit_code !== 0) throw new Error(`cannot set the firewall of VO '${vo}': nft: ${done.stderr.trim().slice(0, 300)}`);
@@ -151,7 +173,7 @@ class IsolationService implements Service {
   }
 
   #nft(args: readonly string[], input?: string): ReturnType<NodeContext['ports']['spawn']['run']> {
-    return this.#context.ports.spawn.run('nft', args, { timeout_ms: 10_000, signal: this.#stopping.signal, ...(input === undefined ? {} : { input }) });
+    return this.#context.ports.spawn.run('nft', args, { timeout_ms: 60_000, signal: this.#stopping.signal, ...(input === undefined ? {} : { input }) });
   }
 
   #limits(): NodeLimits {
@@ -162,5 +184,3 @@ class IsolationService implements Service {
     };
   }
 }
-
-export { no_firewall };
