@@ -21,7 +21,7 @@ const NOT_SHIPPED = new Set(['xgrid'])
  * @returns {{missing: string[], changed: boolean}} `missing`: built files that are not there
  */
 export function makeStage(native) {
-  const inputs = hashInputs(clone, ['build/dist.json', 'build/native/.xos-built', 'image/base/tree', 'image/grid/tree', 'pam/pam.d', 'docs/man',
+  const inputs = hashInputs(clone, ['build/dist.json', 'build/native/.xos-built', 'image/base/tree', 'image/grid/tree', 'pam/pam.d', 'pam/ssh', 'docs/man',
     'package-lock.json', 'src/setup/build', 'src/cli/completion'])
   const stamp = join(build, 'stage.json')
   const last = existsSync(stamp) && existsSync(stage) ? JSON.parse(readFileSync(stamp, 'utf8')) : null
@@ -41,6 +41,7 @@ export function makeStage(native) {
   stageCommands(next)
   for (const flavour of ['base', 'grid']) copyTree(join(clone, 'image', flavour, 'tree'), next)
   copyTree(join(clone, 'pam/pam.d'), join(next, 'etc/pam.d'))
+  stageLogin(next, native)
   stageManual(next)
   stageCompletion(next)
   normalise(next)
@@ -74,6 +75,17 @@ function stageNative(next, native) {
     symlinkSync('../lib/xos/bin/xexec', join(next, 'usr/bin', link))
   }
   return missing
+}
+
+/** What the login has besides its modules: translations, and how ssh finds what xosd says of the VO. */
+function stageLogin(next, native) {
+  const locale = join(native, 'pam/locale')
+  if (existsSync(locale)) copyTree(locale, join(next, 'usr/lib/xos/locale'))
+  for (const name of ['ssh_config', 'sshd_config']) {
+    const target = join(next, `etc/ssh/${name}.d/50-xos.conf`)
+    mkdirSync(dirname(target), { recursive: true })
+    copyFileSync(join(clone, 'pam/ssh', name), target)
+  }
 }
 
 function stageNode(next) {
