@@ -527,6 +527,41 @@ def _():
     assert first > last, (first, last)
 
 
+@test('a job of an isolated and untrusted VO is checkpointed, and goes on on the other node as narrow as before')
+def _():
+    narrow = {'isolated': True, 'untrusted': True, 'few_devices': True}
+    for node in (n1, n2):
+        equal(node.control.call('vo-limits', vo='demo', cells=narrow)['ok'], True)
+    os.makedirs('/home/bob', exist_ok=True)
+    program = """import os, time
+for i in range(900):
+    facts = [line.split()[1] for line in open('/proc/self/status') if line.startswith(('NoNewPrivs', 'Seccomp_filters'))]
+    print('tick', i, facts, os.listdir('/home'), len(os.listdir('/dev')) < 15, flush=True)
+    time.sleep(0.05)
+"""
+    try:
+        job = start(n1, ['xrun', '--node', 'n2', 'python3', '-uc', program], stdout=subprocess.PIPE, text=True)
+        expected = "['1', '2'] ['alice'] True"
+        for i in range(5):
+            equal(job.stdout.readline().strip(), f'tick {i} {expected}')
+        name = n1.control.call('jobs')['jobs'][-1]['job']
+        done = n1.control.call('checkpoint', job=name, uid=UID, directory='/home/alice/narrow', leave_running=False)
+        if not done['ok'] and 'mountpoint' in done['error']['message']:
+            job.kill()
+            raise Skip('CRIU cannot work in a chroot')
+        equal(done['ok'], True, done)
+        done = n1.control.call('restore', job=name, uid=UID, session=SESSION, directory='/home/alice/narrow', node='n1', attach=False)
+        equal(done['ok'], True, done)
+        lines = [job.stdout.readline().strip() for _ in range(60)]
+        assert all(line.startswith('tick ') and line.endswith(expected) for line in lines), lines
+        job.terminate()
+        equal(job.wait(20), -signal.SIGTERM)
+    finally:
+        for node in (n1, n2):
+            node.control.call('vo-limits', vo='demo', cells={})
+    equal(session(n1, ['xrun', '--node', 'n2', 'sh', '-c', 'grep NoNewPrivs /proc/self/status; ls /home']).stdout.count(b'bob'), 1)
+
+
 def main():
     global n1, n2
     n1, n2 = build_grid(sys.argv[1])
