@@ -2,6 +2,7 @@
 
 #include "confine.h"
 #include "log.h"
+#include "usage.h"
 #include "world.h"
 
 #include <cerrno>
@@ -20,6 +21,7 @@ namespace xos::cell {
 namespace {
 
 constexpr int leftover_ms = 2000;
+constexpr int usage_ms = 1000;
 
 int64_t now_ms() {
   timespec now;
@@ -46,6 +48,7 @@ void Cell::run() {
     pollfd polls[2] = {{socket_, POLLIN, 0}, {signals_, POLLIN, 0}};
     int wait_ms = -1;
     if (kill_at_ms_ >= 0) wait_ms = static_cast<int>(std::max<int64_t>(0, kill_at_ms_ - now_ms()));
+    else if (running_) wait_ms = static_cast<int>(std::max<int64_t>(0, tell_usage_at_ms_ - now_ms()));
     if (poll(polls, 2, wait_ms) < 0 && errno != EINTR) _exit(1);
     if (polls[1].revents) {
       signalfd_siginfo info;
@@ -56,8 +59,14 @@ void Cell::run() {
       kill(-1, SIGKILL);
       kill_at_ms_ = now_ms() + leftover_ms;
     }
+    if (running_ && now_ms() >= tell_usage_at_ms_) tell_usage();
     if (polls[0].revents) take_frame();
   }
+}
+
+void Cell::tell_usage() {
+  send(relay::frame_usage, bytes_of(measure_usage()));
+  tell_usage_at_ms_ = now_ms() + usage_ms;
 }
 
 bool Cell::send(uint16_t type, std::span<const uint8_t> payload, std::span<const int> fds) {
@@ -134,6 +143,7 @@ void Cell::spawn(relay::Reader& in, std::vector<int>& fds) {
   }
   job_ = std::move(started);
   running_ = true;
+  tell_usage_at_ms_ = now_ms() + usage_ms;
   stopped_ = false;
   identity_ = order.identity;
   job_name_ = order.job;
@@ -209,6 +219,7 @@ void Cell::root_ended(int status, const rusage& usage) {
   if (WIFSIGNALED(status)) end.signal = static_cast<uint8_t>(WTERMSIG(status));
   else end.code = static_cast<uint8_t>(WEXITSTATUS(status));
   end.cpu_us = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000ull + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+  end.system_us = usage.ru_stime.tv_sec * 1000000ull + usage.ru_stime.tv_usec;
   end.memory_kb_max = static_cast<uint64_t>(usage.ru_maxrss);
   int ignored;
   pid_t left;

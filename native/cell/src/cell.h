@@ -27,6 +27,7 @@ class Cell {
   Filter filter_;        ///< empty: the VO is trusted
   std::string unfit_;    ///< not empty: the cell could not be made as its VO wants it, and runs nothing
   bool running_ = false, stopped_ = false, used_up_ = false, frozen_ = false;
+  int64_t tell_usage_at_ms_ = -1;
   int64_t kill_at_ms_ = -1;  ///< when what the job left behind is killed
 
   void take_frame();
@@ -36,6 +37,7 @@ class Cell {
   void to_group(int number);
   void reap();
   void root_ended(int status, const rusage& usage);
+  void tell_usage();
   void say_state(relay::JobState state, int signal);
   /// Nothing of the last job is left: tells the relay whether the cell may serve another one.
   void say_empty();

@@ -44,6 +44,7 @@ enum Frame : uint16_t {
   frame_lost = 0x0115,     ///< home→proxy: a line for the user; exit status 137
   frame_ready = 0x0116,    ///< home→proxy after attach: Spec streams as they are now
   frame_notice = 0x0117,   ///< far→home→proxy: a line for the user about the job, which goes on
+  frame_usage = 0x0118,    ///< cell→far→home, each second: Usage
   frame_data = 0x0120,
   frame_close = 0x0121,    ///< no more data (from the writer), or nobody reads any more (from the reader)
   frame_credit = 0x0122,   ///< u32 bytes taken; for stream 0 in careful mode: bytes the job has read
@@ -162,6 +163,13 @@ struct Exit {
   uint64_t cpu_us = 0;
   uint64_t memory_kb_max = 0;
   uint64_t consumed = 0;
+  uint64_t system_us = 0;  ///< of cpu_us
+};
+
+/// What a job has used so far, and holds now.
+struct Usage {
+  uint64_t user_us = 0, system_us = 0;
+  uint64_t memory_kb = 0;
 };
 
 /// Who the job runs as, from the relay to the cell; followed by job, node, groups and the Spec.

@@ -454,6 +454,8 @@ void FarJob::cell_frame(const Header& header, std::span<const uint8_t> payload, 
       fds[0] = -1;
       set_watch(stream_tty, true);
       return write_terminal();
+    case frame_usage:
+      return send(frame_usage, 0, payload);
     case frame_exit:
       in.raw(&exit_, sizeof exit_);
       tell_what_befell();

@@ -27,7 +27,6 @@ constexpr size_t ended_jobs_max = 1000;
 constexpr int64_t ended_ms_max = 600000;
 constexpr size_t arguments_bytes_max = 4096;
 
-Bytes bytes_of(const std::string& text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
 Bytes bytes_of(const Buffer& buffer) { return {buffer.data(), buffer.size()}; }
 
 std::vector<std::string> first_arguments(const Strings& strings) {
@@ -61,7 +60,8 @@ std::string base_name(std::string_view path) { return std::string(path.substr(pa
 }  // namespace
 
 Home::Home(Loop& loop, Sessions& sessions, Placer& placer, std::string node, const std::string& state_directory, LinkTo link_to, Emit emit)
-    : loop_(loop), sessions_(sessions), placer_(placer), node_(std::move(node)), counter_path_(state_directory + "/next-job"), link_to_(std::move(link_to)), emit_(std::move(emit)) {
+    : loop_(loop), sessions_(sessions), placer_(placer), node_(std::move(node)), counter_path_(state_directory + "/next-job"), link_to_(std::move(link_to)), emit_(std::move(emit)),
+      kernel_(loop, [this](uint64_t number, KernelProxies::Event event) { proxy_signalled(number, event); }) {
   std::ifstream stored(counter_path_);
   if (!(stored >> reserved_)) reserved_ = 1;
   next_ = reserved_;
@@ -128,6 +128,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
       return job->link->send(header.type, header.flags, job->number, {payload});
     case frame_signal: {
       if (payload.empty()) return;
+      if (payload[0] == SIGCONT && kernel_.has(job->number)) return;  // the kernel told it already, and in order with STOP
       const uint8_t with_source[2] = {payload[0], static_cast<uint8_t>(payload.size() > 1 ? payload[1] : 0)};
       return job->link->send(frame_signal, 0, job->number, {with_source});
     }
@@ -182,6 +183,7 @@ void Home::spawn(Proxy& proxy, Bytes payload) {
   job.order.assign(order.data(), order.data() + order.size());
   job.order.insert(job.order.end(), spec_bytes.begin(), spec_bytes.end());
   jobs_[job.number] = std::move(fresh);
+  kernel_.add(job.number, proxy.fd(), proxy.pid());
   if (job.has_terminal)
     for (const auto& [number, other] : jobs_)
       if (other->reads_terminal && !other->ended && other->process_group == job.process_group && other->uid == job.uid) {
@@ -241,9 +243,15 @@ void Home::take(Link&, const Header& header, Bytes payload) {
       event["job"] = job.id;
       return emit_(event);
     }
+    case frame_usage: {
+      Usage usage;
+      if (in.raw(&usage, sizeof usage)) kernel_.use(job.number, usage);
+      return;
+    }
     case frame_state: {
       const uint8_t state = in.u8();
       set_state(job, state == state_stopped ? "stopped" : "running");
+      if (state == state_stopped && job.proxy_stopped) return;  // it would stop itself once more when it goes on
       return to_proxy(job, header, payload);
     }
     case frame_termios: {
@@ -269,6 +277,17 @@ void Home::take(Link&, const Header& header, Bytes payload) {
     case frame_notice:
       return to_proxy(job, header, payload);
   }
+}
+
+/// A proxy cannot see these itself, or only when it goes on.
+void Home::proxy_signalled(uint64_t number, KernelProxies::Event event) {
+  const auto found = jobs_.find(number);
+  if (found == jobs_.end() || found->second->ended || !found->second->proxy) return;
+  Job& job = *found->second;
+  if (event == KernelProxies::Event::kill) return proxy_gone(*job.proxy);
+  job.proxy_stopped = event == KernelProxies::Event::stop;
+  const uint8_t payload[2] = {static_cast<uint8_t>(job.proxy_stopped ? SIGSTOP : SIGCONT), 0};
+  if (job.link) job.link->send(frame_signal, 0, job.number, {payload});
 }
 
 void Home::to_proxy(Job& job, const Header& header, Bytes payload) {
@@ -344,6 +363,8 @@ void Home::ended(Job& job, Bytes payload) {
   Reader in(payload.data(), payload.size());
   in.raw(&job.exit, sizeof job.exit);
   if (job.proxy) {
+    // Before it is told to end: who waits for it sees what the job has used.
+    kernel_.use(job.number, {job.exit.cpu_us - std::min(job.exit.cpu_us, job.exit.system_us), job.exit.system_us, 0}, job.exit.memory_kb_max);
     job.proxy->send(frame_exit, 0, payload);
     job.proxy->job = nullptr;
     job.proxy->finish();
@@ -353,6 +374,7 @@ void Home::ended(Job& job, Bytes payload) {
 }
 
 void Home::end(Job& job, const std::string& state) {
+  kernel_.remove(job.number);
   job.ended = true;
   job.state = state;
   job.ended_ms = Loop::clock_ms();
@@ -424,6 +446,8 @@ void Home::proxy_gone(Proxy& proxy) {
   if (Job* job = proxy.job) {
     proxy.job = nullptr;
     job->proxy = nullptr;
+    kernel_.remove(job->number);
+    job->proxy_stopped = false;
     // A checkpointed job has no link: it stays, and may be restored with another proxy.
     if (!job->held_exit.empty()) give_back_typed(*job);
     else if (job->link) job->link->send(frame_kill, 0, job->number, {});
@@ -452,6 +476,7 @@ void Home::attach(Proxy& proxy, Bytes payload) {
   proxy.job = job;
   job->proxy = &proxy;
   job->proxy_pid = proxy.pid();
+  kernel_.add(job->number, proxy.fd(), proxy.pid());
   job->process_group = prelude.process_group;
   job->terminal = prelude.terminal;
   Buffer buffer;
@@ -470,6 +495,7 @@ void Home::end_session(const std::string& session) {
 }
 
 void Home::tick() {
+  kernel_.open();
   const int64_t now = Loop::clock_ms();
   while (!ended_.empty()) {
     const auto found = jobs_.find(ended_.front());

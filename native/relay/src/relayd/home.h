@@ -1,5 +1,6 @@
 // The home end of jobs: proxies, placement, the job table.
 #pragma once
+#include "kernel_proxies.h"
 #include "link.h"
 #include "placement.h"
 #include "sessions.h"
@@ -41,6 +42,7 @@ struct Job {
   int64_t started_ms = 0, ended_ms = 0;
   Exit exit;
   bool begun = false, ended = false, counted = false;
+  bool proxy_stopped = false;         ///< by SIGSTOP, as the kernel told; the job was stopped for it
   std::function<void(const nlohmann::json&)> control;  ///< who waits for the result of a checkpoint, check or restore
   std::string control_op, state_before;
   bool control_leaves_running = false;
@@ -108,6 +110,7 @@ class Home : public End {
   std::deque<uint64_t> ended_;
   std::map<Proxy*, std::unique_ptr<Proxy>> proxies_;
   std::vector<std::unique_ptr<Proxy>> graves_;
+  KernelProxies kernel_;
 
   uint64_t new_number();
   void reserve_numbers();
@@ -124,6 +127,7 @@ class Home : public End {
   void lost(Job& job, const std::string& reason);
   void end(Job& job, const std::string& state);
   void set_state(Job& job, const std::string& state);
+  void proxy_signalled(uint64_t number, KernelProxies::Event event);
   void to_proxy(Job& job, const Header& header, Bytes payload);
   void control_done(Job& job, Bytes payload);
   void yield_terminal(Job& reader);

@@ -140,6 +140,7 @@ void Home::release_input(Job& job) {
 }
 
 void Home::restored(Job& job, const json& result) {
+  kernel_.restored(job.number);
   if (job.name.empty()) {
     const std::string program = result.value("program", "");
     job.name = program.substr(program.rfind('/') + 1);
