@@ -24,7 +24,7 @@ test.serial('credentials are kept, shown, renewed, revoked and lost as the heade
 })
 
 test.serial('a credential in clear is once in memory while it is held, and nowhere after its revocation', async (t) => {
-  const g = await bootGuest(t, { plain: true, modules: ['xos_cred'] })
+  const g = await bootGuest(t, { modules: ['xos_cred'] })
   await withSelftest(g)
   const holder = g.start('exec /run/xos_cred_test hold', { timeout_ms: 240_000 })
   const hidden = (await holder.seen(/held ([0-9a-f]{128})\n/))[1] ?? ''
@@ -38,7 +38,7 @@ test.serial('a credential in clear is once in memory while it is held, and nowhe
 })
 
 test.serial('an unload while credentials are live wipes them and leaves the keys dead', async (t) => {
-  const g = await bootGuest(t, { plain: true, modules: ['xos_cred'] })
+  const g = await bootGuest(t, { modules: ['xos_cred'] })
   await withSelftest(g)
   const holder = g.start('exec /run/xos_cred_test hold')
   const hidden = (await holder.seen(/held ([0-9a-f]{128})\n/))[1] ?? ''

@@ -12,7 +12,7 @@ async function withSelftests (g: Guest): Promise<void> {
 }
 
 async function passes (t: ExecutionContext, g: Guest, line: string): Promise<void> {
-  const { status, stdout, stderr } = await g.run(line, { timeout_ms: 470_000 })
+  const { status, stdout, stderr } = await g.run(line, { timeout_ms: 1_400_000 })
   t.is(status, 0, stdout + stderr)
   t.log(stdout.trim().split('\n').at(-1))
   t.is(await g.splats(), '')
@@ -31,7 +31,7 @@ test.serial('tables are set by root of the node only, and garbage is refused', a
 })
 
 test.serial(`it is loaded and unloaded ${rounds} times while programs are executed, and leaves nothing behind`, async (t) => {
-  t.timeout(480_000)
+  t.timeout(1_500_000)
   const g = await bootGuest(t, { plain: true })
   await withSelftests(g)
   await g.put(await kernelModule(g.machine.layers, 'xos_exec'), '/run/selftest/xos_exec.ko')
