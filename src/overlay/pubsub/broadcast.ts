@@ -419,7 +419,7 @@ export class Broadcast implements Protocol, MeshUser {
   }
 
   #later(self: number, row: Row): void {
-    row.timer = this.#host.after(self, limits.link_round_ms, () => {
+    row.timer = this.#host.after(self, limits.history_round_ms, () => {
       if (this.#rows[self] !== row) return;
       const now_ms = this.#host.now_ms(self);
       for (const { origin, upTo } of row.history.overdue(now_ms)) {

@@ -52,6 +52,7 @@ export const limits = {
   /** A message that came before its predecessors waits this long for them; then they count as missed. */
   gap_wait_ms: 10 * second_ms,
   gap_messages_max: 512,
+  history_round_ms: 5 * second_ms,
   /** The first message that is heard of a publisher: up to this number the earlier ones are waited for. */
   first_seq_max: 32,
   /** Messages whose publisher's key is not known yet. */

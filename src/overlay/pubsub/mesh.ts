@@ -86,7 +86,7 @@ export class Mesh implements Protocol {
     if (link !== undefined) this.#alive(self, link);
     switch (message.kind) {
       case kinds.link_ask: return this.#onAsk(self, row, from, (message as LinkAsk).urgent);
-      case kinds.link_yes: return row.asked.has(from) ? this.#up(self, row, from) : link === undefined ? this.#host.send(self, from, { kind: kinds.link_drop }) : undefined;
+      case kinds.link_yes: return this.#onYes(self, row, from);
       case kinds.link_no:
         row.asked.delete(from);
         return void row.refused.set(from, this.#host.now_ms(self) + limits.link_refused_ms);
@@ -143,10 +143,18 @@ export class Mesh implements Protocol {
     this.#host.send(self, from, { kind: kinds.link_yes });
   }
 
+  /** Others may have come in since we asked. */
+  #onYes(self: number, row: Row, from: Peer): void {
+    if (row.links.has(from)) return;
+    if (row.asked.has(from) && row.links.size < limits.links_max) return this.#up(self, row, from);
+    row.asked.delete(from);
+    this.#host.send(self, from, { kind: kinds.link_drop });
+  }
+
   #onPing(self: number, row: Row, from: Peer, ping: LinkPing): void {
     if (!row.links.has(from)) {
       // Its 'yes' was lost, or we gave the link up and it does not know.
-      if (!row.asked.has(from)) return this.#host.send(self, from, { kind: kinds.link_drop });
+      if (!row.asked.has(from) || row.links.size >= limits.links_max) return this.#host.send(self, from, { kind: kinds.link_drop });
       this.#up(self, row, from);
     }
     if (!ping.answer) this.#host.send(self, from, { kind: kinds.link_ping, digest: this.#user.digest(self), answer: true } as LinkPing);
@@ -190,7 +198,9 @@ export class Mesh implements Protocol {
     row.timer = this.#host.after(self, delay_ms, () => {
       if (this.#rows[self] !== row) return;
       this.#round(self, row);
-      this.#later(self, row, limits.link_round_ms);
+      // Nothing is open: the next thing to do is the next keep-alive.
+      const busy = row.asked.size > 0 || row.links.size === 0 || [...row.links.values()].some(({ asked_ms }) => asked_ms >= 0);
+      this.#later(self, row, busy ? limits.link_round_ms : limits.link_keepalive_ms / 2);
     });
   }
 
