@@ -1,4 +1,4 @@
-// npm run bench -- exec|fs|checkpoint|boot: our system and its anchors side by side. See docs/benchmarks.md.
+// npm run bench -- exec|fs|checkpoint|boot|kmod: our system and its anchors side by side. See docs/benchmarks.md.
 
 import { writeFile } from 'node:fs/promises'
 import { XosError } from '../../src/core/errors.ts'
@@ -10,13 +10,14 @@ import { Cleanup } from './cleanup.ts'
 import { reason } from './errors.ts'
 import { execTopic } from './exec/index.ts'
 import { fsTopic } from './fs/index.ts'
+import { kmodTopic } from './kmod/index.ts'
 import { report, reportJson } from './report.ts'
 import { type Samples, type Topic, noSamples, runRounds } from './topic.ts'
 
 /** A topic, ready to be run: what has failed in its preparation is in `samples.missing` already. */
 export type Prepare = (bench: Bench, samples: Samples) => Promise<Topic>
 
-const prepare: Readonly<Record<TopicName, Prepare>> = { exec: execTopic, fs: fsTopic, checkpoint: checkpointTopic, boot: bootTopic }
+const prepare: Readonly<Record<TopicName, Prepare>> = { exec: execTopic, fs: fsTopic, checkpoint: checkpointTopic, boot: bootTopic, kmod: kmodTopic }
 
 async function main(): Promise<number> {
   const options = parseArguments(process.argv.slice(2))

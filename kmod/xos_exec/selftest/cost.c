@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What an execve costs: `cost MODULE.ko DIRECTORY COUNT`, as process 1 of a guest under QEMU's -icount, where a nanosecond is an instruction.
+ * What an execve costs: `cost MODULE.ko DIRECTORY COUNT`, as root of a guest under QEMU's -icount, where a nanosecond is an instruction.
  * Prints lines "NAME nanoseconds-per-program", each the mean of COUNT times fork, execve of a program that does nothing, its end and its wait.
  * The interpreter is that same program, so "redirected" is the cost of handing over and not of what xexec does then.
  */
@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -16,7 +15,6 @@
 
 #include "table.h"
 
-static const char *directory;
 static int count;
 
 static long long now(void)
@@ -80,15 +78,16 @@ static int set_rules(uint8_t action)
 
 int main(int argc, char **argv)
 {
+	char line[4096];
 	int module;
 
 	if (argc != 4)
 		return 2;
-	directory = argv[2];
 	count = atoi(argv[3]);
-	mount("tmpfs", "/t", "tmpfs", 0, "mode=755");
-	shell("mkdir -p /t /usr/lib/xos/bin && cp /st/nothing /t/nothing && cp /st/nothing /t/marked && cp /st/nothing " INTERPRETER
-	      " && for each in /t/marked " INTERPRETER "; do printf x | dd of=$each bs=1 seek=9 conv=notrunc 2>/dev/null; done; chmod 755 /t/nothing /t/marked " INTERPRETER);
+	snprintf(line, sizeof(line),
+		 "mkdir -p /t /usr/lib/xos/bin && for each in /t/nothing /t/marked %s; do cp %s/nothing $each && chmod 755 $each; done; "
+		 "for each in /t/marked %s; do printf x | dd of=$each bs=1 seek=9 conv=notrunc 2>/dev/null; done", INTERPRETER, argv[2], INTERPRETER);
+	shell(line);
 	measure("without", "/t/nothing", 1000, 0);
 	module = open(argv[1], O_RDONLY | O_CLOEXEC);
 	if (module < 0 || syscall(SYS_finit_module, module, "", 0))
