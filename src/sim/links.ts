@@ -3,7 +3,7 @@ import type { Random } from '../overlay/core/index.ts';
 /** The network between the sites of a simulation. Matrices are [from][to]; a missing one means the default everywhere. */
 export interface LinksOptions {
   readonly sites?: number;
-  /** One way, milliseconds. Default: 1 within a site, 10 + 7 × the distance of their numbers on a ring otherwise. */
+  /** One way, milliseconds. Default: 1 within a site, else 2 and the distance of places on a disc of 60 ms radius. */
   readonly latency_ms?: readonly (readonly number[])[];
   /** Bytes a second of one message's way; 0 or missing: no limit. */
   readonly bandwidth?: readonly (readonly number[])[];
@@ -36,8 +36,7 @@ export class Links {
     this.#per_byte = new Float64Array(sites * sites);
     for (let from = 0; from < sites; from++) {
       for (let to = 0; to < sites; to++) {
-        const around = Math.min((from - to + sites) % sites, (to - from + sites) % sites);
-        this.#latency[from * sites + to] = options.latency_ms?.[from]?.[to] ?? (from === to ? 1 : 10 + 7 * around);
+        this.#latency[from * sites + to] = options.latency_ms?.[from]?.[to] ?? (from === to ? 1 : 2 + distance(from, to, sites));
         const bandwidth = options.bandwidth?.[from]?.[to] ?? 0;
         this.#per_byte[from * sites + to] = bandwidth > 0 ? 1_000 / bandwidth : 0;
       }
@@ -68,4 +67,18 @@ export class Links {
   latency_ms(from: number, to: number): number {
     return this.#latency[from * this.sites + to]!;
   }
+}
+
+const radius_ms = 60;
+const golden_angle = Math.PI * (3 - Math.sqrt(5));
+
+/** Sites lie on a sunflower's spiral: as even as it gets, for any number of them. */
+function distance(one: number, other: number, sites: number): number {
+  const place = (site: number): readonly [number, number] => {
+    const radius = radius_ms * Math.sqrt((site + 0.5) / sites);
+    return [radius * Math.cos(site * golden_angle), radius * Math.sin(site * golden_angle)];
+  };
+  const [x1, y1] = place(one);
+  const [x2, y2] = place(other);
+  return Math.hypot(x1 - x2, y1 - y2);
 }

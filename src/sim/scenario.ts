@@ -39,7 +39,11 @@ function outage(world: World, cycle: number): void {
     for (const node of views.keys()) engine.crash(node);
   }
   if (cycle !== 17) return;
-  for (const [node, view] of persisted.get(world)!) if (engine.random.chance(0.7)) engine.start(node, engine.random.shuffle(view).slice(0, 3));
+  for (const [node, view] of persisted.get(world)!) {
+    if (!engine.random.chance(0.7)) continue;
+    world.seeds.set(node, view);
+    engine.start(node, engine.random.shuffle(view));
+  }
 }
 
 /** Every scenario, by name; `npm run sim -- --help` lists them. */
@@ -59,8 +63,8 @@ export const scenarios: readonly Scenario[] = [
     churn: from(12, 0.01), queries: (cycle) => (cycle >= 22 ? { some: 10, all: 1 } : {}),
   },
   {
-    name: 'skew', summary: 'nine nodes of ten in a tenth of each attribute; the cells learn it', nodes: 10_000, cycles: 48, slots_every: 12,
-    world: { attributes: 'skewed', learn: true }, queries: (cycle) => (cycle >= 40 ? { some: 20, all: 1 } : {}),
+    name: 'skew', summary: 'nine nodes of ten in a tenth of each attribute; the cells learn it', nodes: 10_000, cycles: 64, slots_every: 8,
+    world: { attributes: 'skewed', learn: true }, queries: (cycle) => (cycle >= 58 ? { some: 20, all: 1 } : {}),
   },
   {
     name: 'half', summary: 'half of the nodes die at once', nodes: 10_000, cycles: 28, slots_every: 4, connected: true,
@@ -91,7 +95,7 @@ export const scenarios: readonly Scenario[] = [
     name: 'keys', summary: 'two keys, of three and of two attributes', nodes: 5_000, cycles: 34, slots_every: 4,
     world: { keys: [['cores', 'memory', 'disk'], ['clock', 'network']] }, queries: (cycle) => (cycle >= 28 ? { some: 20, all: 1 } : {}),
   },
-  { name: 'near', summary: 'network coordinates of sixteen sites on a ring', nodes: 2_000, cycles: 40, slots_every: 0, world: { coordinates: true }, coordinates: true },
+  { name: 'near', summary: 'network coordinates of sixteen sites', nodes: 2_000, cycles: 40, slots_every: 0, world: { coordinates: true }, coordinates: true },
 ];
 
 export const findScenario = (name: string): Scenario | undefined => scenarios.find((scenario) => scenario.name === name);

@@ -32,6 +32,8 @@ export class World {
   readonly overlay: Overlay;
   readonly search: Search;
   readonly options: WorldOptions;
+  /** Whom a node finds on its disk when it is isolated; the first three nodes where nothing is said. */
+  readonly seeds = new Map<number, readonly Peer[]>();
   readonly #vivaldi: Vivaldi | null;
   /** Rows that have had a node: new ones come after. */
   #used = 0;
@@ -51,7 +53,7 @@ export class World {
     engine.touched = spaces.map((space) => space.high);
     this.#vivaldi = options.coordinates === true ? new Vivaldi(engine) : null;
     this.membership = new Membership(engine, {
-      rows: engine.rows, fallback: () => [0, 1, 2], verdict: (self, peer, why) => engine.gone(self, peer, why),
+      rows: engine.rows, fallback: (self) => this.seeds.get(self) ?? [0, 1, 2], verdict: (self, peer, why) => engine.gone(self, peer, why),
       roundTrip: (self, ms, peer) => this.#vivaldi?.measured(self, ms, peer),
     });
     this.overlay = new Overlay(engine, this.membership, spaces, engine.rows);
@@ -88,7 +90,7 @@ export class World {
     const table = this.overlay.tables[key]!;
     if (count < this.engine.count / 2 || version <= table.space.version) return;
     table.space.setCuts(version, cuts);
-    for (let node = 0; node < this.#used; node++) if (this.engine.alive[node] === 1) table.rebuild(node);
+    for (let node = 0; node < this.#used; node++) if (this.engine.alive[node] === 1) this.overlay.rebuild(node, table);
   }
 
   /** Starts a node in a new row, with one living node as its seed. False when there is no row left. */

@@ -148,9 +148,11 @@ export class Membership implements Protocol, PeerSampling {
   }
 
   #join(self: number, seeds: readonly Peer[]): void {
-    for (const seed of seeds.slice(0, limits.join_seeds)) {
+    let asked = 0;
+    for (const seed of seeds.slice(0, limits.view)) {
       if (seed === self) continue;
       if (this.#views.find(self, seed) < 0) this.#views.append(self, seed, limits.age_max_cycles / 2);
+      if (asked++ >= limits.join_seeds) continue;
       const message = packet(kinds.join);
       message.words[0] = self;
       message.words[1] = limits.join_hops;

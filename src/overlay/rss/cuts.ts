@@ -94,9 +94,10 @@ export class Learner implements Protocol {
       return;
     }
     for (const { peer } of this.#membership.view(self)) sample.add(peer);
-    for (const peer of this.#overlay.all(self)) sample.add(peer);
-    if (sample.size < limits.cuts_sample && random.below(4 * limits.cuts_sample_cycles) !== 0) return;
+    // Links would be a biased sample: most of them are neighbours.
+    if (sample.size < limits.cuts_sample && random.below(limits.cuts_give_up_cycles) !== 0) return;
     this.#samples.delete(self);
+    if (sample.size < limits.cuts_sample / 4) return;
     this.#overlay.tables.forEach((table, each) => this.#publish(self, each, table.space, [...sample]));
   }
 

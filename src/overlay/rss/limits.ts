@@ -23,7 +23,9 @@ export const limits = {
   cuts_known_max: 16,
   /** One node in the whole overlay begins to sample about every so many cycles, until it has seen so many peers. */
   cuts_sample_cycles: 8,
-  cuts_sample: 512,
+  cuts_sample: 256,
+  /** In an overlay that is too small for that, what was seen has to do after about so many. */
+  cuts_give_up_cycles: 40,
   cuts_fan_out: 6,
   cuts_compare_cycles: 16,
   cuts_skip_max: 16,
@@ -46,6 +48,10 @@ export const limits = {
   answer_timeout_ms: 1_500,
   /** A part of a walk that nobody took by then goes to another node. */
   accept_timeout_ms: 800,
+  /** Who has a part and says nothing for so long is asked whether it still has it. */
+  walk_ask_again_ms: 2_500,
+  /** What was told is kept so long, to be told again when the message was lost. */
+  walk_told_ms: 10_000,
   /** An exhaustive walk is over after this much; what has not come is missing. */
   walk_deadline_ms: 20_000,
   /** A helper's share of its own deadline that it leaves to those below. */

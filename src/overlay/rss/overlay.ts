@@ -115,7 +115,14 @@ export class Overlay implements Protocol, Links, KeyTable {
   }
 
   onChanged(self: number): void {
-    for (const table of this.tables) table.rebuild(self);
+    for (const table of this.tables) this.rebuild(self, table);
+  }
+
+  /** The keys of a table have changed: the row is a newcomer in that space, who knows many already. */
+  rebuild(self: number, table: LinkTable): void {
+    table.rebuild(self);
+    this.#setTurn(self, 0);
+    rowsByte(this.#rows, self, this.#climbed, 0);
   }
 
   onCycle(self: number): void {

@@ -31,6 +31,13 @@ interface Walk {
   readonly done: ((result: SearchResult) => void) | null;
 }
 
+interface Row {
+  readonly walks: Set<Walk>;
+  readonly children: Map<number, Walk>;
+  /** What was told lately, by asker and its number. */
+  readonly told: Map<string, DoneMessage>;
+}
+
 /**
  * Exhaustive queries: who has a box looks into it itself, and hands each part that can hold more than it knows to a node there. A part
  * is known when its bucket is not full: then its nodes are all there, and their descriptors answer for them.
@@ -38,7 +45,7 @@ interface Walk {
 export class Walks {
   readonly #host: Host;
   readonly #overlay: Overlay;
-  readonly #rows = new Map<number, { readonly walks: Set<Walk>; readonly children: Map<number, Walk> }>();
+  readonly #rows = new Map<number, Row>();
   #next = 1;
 
   constructor(host: Host, overlay: Overlay) {
@@ -50,9 +57,9 @@ export class Walks {
     this.#rows.delete(self);
   }
 
-  #row(self: number): { readonly walks: Set<Walk>; readonly children: Map<number, Walk> } {
+  #row(self: number): Row {
     let row = this.#rows.get(self);
-    if (row === undefined) this.#rows.set(self, (row = { walks: new Set(), children: new Map() }));
+    if (row === undefined) this.#rows.set(self, (row = { walks: new Set(), children: new Map(), told: new Map() }));
     return row;
   }
 
@@ -94,15 +101,24 @@ export class Walks {
 
   #ask(self: number, walk: Walk, child: Child): void {
     const peer = child.box.peers[child.tried++];
-    const within_ms = Math.floor(walk.deadline_ms - this.#host.now_ms(self) - limits.walk_margin_ms);
-    if (peer === undefined || within_ms <= 0) {
+    if (peer === undefined || this.#left_ms(self, walk) <= 0) {
       walk.missing++;
       this.#end(self, walk, child);
       return this.#check(self, walk);
     }
     child.peer = peer;
     walk.asked.push(peer);
+    this.#send(self, walk, child);
+  }
+
+  #left_ms(self: number, walk: Walk): number {
+    return Math.floor(walk.deadline_ms - this.#host.now_ms(self) - limits.walk_margin_ms);
+  }
+
+  #send(self: number, walk: Walk, child: Child): void {
     const { id, origin, key, query } = walk;
+    const { peer } = child;
+    const within_ms = Math.max(0, this.#left_ms(self, walk));
     const message: WalkMessage = { kind: kinds.rss_walk, id, walk: child.number, origin, key, depth: child.box.depth, query, within_ms };
     this.#host.send(self, peer, message);
     child.timer = this.#host.after(self, limits.accept_timeout_ms, () => {
@@ -122,8 +138,10 @@ export class Walks {
     switch (message.kind) {
       case kinds.rss_walk: return this.#onWalk(self, from, message as WalkMessage);
       case kinds.rss_accept: {
-        const child = this.#child(self, from, (message as AcceptMessage).walk);
-        if (child !== null) this.#host.cancel(child.child.timer);
+        const known = this.#child(self, from, (message as AcceptMessage).walk);
+        if (known === null) return;
+        this.#host.cancel(known.child.timer);
+        known.child.timer = this.#host.after(self, limits.walk_ask_again_ms, () => this.#send(self, known.walk, known.child));
         return;
       }
       case kinds.rss_part: return this.#onPart(self, message as PartMessage);
@@ -139,9 +157,13 @@ export class Walks {
 
   #onWalk(self: number, from: Peer, message: WalkMessage): void {
     if (this.#overlay.tables[message.key] === undefined) return this.#host.metrics.add('rejected.unknown_key');
-    if (this.#row(self).walks.size >= limits.walks_max) return this.#host.metrics.add('rejected.too_many_walks');
+    const { walks, told } = this.#row(self);
+    const again = told.get(`${from}:${message.walk}`);
+    if (again !== undefined) return this.#host.send(self, from, again);
+    if (walks.size >= limits.walks_max) return this.#host.metrics.add('rejected.too_many_walks');
     const accept: AcceptMessage = { kind: kinds.rss_accept, walk: message.walk };
     this.#host.send(self, from, accept);
+    for (const { parent } of walks) if (parent?.peer === from && parent.walk === message.walk) return;
     const { id, origin, key, query, depth } = message;
     const within_ms = Math.min(message.within_ms, limits.walk_deadline_ms);
     this.#run(self, { id, parent: { peer: from, walk: message.walk }, origin, key, query, within_ms, depth, done: null });
@@ -189,6 +211,11 @@ export class Walks {
     }
     const done: DoneMessage = { kind: kinds.rss_done, walk: walk.parent.walk, matches: peers.slice(0, limits.answer_peers_max), missing: walk.missing };
     this.#host.send(self, walk.parent.peer, done);
+    const { told } = this.#row(self);
+    const name = `${walk.parent.peer}:${walk.parent.walk}`;
+    if (told.size >= limits.walks_max) return;
+    told.set(name, done);
+    this.#host.after(self, limits.walk_told_ms, () => void told.delete(name));
   }
 
   #finish(self: number, walk: Walk): void {
