@@ -107,6 +107,8 @@ export interface OverlayProvider {
   tell(topic: string, payload: Buffer): void;
   /** Whether the overlay of this node holds a node for alive; one that it never heard of may live all the same. */
   knows(node: string): boolean;
+  /** The same with conditions on what nodes do now, which are asked of those that RSS found (ADS). 0: all. */
+  query(query: string, count: number, signal: AbortSignal): Promise<readonly string[]>;
   /** Up to `count` nodes that fit a query (RSS). Throws XOS_BAD_QUERY, XOS_TIMEOUT, XOS_UNAVAILABLE. */
   find(query: string, count: number, signal: AbortSignal): Promise<readonly string[]>;
 }

@@ -16,6 +16,8 @@ export const limits = {
   directory_deadline_ms: 5 * second_ms,
   /** Reports that are remembered, of nodes that follow us as well. */
   heard_max: 1_024,
+  /** Nodes that `--where` chooses among. */
+  choose_among_max: 48,
   loads_parallel_max: 64,
   /** A node with less free memory gets no new job: starting one would push it into swap or the OOM killer. */
   memory_free_bytes_min: 64 * mib,

@@ -7,6 +7,7 @@ import { limits } from './limits.ts';
 import { GridSelector } from './monitor.ts';
 import { forwardHere } from './ops/forward.ts';
 import { listHere, listJobs } from './ops/list-jobs.ts';
+import { chooseNode } from './ops/choose-node.ts';
 import { listNodes } from './ops/list-nodes.ts';
 import { signalHere, signalJob } from './ops/signal-job.ts';
 import { waitHere, waitJob } from './ops/wait-job.ts';
@@ -125,6 +126,7 @@ function registerOperations(jobs: Jobs): (() => void)[] {
     api.register('job-wait', async (caller, request, signal) =>
       waitJob(jobs, caller, { job: name(request.job), turn_ms: Number(request.turn_ms) || 0 }, signal)),
     api.register('job-place', async () => placeJob(jobs)),
+    api.register('job-choose', async (_caller, request, signal) => chooseNode(jobs, String(request.where ?? ''), signal)),
     api.register('node-states', async () => listNodes(jobs)),
   ];
 }

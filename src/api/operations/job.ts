@@ -20,6 +20,8 @@ export interface JobOperations {
     request: Record<never, never>;
     response: { readonly node: string | null; readonly here: string; readonly why: string; readonly candidates: readonly Candidate[] };
   };
+  /** The best node that fits a query (xrun --where): RSS finds nodes, they are asked for their load, the ranking is that of placement. */
+  'job-choose': { request: { readonly where: string }; response: { readonly node: string; readonly why: string } };
   /** The nodes of the VO with their state and load, as this node sees them. */
   'node-states': { request: Record<never, never>; response: { readonly vo: string; readonly nodes: readonly NodeRow[] } };
 }

@@ -23,16 +23,17 @@ const xrun: Command = {
     'Most programs need no xrun: in a session, a program that is worth it leaves by itself when its name is typed (`xwhere` -- COMMAND tells). xrun overrules the policy, and chooses the node.',
     'What can never leave (a working directory or an inherited descriptor that exists on this node only) runs here with a word on stderr, or not at all when a node was named.',
   ],
-  synopsis: ['[--node NODE] [--local] COMMAND [ARGUMENT...]'],
+  synopsis: ['[--node NODE | --where QUERY] [--local] COMMAND [ARGUMENT...]'],
   options: {
     node: { kind: 'text', value: 'NODE', summary: 'run on this node, or not at all', complete: 'node' },
+    where: { kind: 'text', value: 'QUERY', summary: 'run on the best node that fits QUERY (xquery), or not at all' },
     local: { kind: 'flag', summary: 'run on this node, as xlocal does' },
   },
   arguments: [{ name: 'COMMAND', summary: 'the command; its own options follow it', complete: 'command' }],
   environment: jobEnvironment,
-  examples: [{ text: 'compress on node n2', line: 'xrun --node n2 gzip -9 big' }],
+  examples: [{ text: 'compress on node n2', line: 'xrun --node n2 gzip -9 big' }, { text: 'where there is memory and a free CPU', line: `xrun --where 'memory >= 16GiB, free_cpus >= 1' ./simulate` }],
   exitStatus: jobStatus,
-  seeAlso: [['xlocal', 1], ['xps', 1], ['xwhere', 1], ['xos-policy', 5], ['xos', 7]],
+  seeAlso: [['xlocal', 1], ['xps', 1], ['xwhere', 1], ['xquery', 1], ['xos-policy', 5], ['xos', 7]],
 };
 
 const xlocal: Command = {

@@ -1,10 +1,10 @@
-import type { OverlayService } from './service.ts';
+import type { RunningOverlay } from './handle.ts';
 import { publishTopic } from './ops/publish-topic.ts';
 import { queryNodes } from './ops/query-nodes.ts';
 import { subscribeTopic } from './ops/subscribe-topic.ts';
 
 /** The operations of xosd.sock that this service brings; returns the ways to take them away. */
-export function registerOperations(service: OverlayService): readonly (() => void)[] {
+export function registerOperations(service: RunningOverlay): readonly (() => void)[] {
   const { api } = service.options.context;
   return [
     api.register('topic-publish', (caller, request) => publishTopic(service, caller, request)),

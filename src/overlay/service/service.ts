@@ -1,50 +1,24 @@
-import type { KeyObject } from 'node:crypto';
 import type { OverlayStatus } from '../../api/operations/overlay.ts';
 import { XosError, describe } from '../../core/errors.ts';
-import type { DatagramSocket, Log } from '../../core/ports.ts';
-import type { PeerIdentity } from '../../core/rpc.ts';
+import type { Log } from '../../core/ports.ts';
 import type { Service, ServiceStatus } from '../../core/service.ts';
-import type { NodeContext } from '../../daemon/context.ts';
-import { Book, CertificateVerifier, KnownPeers, Metrics, Random, Rows, hashText, limits as core, type Peer } from '../core/index.ts';
-import { Dht, dhtCodecs } from '../dht/index.ts';
-import { Membership } from '../membership/index.ts';
-import { Broadcast } from '../pubsub/broadcast.ts';
-import { Mesh } from '../pubsub/mesh.ts';
-import { pubsubCodecs } from '../pubsub/messages.ts';
-import type { TopicRule } from '../pubsub/access.ts';
-import { Overlay as Links, Search, Space } from '../rss/index.ts';
-import { Shapes, shapeCodecs } from '../shapes/index.ts';
-import { collectAttributes, type Attributes } from './attributes.ts';
+import { Metrics, limits as core, type KnownPeers, type Peer } from '../core/index.ts';
+import { collectAttributes } from './attributes.ts';
 import { find, understand, type DynamicValues } from './find.ts';
-import { NodeHost } from './host.ts';
+import type { RunningOverlay } from './handle.ts';
 import { Interests } from './interests.ts';
 import { limits } from './limits.ts';
 import { registerOperations } from './operations.ts';
-import { SealTrust } from './seal.ts';
-import { Self } from './self.ts';
-import { newOwnKey } from './session.ts';
+import type { OverlayOptions } from './options.ts';
+import { queryNodes } from './ops/query-nodes.ts';
+import { makeParts, type Parts } from './parts.ts';
 import { Store } from './store.ts';
-import { Topics } from './topics.ts';
-import { Transport, joined, split } from './transport.ts';
-import { VoFacts, type Facts } from './vo-facts.ts';
-
-export interface OverlayOptions {
-  readonly context: NodeContext;
-  /** Address to bind; the port is that of xosd, UDP. */
-  readonly listen: string;
-  /** The VO's node CA (PEM). */
-  readonly node_ca: string;
-  readonly identity: () => { readonly key: KeyObject; readonly certificate: string };
-  /** Why a node may not take part (revoked, not admitted); null when it may. */
-  readonly refuse: (peer: PeerIdentity) => XosError | null;
-  /** The site's attributes and rules (/etc/xos/node.json). */
-  readonly attributes: Attributes;
-  readonly rules: readonly TopicRule[];
-  readonly facts: Facts;
-}
+import type { Topics } from './topics.ts';
+import { joined, split } from './transport.ts';
+import { VoFacts } from './vo-facts.ts';
 
 /** The overlay of one node: its protocols over one UDP socket, and what programs and other services have of it. */
-export class OverlayService implements Service {
+export class OverlayService implements Service, RunningOverlay {
   readonly name = 'overlay';
   readonly options: OverlayOptions;
   readonly metrics = new Metrics();
@@ -66,7 +40,7 @@ export class OverlayService implements Service {
     const { context, facts } = this.options;
     const { clock, disk, datagrams } = context.ports;
     const store = new Store(disk, `${context.paths.state}/overlay`);
-    const parts = makeParts(this, store, await store.nextEpoch(clock.now_ms()), this.#log);
+    const parts = makeParts(this.options, this.metrics, store, await store.nextEpoch(clock.now_ms()), this.#log, () => this.seeds());
     const socket = await datagrams.bind(this.options.listen, context.port, (bytes, address, port) => parts.transport.received(bytes, address, port));
     parts.transport.use(socket);
     this.#parts = { ...parts, socket };
@@ -127,6 +101,10 @@ export class OverlayService implements Service {
     const source = this.options.context.provided.loads;
     if (source == null) throw new XosError('XOS_UNAVAILABLE', 'what the nodes do now cannot be asked: job management does not run on this node');
     return await source.loads(nodes, signal);
+  }
+
+  async query(query: string, count: number, signal: AbortSignal): Promise<readonly string[]> {
+    return (await queryNodes(this, { query, count }, signal)).nodes.map(({ node }) => node);
   }
 
   /** For placement: nodes that fit a query of what changes slowly, at most `count`. */
@@ -255,68 +233,4 @@ export class OverlayService implements Service {
       await clock.sleep(limits.interest_again_ms, signal).catch(() => {});
     }
   }
-}
-
-export interface Parts {
-  readonly store: Store;
-  readonly self: Self;
-  readonly random: Random;
-  readonly known: KnownPeers;
-  readonly transport: Transport;
-  readonly host: NodeHost;
-  readonly membership: Membership;
-  readonly links: Links;
-  readonly search: Search;
-  readonly dht: Dht;
-  readonly mesh: Mesh;
-  readonly broadcast: Broadcast;
-  readonly topics: Topics;
-  readonly shapes: Shapes;
-  readonly socket: DatagramSocket;
-}
-
-/** What is asked for most, in two keys: a query uses the one whose boxes tell most about it. */
-const key_specs = [{ attributes: ['cores', 'memory', 'arch'] }, { attributes: ['disk', 'gpus', 'ghz'] }] as const;
-
-/** Everything of one life of the overlay; nothing runs yet. */
-function makeParts(service: OverlayService, store: Store, epoch: number, log: Log): Omit<Parts, 'socket'> {
-  const { context, node_ca, identity, refuse, attributes, rules } = service.options;
-  const { metrics } = service;
-  const { node, vo } = context;
-  const { clock } = context.ports;
-  const now_ms = (): number => clock.now_ms();
-  const key = newOwnKey();
-  const self = new Self({ node, vo, address: context.address, port: context.port, roles: context.roles, key: key.name, identity }, epoch);
-  self.attributes = attributes;
-  const random = new Random(context.ports.random.bytes(6).readUIntBE(0, 6));
-  const admitted = (peer: string, serial: string): boolean => refuse({ vo, node: peer, serial }) === null;
-  const known = new KnownPeers(new Book({ capacity: core.book_peers_max }), new CertificateVerifier({ vo, node_ca, admitted, now_ms }), metrics, now_ms);
-  const transport: Transport = new Transport({
-    key, known, metrics, now_ms: () => clock.monotonic_ms(),
-    // Whoever was put out of the VO since its descriptor was believed.
-    receive: (from, frame) => { if (context.members.node(from)?.state === 'admitted') host.receive(from, frame); else metrics.add('rejected.not_admitted'); },
-    introduced: () => {},
-  });
-  const codecs = [...Membership.codecs, ...Links.codecs, ...Search.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
-  const host: NodeHost = new NodeHost({ clock, log, known, metrics, random, codecs, send: (to, frame) => transport.send(to, frame) });
-  const rows = new Rows(1);
-  const membership = host.add(new Membership(host, { rows, fallback: () => service.seeds(), verdict: (_self, peer, why) => host.gone(peer, why) }));
-  // 32 bits that are the node's own everywhere: equal nodes fall into different cells of the hash.
-  const own_bits = (peer: Peer): number => hashText(known.descriptor(peer)?.node ?? '');
-  const links = host.add(new Links(host, membership, key_specs.map((spec) => new Space(known.book, spec, own_bits)), rows));
-  const search = host.add(new Search(host, links));
-  const dht = host.add(new Dht(host, links));
-  const trust = new SealTrust({ vo, node, epoch, known, refuse });
-  const topics = new Topics({
-    vo, node, epoch, rules, members: context.members, clock, metrics, sign: self.sign, after: (delay_ms, what) => void host.after(0, delay_ms, what),
-  });
-  const broadcast = new Broadcast(host, trust, topics);
-  const mesh = new Mesh(host, (row) => membership.any(row), broadcast);
-  broadcast.use(mesh);
-  topics.use(broadcast);
-  host.add(broadcast);
-  host.add(mesh);
-  const shapes = host.add(new Shapes(host));
-  rows.seal();
-  return { store, self, random, known, transport, host, membership, links, search, dht, mesh, broadcast, topics, shapes };
 }

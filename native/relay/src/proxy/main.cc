@@ -3,6 +3,7 @@
 //   the same of the kernel module xos_exec, with XOS_EXEC_ARGV0 for argv[0]
 //   xexec --attach JOB: the proxy of a job that runs already
 #include "proxy.h"
+#include "where.h"
 #include "xos_exec.h"
 
 #include <cerrno>
@@ -21,9 +22,10 @@ using namespace xos::relay;
 namespace {
 
 const char* const xrun_help =
-    "usage: xrun [--node NODE] [--local] COMMAND [ARGUMENT…]\n"
+    "usage: xrun [--node NODE | --where QUERY] [--local] COMMAND [ARGUMENT…]\n"
     "Runs COMMAND on a node of the VO that has room, as if it ran here.\n"
     "  --node NODE   on this node, or not at all\n"
+    "  --where QUERY on the best node that fits, or not at all: 'cores >= 8, free_cpus >= 2'\n"
     "  --local       on this node, as xlocal does\n"
     "Exit status: the command's; 125 when xrun itself fails, 126 when the command cannot be run, 127 when it is not found, 137 when its node was lost.\n";
 const char* const xlocal_help =
@@ -79,6 +81,7 @@ bool find_command(const char* command, char* path, size_t size) {
 
 [[noreturn]] void xrun(char** argv) {
   static Program program;
+  const char* where = nullptr;
   int at = 1;
   for (; argv[at] && argv[at][0] == '-'; at++) {
     if (strcmp(argv[at], "--") == 0) {
@@ -92,6 +95,10 @@ bool find_command(const char* command, char* path, size_t size) {
     if (strcmp(argv[at], "--local") == 0) {
       if (!argv[at + 1]) break;
       run_local_by_name(argv + at + 1);
+    }
+    if (strncmp(argv[at], "--where=", 8) == 0 || (strcmp(argv[at], "--where") == 0 && argv[at + 1])) {
+      where = argv[at][7] == '=' ? argv[at] + 8 : argv[++at];
+      continue;
     }
     const char* node = strncmp(argv[at], "--node=", 7) == 0 ? argv[at] + 7 : strcmp(argv[at], "--node") == 0 && argv[at + 1] ? argv[++at] : nullptr;
     if (!node || !*node || strlen(node) >= sizeof program.node) {
@@ -109,6 +116,15 @@ bool find_command(const char* command, char* path, size_t size) {
     const int reason = errno;
     say("xrun: cannot run '%s': %s", argv[at], strerror(reason));
     _exit(reason == ENOENT ? 127 : 126);
+  }
+  static char reason[1024];
+  if (where && program.node[0]) {
+    say("xrun: give --node or --where, not both");
+    _exit(125);
+  }
+  if (where && !choose_node(where, program.node, sizeof program.node, reason, sizeof reason)) {
+    say("xrun: cannot choose a node for '%s': %s", argv[at], reason);
+    _exit(125);
   }
   program.path = path;
   program.arguments = argv + at;

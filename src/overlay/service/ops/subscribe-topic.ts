@@ -8,7 +8,7 @@ import { parsePattern } from '../../pubsub/topic.ts';
 import { channelOf } from '../interests.ts';
 import { limits } from '../limits.ts';
 import { principalOf } from '../principal.ts';
-import type { OverlayService } from '../service.ts';
+import type { RunningOverlay } from '../handle.ts';
 
 type Subscribe = OverlayOperations['topic-subscribe'];
 
@@ -16,7 +16,7 @@ type Subscribe = OverlayOperations['topic-subscribe'];
  * xosd.sock `topic-subscribe`: portions of messages until the caller goes away. A member who may not see everything of a topic gets what is
  * about its own things. Throws XOS_BAD_TOPIC, XOS_BAD_FILTER, XOS_BAD_ARGUMENT, XOS_DENIED, XOS_BUSY, XOS_UNAVAILABLE.
  */
-export async function* subscribeTopic(service: OverlayService, caller: ApiCaller, request: Subscribe['request'], signal: AbortSignal): AsyncGenerator<Subscribe['progress'], Subscribe['response'], void> {
+export async function* subscribeTopic(service: RunningOverlay, caller: ApiCaller, request: Subscribe['request'], signal: AbortSignal): AsyncGenerator<Subscribe['progress'], Subscribe['response'], void> {
   const { context } = service.options;
   const pattern = parsePattern(request.pattern);
   const decision = service.topics.access.subscribe(principalOf(context, caller, `subscribe to '${request.pattern}'`), pattern);
