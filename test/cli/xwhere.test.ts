@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Command } from '../../src/cli/lib/command.ts';
-import { classify, matchPolicy } from '../../src/cli/lib/policy.ts';
+import { classify, matchPolicy, readPolicy } from '../../src/cli/lib/policy.ts';
 import { command as declared } from '../../src/cli/xwhere.ts';
 import { startCli } from './node.ts';
 
@@ -78,4 +78,14 @@ test('the last line of a policy that matches wins, with its node; comments and n
   const text = '# all\n/usr/**  grid\n/usr/bin/gcc local # slow here\n/usr/bin/gcc elsewhere\n/usr/bin/g* grid node=n2 # big\n';
   t.deepEqual(matchPolicy(text, '/usr/bin/gcc', '/usr/bin/gcc-14'), { line: '/usr/bin/g* grid node=n2 # big', placement: 'grid', node: 'n2' });
   t.deepEqual(matchPolicy('/a grid # node=n2\n', '/a', '/a'), { line: '/a grid # node=n2', placement: 'grid' });
+});
+
+test('lines of another VO or owner do not count, and a default says what happens without any', (t) => {
+  const subject = { path: '/x', real: '/x', vo: 'demo', owner: 0, caller: 5 };
+  t.is(readPolicy('vo other\n/x local\n', subject).rule, null);
+  t.is(readPolicy('vo demo\n/x local\nvo *\n/y grid\n', subject).rule?.placement, 'local');
+  t.is(readPolicy('/x local owner=root\n', subject).rule?.placement, 'local');
+  t.is(readPolicy('/x local owner=self\n', subject).rule, null);
+  t.deepEqual(readPolicy('default local leave=high\n/x auto cost=normal # big\n', subject),
+    { rule: { line: '/x auto cost=normal # big', placement: 'auto', cost: 'normal' }, fallback: 'local', leave: 'high' });
 });

@@ -37,34 +37,70 @@ export async function classify(name: string, env: Readonly<Record<string, string
   const local = env['XOS_LOCAL'];
   if (local !== undefined && local !== '' && local !== '0') return decide('local', null, 'XOS_LOCAL is set');
   if (!isShared(real)) return decide('local', null, `${real} is not in a place that all nodes share`);
-  const rule = await applyPolicies(program, real, env['HOME']);
-  if (rule?.placement === 'local') return decide('local', null, `the policy line '${rule.line}' says so`);
+  const { rule, placement, why } = await applyPolicies({ path: program, real, vo: env['XOS_VO'] ?? '', owner: (await stat(real)).uid, caller: process.geteuid?.() ?? 0 }, env['HOME']);
+  if (placement === 'local') return decide('local', null, why);
   if (cwd !== '/' && !isShared(`${cwd}/`)) return decide('local', null, `the working directory ${cwd} is not in a place that all nodes share`);
   const asked = env['XOS_NODE'];
   if (asked !== undefined && asked !== '') return decide('grid', asked, 'XOS_NODE asks for it');
   if (rule?.node !== undefined) return decide('grid', rule.node, `the policy line '${rule.line}' asks for it`);
-  return decide('grid', null, rule === null ? 'no policy keeps it here' : `the policy line '${rule.line}' lets it go`);
+  return decide('grid', null, why);
 }
 
 export interface Rule {
   readonly line: string;
-  readonly placement: 'local' | 'grid';
+  readonly placement: 'local' | 'grid' | 'auto';
+  readonly cost?: Cost;
   readonly node?: string;
 }
 
-/** The last line of a policy that matches one of the two paths (xos-policy(5)); null when none does. */
-export function matchPolicy(text: string, path: string, real: string): Rule | null {
-  let found: Rule | null = null;
+const costs = ['low', 'normal', 'high'] as const;
+export type Cost = typeof costs[number];
+
+/** What a program is, as far as policies ask: its paths, the VO of the session, the file's owner and who runs it. */
+export interface Subject { readonly path: string; readonly real: string; readonly vo: string; readonly owner: number; readonly caller: number }
+
+export interface Policy {
+  /** The last line that fits; null when none does. */
+  readonly rule: Rule | null;
+  readonly fallback: 'local' | 'grid';
+  /** The cost class from which programs leave. */
+  readonly leave: Cost;
+}
+
+const noPolicy: Policy = { rule: null, fallback: 'grid', leave: 'normal' };
+
+/** Reads lines of a policy (xos-policy(5)) after those that gave `before`; native/relay/src/policy.cc reads them alike. */
+export function readPolicy(text: string, subject: Subject, before: Policy = noPolicy): Policy {
+  let policy = before;
+  let section = '';
   for (const line of text.split('\n')) {
-    const [glob = '', placement, ...options] = line.trim().split(/[ \t\r]+/);
-    if (!glob.startsWith('/') || (placement !== 'local' && placement !== 'grid')) continue;
-    const pattern = globPattern(glob);
-    if (!pattern.test(path) && !pattern.test(real)) continue;
-    const comment = options.findIndex((option) => option.startsWith('#'));
-    const node = options.slice(0, comment < 0 ? undefined : comment).findLast((option) => option.startsWith('node='))?.slice(5);
-    found = { line: line.trim(), placement, ...(node === undefined || node === '' ? {} : { node }) };
+    const [first = '', second = '', ...rest] = line.trim().split(/[ \t\r]+/);
+    if (first === 'vo') section = second === '*' ? '' : second;
+    if (first === 'vo' || (section !== '' && section !== subject.vo)) continue;
+    const comment = rest.findIndex((option) => option.startsWith('#'));
+    const options = rest.slice(0, comment < 0 ? undefined : comment);
+    const value = (key: string): string | undefined => options.findLast((option) => option.startsWith(`${key}=`))?.slice(key.length + 1);
+    if (first === 'default' && (second === 'local' || second === 'grid')) policy = { ...policy, fallback: second, leave: costOf(value('leave')) ?? policy.leave };
+    if (!first.startsWith('/') || (second !== 'local' && second !== 'grid' && second !== 'auto')) continue;
+    const pattern = globPattern(first);
+    if (!ownerFits(value('owner'), subject) || (!pattern.test(subject.path) && !pattern.test(subject.real))) continue;
+    const [node, cost] = [value('node'), costOf(value('cost'))];
+    policy = { ...policy, rule: { line: line.trim(), placement: second, ...(cost === null ? {} : { cost }), ...(node === undefined || node === '' ? {} : { node }) } };
   }
-  return found;
+  return policy;
+}
+
+/** The last line of a policy that matches one of the two paths; null when none does. */
+export function matchPolicy(text: string, path: string, real: string): Rule | null {
+  return readPolicy(text, { path, real, vo: '', owner: 0, caller: 0 }).rule;
+}
+
+const costOf = (word: string | undefined): Cost | null => costs.find((cost) => cost === word) ?? null;
+
+function ownerFits(wanted: string | undefined, subject: Subject): boolean {
+  if (wanted === undefined) return true;
+  if (wanted === 'self') return subject.owner === subject.caller;
+  return (wanted === 'root' ? '0' : wanted) === String(subject.owner);
 }
 
 /** `*` and `?` stay within a folder, `**` does not; there is nothing else. */
@@ -74,10 +110,17 @@ function globPattern(glob: string): RegExp {
   return new RegExp(`^${source}$`, 's');
 }
 
-async function applyPolicies(path: string, real: string, home: string | undefined): Promise<Rule | null> {
+/** The file's own wish is an extended attribute, which Node cannot read without a program; xexec and the kernel do. */
+async function applyPolicies(subject: Subject, home: string | undefined): Promise<{ readonly rule: Rule | null; readonly placement: 'local' | 'grid'; readonly why: string }> {
   const read = (file: string): Promise<string> => readFile(file, 'utf8').catch(() => '');
   const user = home?.startsWith('/') ? await read(join(home, '.config/xos/policy')) : '';
-  return matchPolicy(user, path, real) ?? matchPolicy(await read(systemPolicy), path, real);
+  const { rule, fallback, leave } = readPolicy(user, subject, readPolicy(await read(systemPolicy), subject));
+  if (rule !== null && rule.placement !== 'auto') return { rule, placement: rule.placement, why: `the policy line '${rule.line}' ${rule.placement === 'local' ? 'says so' : 'lets it go'}` };
+  if (rule?.cost !== undefined) {
+    const placement = costs.indexOf(rule.cost) >= costs.indexOf(leave) ? 'grid' : 'local';
+    return { rule, placement, why: `the policy line '${rule.line}' gives its cost class, and programs leave from '${leave}' on` };
+  }
+  return { rule, placement: fallback, why: fallback === 'grid' ? 'no policy keeps it here' : 'the default of the policy keeps it here' };
 }
 
 const isShared = (path: string): boolean => sharedTrees.some((tree) => path.startsWith(tree));

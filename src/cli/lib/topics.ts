@@ -84,7 +84,9 @@ const policy: Page = {
   body: String.raw`.Sh DESCRIPTION
 The policy is text, one rule a line:
 .Pp
-.Dl PATTERN  local|grid  [node=NODE]
+.Dl PATTERN  local|grid|auto  [node=NODE] [owner=UID|root|self] [cost=low|normal|high]
+.Dl default  local|grid  [leave=low|normal|high]
+.Dl vo  NAME|*
 .Pp
 PATTERN is an absolute path in which
 .Li *
@@ -101,12 +103,29 @@ line that matches decides:
 keeps the program on this node,
 .Cm grid
 lets it go to a node that has room, or to NODE.
+A line with an owner matches files of that owner only;
+.Cm self
+is whoever runs the program.
+With
+.Cm auto ,
+and for programs that no line matches, the file's extended attribute
+.Li security.xos.place
+decides (local, grid, or cost=low, cost=normal, cost=high; root may set it; it is not asked of volumes); then the cost class of the line or of the attribute:
+programs leave from the class
+.Cm leave
+on, normal if nothing is said; then the
+.Cm default ,
+which is grid if nothing is said.
+Lines behind
+.Cm vo
+are for sessions of that VO only.
 Empty lines, lines that start with
 .Li #
 and lines that are no rule are skipped.
 .Pp
 The rules of the node are read first, in the order of their file names, then the user's own, which so win over them.
-A program that no line matches may go.
+Where the kernel module xos_exec is loaded the node's rules decide in the kernel, and yours can keep a program here that they let go, but not the other way round; see
+.Xr xrun 1 .
 .Pp
 Some programs never leave, whatever the policy says: those that carry the mark
 .Pq byte 9 of the ELF header is Ql x ,
