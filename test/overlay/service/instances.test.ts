@@ -1,0 +1,102 @@
+// Real overlays on loopback beside the same number in the simulator: sockets, sealed datagrams, signed descriptors and messages, real time.
+import test from 'ava';
+import { limits as core } from '../../../src/overlay/core/index.ts';
+import { testVo } from '../../vo/authority.ts';
+import { TopicWorld } from '../support.ts';
+import { instances, until, type Instances } from './instances.ts';
+
+const count = Number(process.env['XOS_OVERLAY_INSTANCES'] ?? 40);
+const port = 21_000 + (process.pid % 100) * 250;
+
+interface Figures { readonly degree: number; readonly in_degree: number; readonly hops: number; readonly delivered: number }
+
+const mean = (numbers: readonly number[]): number => numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
+
+async function real (grid: Instances, messages: number): Promise<Figures> {
+  const { services } = grid;
+  const names = services.map(({ options }) => options.context.node);
+  const hops: number[] = [];
+  let heard = 0;
+  for (const service of services) service.topics.listen('demo/app/figures', () => { heard++; });
+  for (const { parts } of services) {
+    const { topics } = parts;
+    const deliver = topics.deliver.bind(topics);
+    // The hops are the broadcast's; those who subscribe are not told.
+    topics.deliver = ((self: number, kept: never, hop: number) => { if (hop > 0) hops.push(hop); deliver(self, kept, hop); }) as typeof topics.deliver;
+  }
+  for (let i = 0; i < messages; i++) {
+    services[(i * 7) % count]!.tell('demo/app/figures', Buffer.from(`${i}`));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await until(() => heard >= messages * count);
+  const views = services.flatMap(({ parts }) => [...parts.membership.view(0)].map(({ peer }) => parts.known.descriptor(peer)?.node ?? ''));
+  const known = names.map((name) => views.filter((each) => each === name).length);
+  return { degree: mean(services.map((service) => service.show().links.length)), in_degree: mean(known), hops: mean(hops), delivered: heard / (messages * count) };
+}
+
+function simulated (messages: number): Figures {
+  const world = new TopicWorld(count, 5);
+  world.engine.run(4 * core.cycle_ms);
+  const from = world.heard.map((told) => told.length);
+  for (let i = 0; i < messages; i++) {
+    world.publish((i * 7) % count);
+    world.engine.run(100);
+  }
+  world.engine.run(5_000);
+  const told = world.heard.flatMap((all, node) => all.slice(from[node]));
+  return {
+    degree: mean(world.living().map((node) => world.mesh.links(node).length)), in_degree: mean(world.living().map((node) => [...world.membership.view(node)].length)),
+    hops: mean(told.map(({ hops }) => hops).filter((hops) => hops > 0)), delivered: told.length / (messages * count),
+  };
+}
+
+test(`${count} real ones behave as the simulator says: links, views, hops, delivery`, async (t) => {
+  t.timeout(280_000);
+  const grid = await instances(t, await testVo(), count, port);
+  await until(() => grid.services.every((service) => service.show().links.length >= 4));
+  await new Promise((resolve) => setTimeout(resolve, 3 * core.cycle_ms));
+  const [found, expected] = [await real(grid, 40), simulated(40)];
+  t.log(JSON.stringify({ found, expected }));
+  t.is(found.delivered, 1);
+  t.is(expected.delivered, 1);
+  for (const name of ['degree', 'in_degree', 'hops'] as const) {
+    t.true(Math.abs(found[name] / expected[name] - 1) <= 0.15, `${name}: ${found[name]} and ${expected[name]}`);
+  }
+  for (const service of grid.services) t.is(service.metrics.get('host.failed'), 0);
+});
+
+test('a node that was put out of the VO is not heard any more, and is no link of anybody', async (t) => {
+  t.timeout(120_000);
+  const grid = await instances(t, await testVo(), 5, port + 210);
+  await until(() => grid.services.every((service) => service.show().links.length === 4));
+  grid.revoked.add('n5');
+  grid.changed();
+  const others = grid.services.slice(0, 4);
+  await until(() => others.every((service) => !service.show().links.includes('n5')));
+  let heard = 0;
+  for (const service of others) service.topics.listen('demo/app/x', () => { heard++; });
+  grid.services[4]!.tell('demo/app/x', Buffer.from('from outside'));
+  grid.services[0]!.tell('demo/app/x', Buffer.from('from inside'));
+  await until(() => heard === 4);
+  await until(() => others.some((service) => service.metrics.get('rejected.not_admitted') > 0));
+  t.is(heard, 4);
+});
+
+test('queries find by fixed attributes, on every node', async (t) => {
+  t.timeout(120_000);
+  const grid = await instances(t, await testVo(), 8, port + 220, (node) => ({ attributes: { site: Number(node.slice(1)) <= 3 ? 'berlin' : 'rennes', rack: Number(node.slice(1)) } }));
+  await until(() => grid.services.every((service) => service.show().known === 7));
+  await until(() => grid.services.every(({ parts }) => ['n1', 'n8'].every((node) => parts.known.descriptor(Math.max(0, parts.known.find(node)))?.attributes['cores'] === 4)));
+  const signal = AbortSignal.timeout(60_000);
+  for (const service of grid.services) {
+    let names: readonly string[] = [];
+    // A new attribute is in a descriptor of its own, which has to get round.
+    for (let tries = 0; tries < 50 && names.length !== 3; tries++) {
+      names = (await service.find('site = berlin, cores >= 4', 0, signal)).toSorted();
+      if (names.length !== 3) await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    t.deepEqual(names, ['n1', 'n2', 'n3']);
+  }
+  t.deepEqual((await grid.services[0]!.find('rack in 4..5, arch = x86_64', 10, signal)).toSorted(), ['n4', 'n5']);
+  await t.throwsAsync(grid.services[0]!.find('colour = red', 10, signal), { message: /no node that this one knows has an attribute 'colour'; there are .*cores/ });
+});
