@@ -183,7 +183,7 @@ static void test_memory(void)
 /* A process that takes memory itself, and one that executes another program, lose what is shown, and the kernel's mercy. */
 static void test_hoarder(void)
 {
-	int fd = open_device(), orders[2];
+	int fd = open_device(), orders[2], tries;
 	char word = 0;
 	pid_t pid;
 
@@ -198,7 +198,8 @@ static void test_hoarder(void)
 	}
 	CHECK(add(fd, 3, pid) == 0 && use(fd, 3, 0, 0, 512 * MIB, 0) == 0 && number(pid, "oom_score", "") == 0);
 	CHECK(write(orders[1], "x", 1) == 1);
-	pause_ms(1000);
+	for (tries = 0; tries < 600 && number(pid, "status", "RssAnon:") < 60 * 1024; tries++)
+		pause_ms(100);
 	CHECK(use(fd, 3, 0, 0, 512 * MIB, 0) == 0);
 	CHECK(number(pid, "status", "VmRSS:") < 128 * 1024 && number(pid, "oom_score", "") > 0);
 	CHECK(use(fd, 3, 0, 0, 512 * MIB, 0) == 0 && number(pid, "status", "VmRSS:") < 128 * 1024);	/* for good */
@@ -214,7 +215,8 @@ static void test_hoarder(void)
 	}
 	CHECK(add(fd, 4, pid) == 0 && use(fd, 4, 2, 0, 512 * MIB, 0) == 0);
 	CHECK(write(orders[1], "x", 1) == 1);
-	pause_ms(500);
+	for (tries = 0; tries < 600 && number(pid, "comm", "sleep") < 0; tries++)
+		pause_ms(100);
 	CHECK(number(pid, "status", "VmRSS:") < 32 * 1024 && number(pid, "oom_score", "") > 0);
 	CHECK(use(fd, 4, 3, 0, 512 * MIB, 0) == 0 && number(pid, "status", "VmRSS:") < 32 * 1024);
 	CHECK(near(stat_field(pid, 14) / (double)sysconf(_SC_CLK_TCK), 3, 0.2));	/* its time goes on */
