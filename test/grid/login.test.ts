@@ -3,7 +3,7 @@
 //   n1 (registry of VO demo) ─── n2      members: alice (made by the grid), bob, carol (made here)
 import test, { type ExecutionContext } from 'ava'
 import { expectDone, gridFor } from './support/grid.ts'
-import { asked, canLogIn, dialogue, loggedIn, login, prompt, type Dialogue } from './support/login.ts'
+import { asked, canLogIn, dialogue, loggedIn, login, prompt, type Dialogue, type Step } from './support/login.ts'
 
 const grid = gridFor(test, { nodes: 2 })
 const passwords = { 'bob@demo': 'bobs-first-secret', 'carol@demo': 'carols secret = 100% ä' } as const
@@ -133,6 +133,57 @@ test.serial('a revoked member is refused on every node, and running sessions los
   t.is((await grid.exec('id -un')).stdout, 'alice@demo\n', 'others are not concerned')
   running.kill('SIGTERM')
   await running.finished
+})
+
+test.serial('guesses make the name wait, for everybody alike and a minute at most; an admin ends it on every node', async (t) => {
+  const guess = async (user: string): Promise<string> => (await login(grid, 'n2', user, [...asked('guess'), ['read', 'Login refused|Too many failed logins; try again in [0-9]+ seconds']])).results[0]?.output ?? ''
+  for (const user of ['bob@demo', 'nobody-at-all@demo']) {
+    const said: string[] = []
+    for (let count = 0; count < 12 && !said.at(-1)?.startsWith('Too many'); count++) said.push(await guess(user))
+    t.regex(said.at(-1) ?? '', /^Too many/, `${user}: ${said.join(' | ')}`)
+    t.true(said.length > 4, 'the first failures cost nothing')
+  }
+  t.true(await canLogIn(grid, 'n1', 'bob@demo', 'bobs-second-secret'), 'not where the guesses did not come from')
+  const shown = JSON.parse((await expectDone(grid.root('n1', 'xvo member show demo bob --json'), 'xvo member show')).stdout) as { places: { node: string, failures: number }[] }
+  t.true(shown.places.some(({ node, failures }) => node === 'n2' && failures >= 4))
+  await expectDone(grid.root('n1', 'xvo member unlock demo bob'), 'xvo member unlock')
+  await grid.until('bob gets in on n2', () => canLogIn(grid, 'n2', 'bob@demo', 'bobs-second-secret'), 20_000)
+  t.notRegex((await grid.root('n1', 'xvo member show demo bob')).stdout, /at node n2/)
+})
+
+test.serial('a password that somebody else made is changed at the first login, by rules that are told', async (t) => {
+  await expectDone(grid.root('n1', "xvo login-policy demo password-length-min=12 && printf 'for-one-login-only\\n' | xvo member passwd demo bob --password-stdin --change"), 'xvo member passwd')
+  const old: Step[] = [['expect', '[Cc]urrent.*assword: '], ['send', 'for-one-login-only']]
+  const wish = (password: string): Step[] => [['expect', '[Nn]ew .*assword: '], ['send', password]]
+  const again = (password: string): Step[] => [['expect', '[Rr]etype.*assword: '], ['send', password]]
+  const changed = await login(grid, 'n2', 'bob@demo', [...asked('for-one-login-only'), ['expect', 'Your password has expired'], ...old,
+    ...wish('password'), ['expect', 'BAD PASSWORD'], ...wish('zebra-Quartz-77-lamp'), ...again('zebra-Quartz-77-lamp'), ['expect', prompt], ['run', 'id -un'], ['send', 'exit'], ['end']])
+  t.is(changed.error, null)
+  t.is(changed.results[0]?.output, 'bob@demo\n')
+  t.true(await canLogIn(grid, 'n1', 'bob@demo', 'zebra-Quartz-77-lamp'))
+  const passwd = (password: string, told: string): Promise<Dialogue> => login(grid, 'n1', 'bob@demo', [...loggedIn('zebra-Quartz-77-lamp'), ['send', 'passwd'], ['expect', '[Cc]urrent.*assword: '], ['send', 'zebra-Quartz-77-lamp'],
+    ...wish(password), ...again(password), ['expect', told], ['expect', prompt], ['send', 'exit'], ['end']])
+  t.is((await passwd('qZ7-mn!4xW', 'it needs at least 12 characters')).error, null)
+  t.is((await passwd('bobs-second-secret', 'it must differ from your last 3')).error, null)
+  await expectDone(grid.root('n1', "xvo login-policy demo password-length-min=8 password-history=0 && printf 'bobs-second-secret\\n' | xvo member passwd demo bob --password-stdin"), 'xvo login-policy')
+})
+
+test.serial('a node that is cut off lets in who was there before, on this node only, as the policy says', async (t) => {
+  t.true(await canLogIn(grid, 'n2', 'bob@demo', 'bobs-second-secret'))
+  await grid.until('n2 keeps a verifier', async () => (await grid.root('n2', 'grep -c bob /var/lib/xos/node/offline.json')).status === 0)
+  t.is((await grid.root('n2', 'stat -c "%U %a" /var/lib/xos/node/offline.json')).stdout, 'root 600\n')
+  await expectDone(grid.xgrid(['cut', 'n2']), 'xgrid cut')
+  const offline = await login(grid, 'n2', 'bob@demo', [...asked('bobs-second-secret'), ['expect', 'you are logged in to this node only'], ['expect', prompt],
+    ['run', 'id -un; keyctl search @s user xos:credential 2>/dev/null | wc -l; cd /; xrun hostname; ssh-add -l 2>/dev/null | wc -l'], ['send', 'exit'], ['end']])
+  t.is(offline.error, null)
+  t.is(offline.results[0]?.output, 'bob@demo\n0\nn2\n0\n')
+  t.is((await login(grid, 'n2', 'bob@demo', [...asked('wrong'), ['expect', 'Login refused\\.']])).error, null)
+  t.is((await login(grid, 'n2', 'alice@demo', [...asked('any'), ['expect', 'Login refused|The grid cannot be reached; try again later']])).error, null)
+  await expectDone(grid.xgrid(['heal', 'n2']), 'xgrid heal')
+  await grid.until('n2 hears the registry', async () => (await grid.status()).nodes.every(({ state }) => state === 'ready'))
+  await expectDone(grid.root('n1', 'xvo login-policy demo offline-hours-max=0'), 'xvo login-policy')
+  await grid.until('n2 knows the policy', async () => (await grid.root('n2', 'grep -c . /var/lib/xos/vo/membership.json')).status === 0 &&
+    Buffer.from((JSON.parse((await grid.root('n2', 'cat /var/lib/xos/vo/membership.json')).stdout) as { payload: string }).payload, 'base64').includes('"offline_hours_max":0'))
 })
 
 test.serial('a node that is cut off from the registry says so, and its own users log in as ever', async (t) => {

@@ -1,4 +1,5 @@
 import { XosError, describe } from '../../core/errors.ts';
+import { second_ms } from '../../core/units.ts';
 import { keyToPem } from '../../vo/keys.ts';
 import { refuseCollision } from '../guard.ts';
 import type { SessionParts } from '../parts.ts';
@@ -7,6 +8,8 @@ import { tellRelay } from '../relay.ts';
 import type { HeldSession, OwnSession } from '../table.ts';
 import { localUser } from './authenticate.ts';
 import { reachedBySsh } from './open-by-ssh.ts';
+
+const offline_home_ms = 3 * second_ms;
 
 export interface OpenLogin {
   readonly handle: string;
@@ -33,7 +36,8 @@ export async function openLogin(parts: SessionParts, request: OpenLogin, signal:
   if (refused !== null) throw refused;
   await refuseCollision(parts, user, uid);
   try {
-    await homes.mount({ user, uid, gid: uid }, { fill: true }, signal);
+    // PAM does not wait for ever, and a home whose servers are away may not answer.
+    await homes.mount({ user, uid, gid: uid }, { fill: grant !== null }, grant === null ? context.ports.clock.deadline(offline_home_ms, signal) : signal);
   } catch (thrown) {
     if (grant !== null) throw thrown;
     log.warn('a login without the VO has no home', { user, reason: describe(thrown) }); // login(1) then begins in '/'
