@@ -22,7 +22,9 @@ void KernelProxies::open() {
   if (device_) return;
   device_.reset(::open(XOS_PROXY_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK));
   if (!device_) {
-    if (errno != ENOENT && errno != ENXIO && errno != ENODEV) log(Priority::warning, "cannot open '%s': %s; proxies do not show what their jobs use", XOS_PROXY_DEVICE, strerror(errno));
+    const bool absent = errno == ENOENT || errno == ENXIO || errno == ENODEV;
+    if (!absent && !told_) log(Priority::warning, "cannot open '%s': %s; proxies do not show what their jobs use", XOS_PROXY_DEVICE, strerror(errno));
+    told_ = told_ || !absent;
     return;
   }
   loop_.watch(*this, device_.get(), EPOLLIN);

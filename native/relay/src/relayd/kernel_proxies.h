@@ -31,6 +31,7 @@ class KernelProxies : public Watcher {
   Loop& loop_;
   Tell tell_;
   unique_fd device_;
+  bool told_ = false;  ///< why it cannot be opened
   std::map<uint64_t, Shown> shown_;
 };
 
