@@ -16,7 +16,7 @@
  *     What the job has used since it began. The growth since the last call is charged to the process as if a thread of it had used it and ended:
  *     wait4(2), times(2), getrusage(2) of it and of its parent later, /proc/PID/stat, ps and top count it. A total below the last one
  *     begins a new count (a job restored from a checkpoint). Also after the process ended, as long as its parent has not waited for it.
- *     memory_max raises ru_maxrss. memory shows as RssShmem, thus in VmRSS, ps and top, while the process holds at most XOS_PROXY_OWN_MAX itself;
+ *     memory_max raises ru_maxrss, and what was shown counts for it too. memory shows as RssShmem, thus in VmRSS, ps and top, while the process holds at most XOS_PROXY_OWN_MAX itself;
  *     it is not real here, so meanwhile the kernel does not choose the process when memory runs out. A process that takes more, or executes another
  *     program, shows its own memory only from then on, and is chosen as any other.
  *     ENOENT: no such cookie; EINVAL: more than XOS_PROXY_TIME_MAX at once or XOS_PROXY_MEMORY_MAX.
