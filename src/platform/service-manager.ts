@@ -1,7 +1,8 @@
 import { XosError } from '../core/errors.ts';
 import type { ServiceManager, Spawn, SpawnResult } from '../core/ports.ts';
 
-const command_ms = 10_000;
+/** A busy machine at boot takes its time to answer, and a service that was started must not count as failed. */
+const command_ms = 60_000;
 
 /** Services under runit's runsvdir: directories below `directory`, driven by sv(8). Waits for `up` no longer than 7 s (sv's default). */
 export function runitManager(spawn: Spawn, directory: string): ServiceManager {
