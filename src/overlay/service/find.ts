@@ -1,6 +1,6 @@
 import { XosError } from '../../core/errors.ts';
 import { nobody, type Descriptor, type Peer } from '../core/index.ts';
-import type { Constraint, Query } from '../rss/index.ts';
+import { matcher, type Constraint, type Query } from '../rss/index.ts';
 import { parseQuery, type Condition } from './query-text.ts';
 import type { Parts } from './parts.ts';
 
@@ -49,8 +49,12 @@ export async function find(parts: Parts, fixed: readonly Constraint[], wanted: n
     if (id < 0) return reject(new XosError('XOS_BUSY', 'too many queries are under way on this node; try again'));
     signal.addEventListener('abort', aborted, { once: true });
   });
+  // Whom this node deals with all the time it need not look for; in a young or small VO that is everybody.
+  const match = matcher(query, parts.known.book);
+  const near = [0, ...parts.mesh.links(0), ...[...parts.membership.view(0)].map(({ peer }) => peer)].filter(match);
+  const all = [...new Set([...peers, ...near])].slice(0, wanted === 0 ? undefined : wanted);
   // Texts are compared by hash on the way; here as they are.
-  const found = peers.flatMap((peer) => (peer === nobody ? [] : parts.known.descriptor(peer) ?? [])).filter((descriptor) => fixed.every((constraint) => fits(descriptor, constraint)));
+  const found = all.flatMap((peer) => (peer === nobody ? [] : parts.known.descriptor(peer) ?? [])).filter((descriptor) => fixed.every((constraint) => fits(descriptor, constraint)));
   return { found, complete };
 }
 

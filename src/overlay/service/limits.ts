@@ -25,6 +25,8 @@ export const limits = {
   recent_ms: 2 * second_ms,
   replay_window: 1_024,
 
+  /** Before a node enters it looks what it is; at most so long. */
+  describe_wait_ms: 3 * second_ms,
   enter_wait_ms: 500,
   enter_again_ms: 2 * second_ms,
   enter_seeds_max: 5,

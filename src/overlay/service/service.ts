@@ -3,7 +3,7 @@ import { XosError, describe } from '../../core/errors.ts';
 import type { Log } from '../../core/ports.ts';
 import type { Service, ServiceStatus } from '../../core/service.ts';
 import { Metrics, limits as core, type KnownPeers, type Peer } from '../core/index.ts';
-import { collectAttributes } from './attributes.ts';
+import { collectAttributes, type Attributes } from './attributes.ts';
 import { find, understand, type DynamicValues } from './find.ts';
 import type { RunningOverlay } from './handle.ts';
 import { Interests } from './interests.ts';
@@ -49,7 +49,9 @@ export class OverlayService implements Service, RunningOverlay {
     this.#undo.push(parts.topics.listen(`${context.vo}/interest/+`, ({ topic, node, payload }) => { if (topic.endsWith(`/${node}`)) this.interests.heard(node, payload); }));
     context.provided.overlay = this;
     const { signal } = this.#stopping;
-    this.#loops = [this.#enter(signal), this.#describe(signal), this.#keepView(signal), this.#tellInterests(signal)];
+    // Others should hear at once what this node is, but need not wait for it long.
+    const found = collectAttributes(context.ports, signal).catch(() => null);
+    this.#loops = [this.#enter(found, signal), this.#describe(found, signal), this.#keepView(signal), this.#tellInterests(signal)];
   }
 
   async stop(): Promise<void> {
@@ -150,6 +152,12 @@ export class OverlayService implements Service, RunningOverlay {
     parts.known.setOwn(encoded);
     parts.transport.introduceAs(encoded);
     parts.host.changed();
+    if (parts.host.running) parts.transport.announce(this.#near(parts).flatMap((peer) => parts.known.descriptor(peer)?.node ?? []));
+  }
+
+  /** Peers that are held for alive: those of the view and of the links. */
+  #near(parts: Parts): readonly Peer[] {
+    return [...new Set([...parts.mesh.links(0), ...[...parts.membership.view(0)].map(({ peer }) => peer)])];
   }
 
   #dropRefused(): void {
@@ -164,10 +172,12 @@ export class OverlayService implements Service, RunningOverlay {
   }
 
   /** Says hello to nodes of the VO until the first one answers, and again whenever nobody is left. */
-  async #enter(signal: AbortSignal): Promise<void> {
-    const { context } = this.options;
-    const { clock } = context.ports;
-    const view = await this.#parts!.store.loadView();
+  async #enter(found: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const { clock } = this.options.context.ports;
+    const patience = new AbortController();
+    await Promise.race([found, clock.sleep(limits.describe_wait_ms, patience.signal).catch(() => {})]);
+    patience.abort();
+    const view = (await this.#parts?.store.loadView()) ?? [];
     for (let pause_ms: number = limits.enter_wait_ms; !signal.aborted; pause_ms = Math.min(pause_ms * 2, 8 * limits.enter_again_ms)) {
       const parts = this.#parts;
       if (parts === null) return;
@@ -199,10 +209,10 @@ export class OverlayService implements Service, RunningOverlay {
     return admitted.length;
   }
 
-  async #describe(signal: AbortSignal): Promise<void> {
+  async #describe(collected: Promise<Attributes | null>, signal: AbortSignal): Promise<void> {
     const { context, attributes } = this.options;
     const parts = this.#parts!;
-    const found = await collectAttributes(context.ports, signal).catch(() => null);
+    const found = await collected;
     while (!signal.aborted) {
       if (found !== null) parts.self.attributes = { ...found, ...attributes };
       this.#issue();

@@ -76,6 +76,14 @@ export class Transport {
     this.#socket?.send(Buffer.concat([Buffer.from([hello_type, 1]), this.#own]), address, port);
   }
 
+  /** Tells nodes of a changed descriptor before there is a message for them. */
+  announce(nodes: readonly string[]): void {
+    for (const node of nodes) {
+      const contact = this.#contact(node);
+      if (contact !== null && contact.session !== null) this.#introduce(contact, false);
+    }
+  }
+
   /** Sends a frame to a node that is in `known`. False: it is not, or says no address or key. */
   send(node: string, frame: Uint8Array): boolean {
     const contact = this.#contact(node);
