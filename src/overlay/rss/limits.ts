@@ -10,7 +10,7 @@ export const limits = {
   /** Peers in one exchange. */
   exchange: 14,
   /** A row asks its neighbours more often at first. Even. */
-  eager_cycles: 12,
+  eager_cycles: 8,
   /** A newcomer shows itself to the peers of so many of its nearest buckets at once. */
   neighbour_buckets: 3,
   /** Hearsay of this age is not taken into the table. */
