@@ -95,6 +95,8 @@ export interface Provided {
 
 /** What nodes do at this moment; src/job provides it. */
 export interface LoadProvider {
+  /** This node's, as of its last measurement; null before the first. */
+  now(): { readonly load: number; readonly running: number; readonly free_cpus: number; readonly memory_free: number } | null;
   /** Asks each node, all at once; who does not answer in time is not in the answer. */
   loads(nodes: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, { readonly load: number; readonly running: number; readonly free_cpus: number; readonly memory_free: number }>>;
 }

@@ -69,6 +69,12 @@ export class GridSelector implements NodeSelector {
     return found;
   }
 
+  /** What this node does, as of its last measurement. */
+  now(): LoadNow | null {
+    const report = this.#heard.get(this.#context.node)?.report ?? null;
+    return report === null ? null : { load: report.load, running: report.running, free_cpus: Math.max(0, freeCpus(report)), memory_free: report.memory_free_bytes };
+  }
+
   async #reportOf(node: string, signal: AbortSignal): Promise<LoadReport | null> {
     const known = this.#heard.get(node);
     const now_ms = this.#context.ports.clock.monotonic_ms();

@@ -41,4 +41,7 @@ export const limits = {
   portion_bytes_max: 256 * 1024,
   query_ms: 10 * second_ms,
   query_count_max: 10_000,
+  /** Up to so many nodes are asked one by one what they do; for more a directory (ADS) is opened, and asked when they had so long to report. */
+  ask_directly_max: 16,
+  directory_wait_ms: 1_500,
 } as const;

@@ -1,5 +1,6 @@
 import type { DatagramSocket, Log } from '../../core/ports.ts';
 import { Book, CertificateVerifier, KnownPeers, Random, Rows, hashText, limits as core, type Metrics, type Peer } from '../core/index.ts';
+import { Ads } from '../ads/index.ts';
 import { Dht, dhtCodecs } from '../dht/index.ts';
 import { Membership } from '../membership/index.ts';
 import { Broadcast } from '../pubsub/broadcast.ts';
@@ -26,6 +27,7 @@ export interface Parts {
   readonly membership: Membership;
   readonly links: Links;
   readonly search: Search;
+  readonly ads: Ads;
   readonly dht: Dht;
   readonly mesh: Mesh;
   readonly broadcast: Broadcast;
@@ -55,7 +57,7 @@ export function makeParts(options: OverlayOptions, metrics: Metrics, store: Stor
     receive: (from, frame) => { if (context.members.node(from)?.state === 'admitted') host.receive(from, frame); else metrics.add('rejected.not_admitted'); },
     introduced: () => {},
   });
-  const codecs = [...Membership.codecs, ...Links.codecs, ...Search.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
+  const codecs = [...Ads.codecs, ...Membership.codecs, ...Links.codecs, ...Search.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
   const host: NodeHost = new NodeHost({ clock, log, known, metrics, random, codecs, send: (to, frame) => transport.send(to, frame) });
   const rows = new Rows(1);
   const membership = host.add(new Membership(host, { rows, fallback: seeds, verdict: (_self, peer, why) => host.gone(peer, why) }));
@@ -64,6 +66,7 @@ export function makeParts(options: OverlayOptions, metrics: Metrics, store: Stor
   const links = host.add(new Links(host, membership, key_specs.map((spec) => new Space(known.book, spec, own_bits)), rows));
   const search = host.add(new Search(host, links));
   const dht = host.add(new Dht(host, links));
+  const ads = host.add(new Ads(host, () => context.provided.loads?.now() ?? {}));
   const trust = new SealTrust({ vo, node, epoch, known, refuse });
   const topics = new Topics({
     vo, node, epoch, rules, members: context.members, clock, metrics, sign: self.sign, after: (delay_ms, what) => void host.after(0, delay_ms, what),
@@ -76,5 +79,5 @@ export function makeParts(options: OverlayOptions, metrics: Metrics, store: Stor
   host.add(mesh);
   const shapes = host.add(new Shapes(host));
   rows.seal();
-  return { store, self, random, known, transport, host, membership, links, search, dht, mesh, broadcast, topics, shapes };
+  return { store, self, random, known, transport, host, membership, links, search, ads, dht, mesh, broadcast, topics, shapes };
 }

@@ -100,3 +100,46 @@ test('queries find by fixed attributes, on every node', async (t) => {
   t.deepEqual((await grid.services[0]!.find('rack in 4..5, arch = x86_64', 10, signal)).toSorted(), ['n4', 'n5']);
   await t.throwsAsync(grid.services[0]!.find('colour = red', 10, signal), { message: /no node that this one knows has an attribute 'colour'; there are .*cores/ });
 });
+
+test("the VO's documents reach every node as messages; what is too long for one is left to the registry's stream", async (t) => {
+  t.timeout(120_000);
+  const taken = new Map<string, string[]>();
+  let change = (): void => {};
+  let current = { membership: Buffer.from('m1'), revocation: Buffer.from('r1') };
+  const registry = { current: () => current, onChange: (listener: () => void) => { change = listener; return () => {}; } };
+  const grid = await instances(t, await testVo(), 4, port + 230, (node) => ({
+    facts: { registry: node === 'n1' ? registry : null, take: async (kind, envelope) => { taken.set(node, [...taken.get(node) ?? [], `${kind} ${Buffer.from(envelope).toString()}`]); return true; } },
+  }));
+  await until(() => grid.services.every((service) => service.show().links.length === 3));
+  change();
+  const all = (count: number): boolean => ['n2', 'n3', 'n4'].every((node) => taken.get(node)?.length === count);
+  await until(() => all(2));
+  t.deepEqual(taken.get('n3'), ['revocation r1', 'membership m1'], 'revocations first');
+  current = { membership: Buffer.alloc(49 * 1024), revocation: Buffer.from('r2') };
+  change();
+  await until(() => all(3));
+  t.is(taken.get('n4')?.at(-1), 'revocation r2');
+  t.is(taken.get('n1'), undefined);
+});
+
+test('many nodes are asked what they do by a directory, few one by one', async (t) => {
+  t.timeout(200_000);
+  const asked: string[] = [];
+  const grid = await instances(t, await testVo(), 24, port + 180);
+  const values = (node: string): { load: number; running: number; free_cpus: number; memory_free: number } => ({ load: Number(node.slice(1)) / 10, running: 0, free_cpus: 1, memory_free: 2 ** 30 });
+  for (const { provided, node } of grid.contexts) {
+    provided.loads = { now: () => values(node), loads: async (nodes) => { asked.push(...nodes); return new Map(nodes.map((each) => [each, values(each)])); } };
+  }
+  await until(() => grid.services.every((service) => service.show().links.length >= 4));
+  const signal = AbortSignal.timeout(150_000);
+  let found: readonly string[] = [];
+  for (let tries = 0; tries < 60 && found.length < 5; tries++) {
+    found = await grid.services[3]!.query('load <= 0.5, cores >= 1', 0, signal);
+    if (found.length < 5) await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+  t.deepEqual(found.toSorted(), ['n1', 'n2', 'n3', 'n4', 'n5']);
+  asked.length = 0;
+  t.deepEqual(await grid.services[3]!.query('load <= 0.5, node = n2', 0, signal), ['n2']);
+  t.deepEqual(asked, ['n2']);
+  t.is(grid.services[3]!.parts.ads.members(0, 'query/n4/1').length, 0, 'the directory is gone with the query');
+});

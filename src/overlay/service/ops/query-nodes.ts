@@ -2,6 +2,7 @@ import type { FoundNode, OverlayOperations } from '../../../api/operations/overl
 import { XosError } from '../../../core/errors.ts';
 import type { Descriptor } from '../../core/index.ts';
 import { find, fitsNow, understand } from '../find.ts';
+import { askDirectory } from '../ask-directory.ts';
 import { limits } from '../limits.ts';
 import type { RunningOverlay } from '../handle.ts';
 import { split } from '../transport.ts';
@@ -20,6 +21,7 @@ export async function queryNodes(service: RunningOverlay, request: QueryNodes['r
   const { fixed, dynamic } = understand(service.parts, String(request.query ?? ''));
   const { found, complete } = await find(service.parts, fixed, dynamic.length === 0 ? count : count * margin, deadline);
   if (dynamic.length === 0) return { nodes: found.map((descriptor) => rowOf(descriptor)), complete };
+  if (found.length > limits.ask_directly_max) return { nodes: (await askDirectory(service, found, dynamic, count, deadline)).map((descriptor) => rowOf(descriptor)), complete };
   const loads = await service.loads(found.map(({ node }) => node), deadline);
   const nodes = found.flatMap((descriptor) => {
     const values = loads.get(descriptor.node);
