@@ -1,6 +1,7 @@
 // What a boot loader starts: a unified kernel image for UEFI (kernel, initrd and command line in one signed file), the same three as files for BIOS.
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { clone } from '../lib/paths.mjs'
 
 /** The command line that names the root by its hash: who signs it signs every block of the root. @param {import('./builder.mjs').Context['flavour']} flavour @param {{uuid: string, hash: string, salt: string, blocks: number}} root @param {readonly string[]} [more] */
 export function commandLine(flavour, root, more = []) {
@@ -17,20 +18,22 @@ export async function makeUnifiedKernel({ work, kernel, identity, flavour, tool 
   writeFileSync(join(work, 'cmdline'), line)
   const path = join(work, name)
   await tool(['ukify', 'build', `--linux=${join(work, 'kernel/linux')}`, `--initrd=${initrd}`, `--cmdline=@${join(work, 'cmdline')}`, `--os-release=@${release}`, `--uname=${kernel.version}`, `--output=${path}.unsigned`])
-  await signProgram(`${path}.unsigned`, path, keys, tool)
+  await signProgram({ work, identity, tool }, `${path}.unsigned`, path, keys)
   return path
 }
 
-/** Signs a UEFI program for Secure Boot. @param {string} source @param {string} target @param {{bootKey: string, bootCertificate: string}} keys @param {(command: readonly string[]) => Promise<string>} tool */
-export async function signProgram(source, target, keys, tool) {
-  await tool(['sbsign', '--key', keys.bootKey, '--cert', keys.bootCertificate, '--output', target, source])
+/** Signs a UEFI program for Secure Boot; the same bytes each time. @param {Pick<import('./builder.mjs').Context, 'work' | 'identity' | 'tool'>} context @param {string} source @param {string} target @param {{bootKey: string, bootCertificate: string}} keys */
+export async function signProgram({ work, identity, tool }, source, target, keys) {
+  const library = join(work, 'fixed-time.so')
+  if (!existsSync(library)) await tool(['gcc', '-shared', '-fPIC', '-O1', '-o', library, join(clone, 'image/tools/fixed-time.c')])
+  await tool(['env', `LD_PRELOAD=${library}`, `SOURCE_DATE_EPOCH=${identity.epoch}`, 'sbsign', '--key', keys.bootKey, '--cert', keys.bootCertificate, '--output', target, source])
 }
 
 /** The boot loader for UEFI, signed. @param {import('./builder.mjs').Context} context @param {{bootKey: string, bootCertificate: string}} keys */
-export async function makeUefiLoader({ work, tools, tool }, keys) {
+export async function makeUefiLoader({ work, identity, tools, tool }, keys) {
   const source = join(work, 'systemd-boot.efi')
   copyFileSync(join(tools, 'usr/lib/systemd/boot/efi/systemd-bootx64.efi'), source)
-  await signProgram(source, join(work, 'BOOTX64.EFI'), keys, tool)
+  await signProgram({ work, identity, tool }, source, join(work, 'BOOTX64.EFI'), keys)
   return join(work, 'BOOTX64.EFI')
 }
 

@@ -7,7 +7,7 @@ import { detachedSignature, publicKeyPacket } from './openpgp.mjs'
 /** The date of every boot key: part of a key's identity in OpenPGP, so it has to be the same wherever the key is used. */
 const KEY_EPOCH = 1767225600
 const MODULES = ['biosdisk', 'part_gpt', 'part_msdos', 'fat', 'iso9660', 'memdisk', 'tar', 'normal', 'configfile', 'loadenv', 'linux', 'test', 'echo', 'search',
-  'search_fs_file', 'serial', 'terminal', 'reboot', 'halt', 'sleep', 'pgp', 'gcry_rsa', 'gcry_sha256', 'boot', 'minicmd']
+  'search_label', 'serial', 'terminal', 'reboot', 'halt', 'sleep', 'pgp', 'gcry_rsa', 'gcry_sha256', 'boot', 'minicmd']
 const ENVIRONMENT_BYTES = 1024
 
 /** The signature that GRUB wants beside a file, as FILE.sig. @param {Buffer} data @param {string} keyPath */

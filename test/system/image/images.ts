@@ -24,10 +24,11 @@ export interface Images {
   readonly broken: string
 }
 
+/** A folder with our Debian packages, for who works on the images while others work on the programs. */
 const packages = process.env['XOS_IMAGE_PACKAGES']
 
 export async function testImages (): Promise<Images> {
-  const inputs = hashInputs(clone, ['image', 'src/setup/image', 'src/update', 'native', 'pam'], [imageRoot(['base', 'update', 'pc']).path])
+  const inputs = hashInputs(clone, ['image/base', 'image/update', 'image/pc', 'image/initrd', 'image/boot', 'image/tools', 'src/setup/image', ...(packages === undefined ? ['image/packages', 'image/systemd', 'src', 'native', 'pam'] : [])], [imageRoot(['base', 'update', 'pc']).path])
   mkdirSync(folder, { recursive: true })
   const lock = await waitLock(`${folder}.lock`, 'making the images of the tests', { timeout_ms: make_ms })
   if (!('release' in lock)) throw new Error(`process ${lock.holder.pid} is making the images of the tests`)
