@@ -25,9 +25,14 @@ export async function endSession(parts: SessionParts, session: string, reason: s
 
 /** Ends everything a user that was revoked has on this node: sessions, jobs, and every process of its uid. */
 export async function expel(parts: SessionParts, held: readonly HeldSession[], reason: string, signal: AbortSignal): Promise<void> {
-  const { processes, clock, log } = parts.context.ports;
   await Promise.all(held.map((session) => endSession(parts, session.session, reason, true, signal)));
-  for (const uid of new Set(held.map((session) => session.uid))) {
+  await endProcesses(parts, [...new Set(held.map((session) => session.uid))], signal);
+}
+
+/** Ends every process of the uids. */
+export async function endProcesses(parts: SessionParts, uids: readonly number[], signal: AbortSignal): Promise<void> {
+  const { processes, clock, log } = parts.context.ports;
+  for (const uid of uids) {
     // SIGHUP as a terminal that hangs up would send, then SIGKILL: twice, since a process may fork while we look.
     const kill = async (name: NodeJS.Signals): Promise<number> => {
       const found = await processes.ofUser(uid);

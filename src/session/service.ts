@@ -3,7 +3,7 @@ import { minute_ms, second_ms } from '../core/units.ts';
 import type { Service } from '../core/service.ts';
 import { coalesce } from '../core/signal.ts';
 import { SessionsDefinition } from '../proto/xos/session/v1/session.ts';
-import { endSession, expel } from './end.ts';
+import { endProcesses, endSession, expel } from './end.ts';
 import { closeForeign, openForeign, syncForeign } from './ops/open-foreign.ts';
 import { delegate } from './ops/open-by-ssh.ts';
 import { renewLogin } from './ops/renew.ts';
@@ -25,6 +25,7 @@ export function sessionService(parts: SessionParts): Service {
   const { signal } = stopping;
   const undo: (() => void)[] = [];
   const loops: Promise<void>[] = [];
+  const put_out = new Set<number>();
 
   const every = async (ms: number, work: () => Promise<void>): Promise<void> => {
     while (!signal.aborted) {
@@ -53,7 +54,7 @@ export function sessionService(parts: SessionParts): Service {
       for (const held of table.all()) await parts.sshAgents.open(held);
       const failed = (thrown: unknown): void => void (signal.aborted || log.error('sessions could not follow the members', { reason: describe(thrown) }));
       undo.push(context.native.relay.onConnect(coalesce(() => retell(parts, signal), failed)));
-      undo.push(context.members.onChange(coalesce(() => followMembers(parts, signal), failed)));
+      undo.push(context.members.onChange(coalesce(() => followMembers(parts, put_out, signal), failed)));
       // Also a mount that died and came back: the homes that were bound from it are dead until they are bound again.
       const homes = coalesce(() => remount(parts, signal), failed);
       homes();
@@ -91,10 +92,14 @@ async function remount(parts: SessionParts, signal: AbortSignal): Promise<void> 
 }
 
 /** Ends what the members document does not allow any more, and brings sessions to nodes that came. */
-async function followMembers(parts: SessionParts, signal: AbortSignal): Promise<void> {
+async function followMembers(parts: SessionParts, put_out: Set<number>, signal: AbortSignal): Promise<void> {
   const { members, table, context } = parts;
   const revoked = table.all().filter((held) => members.refuseUser(held.user, held.uid)?.code === 'XOS_REVOKED');
   if (revoked.length > 0) await expel(parts, revoked, 'membership revoked', signal);
+  // Also where no session is left: another node may have ended it a moment ago, and what its user left behind goes on.
+  const uids = members.revokedUsers().map(({ uid }) => uid).filter((uid) => !put_out.has(uid));
+  for (const uid of uids) put_out.add(uid);
+  await endProcesses(parts, uids, signal);
   const here = members.node(context.node);
   for (const held of table.all()) {
     const origin = members.node(held.origin);

@@ -150,4 +150,71 @@ Your own.
 .Ed`.split('\n'),
 };
 
-export const topics: readonly Page[] = [overview, policy, site];
+const login: Page = {
+  name: 'pam_xos', section: 8, summary: 'PAM module for members of a virtual organisation',
+  seeAlso: [['xvo', 8], ['xosd', 8], ['xenter', 8], ['xos', 7]],
+  body: String.raw`.Sh DESCRIPTION
+Answers for names of the form
+.Li NAME@VO ;
+every other name is passed over and goes on to the next module.
+Whether a password is right, and who may be here, xosd decides; nothing is asked of a user of the machine.
+.Pp
+.Bl -tag -width Ds
+.It Sy auth
+Asks for the password.
+Wrong ones make further tries wait: after the fourth at one node 1, 2, 4 seconds and so on, a minute at most, and longer for a remote host that tries many names.
+Names that do not exist wait as others do.
+An administrator ends the wait with
+.Ql xvo member unlock .
+.It Sy account
+Refuses revoked members, those that the site denies, and those whose name or uid a local account has.
+Asks for a new password where the present one has expired.
+.It Sy password
+Changes the password at the registry of the VO, by its rules
+.Pq Ql xvo login\-policy .
+.It Sy session
+Opens a session: home, credential in the session keyring, ssh agent, and the namespaces from which programs may leave the node.
+.It Sy setcred
+PAM_REFRESH_CRED renews the credential, PAM_DELETE_CRED takes it away.
+.El
+.Pp
+When the VO cannot be reached, who logged in on this node before may log in to this node only, for as long as the VO's policy and the site
+.Pq offline_hours_max in node.json
+say; programs then stay here.
+.Pp
+From node to node inside of a session
+.Xr ssh 1
+asks for nothing: the session's agent holds a certificate, and the other node opens a session of its own by it.
+.Sh ARGUMENTS
+.Bl -tag -width Ds
+.It Cm handle_env
+For sshd: what a right password opened is handed on by PAM's environment.
+.It Cm ssh_certificate
+For sshd: a certificate of the VO that it has accepted opens a session too.
+.It Cm no_handle=ignore
+For su: whom we have not authenticated gets in without a grid session.
+.It Cm no_exec
+Programs stay on this node.
+.It Cm interpreter Ns = Ns Ar PATH
+Who gets the programs of a session.
+.It Cm socket Ns = Ns Ar PATH , Cm timeout_ms Ns = Ns Ar N
+The agent, and the bound of its answers.
+.El
+.Sh FILES
+.Bl -tag -width Ds
+.It Pa /run/xos/agent.sock
+The agent, which is xosd.
+.It Pa /run/xos/passwd , /run/xos/group
+Names and numbers of members and their groups, read by the name service module
+.Li xos
+of nsswitch.conf; no daemon is asked, so that a look\-up never hangs.
+.It Pa /var/lib/xos/node/offline.json
+Verifiers for logins without the VO.
+.It Pa /var/lib/xos/ssh
+What ssh and sshd read: keys of the VO, the host's certificate, revoked keys, where the nodes are.
+.It Pa /etc/default/locale
+The language of messages.
+.El`.split('\n'),
+};
+
+export const topics: readonly Page[] = [overview, policy, site, login];
