@@ -3,13 +3,13 @@ import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { clone } from '../lib/paths.mjs'
 
-/** The command line that names the root by its hash: who signs it signs every block of the root. @param {import('./builder.mjs').Context['flavour']} flavour @param {{uuid: string, hash: string, salt: string, blocks: number}} root @param {readonly string[]} [more] */
+/** The command line that names the root by its hash: who signs it signs every block of the root. @param {import('./context.mjs').Context['flavour']} flavour @param {{uuid: string, hash: string, salt: string, blocks: number}} root @param {readonly string[]} [more] */
 export function commandLine(flavour, root, more = []) {
   return [`xos.root=${root.uuid}:${root.hash}:${root.salt}:${root.blocks}`, `xos.format=${flavour.root.format}`, flavour.kernel.commandLine, ...more].join(' ')
 }
 
 /**
- * @param {import('./builder.mjs').Context} context @param {{line: string, initrd: string, name: string, keys: {bootKey: string, bootCertificate: string}}} inputs
+ * @param {import('./context.mjs').Context} context @param {{line: string, initrd: string, name: string, keys: {bootKey: string, bootCertificate: string}}} inputs
  * @returns {Promise<string>} path of the signed image
  */
 export async function makeUnifiedKernel({ work, kernel, identity, flavour, tool }, { line, initrd, name, keys }) {
@@ -22,14 +22,14 @@ export async function makeUnifiedKernel({ work, kernel, identity, flavour, tool 
   return path
 }
 
-/** Signs a UEFI program for Secure Boot; the same bytes each time. @param {Pick<import('./builder.mjs').Context, 'work' | 'identity' | 'tool'>} context @param {string} source @param {string} target @param {{bootKey: string, bootCertificate: string}} keys */
+/** Signs a UEFI program for Secure Boot; the same bytes each time. @param {Pick<import('./context.mjs').Context, 'work' | 'identity' | 'tool'>} context @param {string} source @param {string} target @param {{bootKey: string, bootCertificate: string}} keys */
 export async function signProgram({ work, identity, tool }, source, target, keys) {
   const library = join(work, 'fixed-time.so')
   if (!existsSync(library)) await tool(['gcc', '-shared', '-fPIC', '-O1', '-o', library, join(clone, 'image/tools/fixed-time.c')])
   await tool(['env', `LD_PRELOAD=${library}`, `SOURCE_DATE_EPOCH=${identity.epoch}`, 'sbsign', '--key', keys.bootKey, '--cert', keys.bootCertificate, '--output', target, source])
 }
 
-/** The boot loader for UEFI, signed. @param {import('./builder.mjs').Context} context @param {{bootKey: string, bootCertificate: string}} keys */
+/** The boot loader for UEFI, signed. @param {import('./context.mjs').Context} context @param {{bootKey: string, bootCertificate: string}} keys */
 export async function makeUefiLoader({ work, identity, tools, tool }, keys) {
   const source = join(work, 'systemd-boot.efi')
   copyFileSync(join(tools, 'usr/lib/systemd/boot/efi/systemd-bootx64.efi'), source)

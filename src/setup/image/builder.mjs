@@ -17,13 +17,6 @@ import { makeRootImage } from './root-image.mjs'
 import { ensureToolsRoot, runTool, toolsKernel, toolsRoot } from './tools.mjs'
 
 /**
- * @typedef {{flavour: import('./flavour.mjs').Flavour, identity: import('./identity.mjs').Identity, kernel: {version: string, modules: string, inside: string},
- *   tools: string, work: string, output: string, note?: (text: string) => void,
- *   tool: (command: readonly string[], options?: {binds?: readonly string[], environment?: Record<string, string>, onLine?: (line: string) => void, what?: string, timeout_ms?: number}) => Promise<string>}} Context
- * `work`: scratch folder; `output`: where finished images go; `tool`: runs a command in the tools root, standard output comes back
- */
-
-/**
  * @typedef {{flavour: string, output?: string, version?: string, keyFolder?: string, outputs?: readonly string[], gridRoot: string, packages?: string, log: string, signal: AbortSignal,
  *   progress: ReturnType<typeof import('../lib/progress.mjs').createProgress>}} ImageOptions
  * `gridRoot`: the root that our programs are built in; `packages`: a folder with our packages, which are made if it is not given; `outputs`: instead of the flavour's
@@ -61,7 +54,7 @@ async function prepareRoots(flavour, { log, signal, progress }) {
   return { tools, base }
 }
 
-/** @returns {Context} */
+/** @returns {import('./context.mjs').Context} */
 function makeContext(flavour, tools, work, { output, version, log, signal }) {
   const { version: kernel, modules } = toolsKernel(tools)
   const where = output ?? join(build, 'image', flavour.name)

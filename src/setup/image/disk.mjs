@@ -27,7 +27,7 @@ export function planDisk(disk) {
 }
 
 /**
- * @param {import('./builder.mjs').Context} context
+ * @param {import('./context.mjs').Context} context
  * @param {{root: {path: string}, espFiles: string, bios: {boot: Buffer, core: Buffer}, path: string}} inputs `espFiles`: a folder, as it lands
  */
 export async function makeDisk({ flavour, identity, work, tool, note }, { root, espFiles, bios, path }) {

@@ -14,7 +14,7 @@ const ENVIRONMENT_BYTES = 1024
 export const bootSignature = (data, keyPath) => detachedSignature(data, readFileSync(keyPath), KEY_EPOCH)
 
 /**
- * @param {import('./builder.mjs').Context} context @param {{bootKey: string, format: 'i386-pc' | 'i386-pc-eltorito', menu?: string}} options `menu`: name in image/boot
+ * @param {import('./context.mjs').Context} context @param {{bootKey: string, format: 'i386-pc' | 'i386-pc-eltorito', menu?: string}} options `menu`: name in image/boot
  * @returns {Promise<Buffer>}
  */
 export async function makeGrub({ work, identity, tool }, { bootKey, format, menu = 'grub.cfg' }) {

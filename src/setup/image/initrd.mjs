@@ -8,7 +8,7 @@ import { makeCpio } from './cpio.mjs'
 /** Devices are looked for on these buses (image/initrd/modules.c). */
 const DEVICE_ALIAS = /^(pci|virtio|usb|scsi|acpi|platform|mmc|vmbus|xen|nvme):/
 
-/** @param {import('./builder.mjs').Context} context @returns {Promise<string>} its path */
+/** @param {import('./context.mjs').Context} context @returns {Promise<string>} its path */
 export async function makeInitrd({ flavour, identity, kernel, work, tool }) {
   const sources = readdirSync(join(clone, 'image/initrd')).filter((name) => name.endsWith('.c')).sort().map((name) => join(clone, 'image/initrd', name))
   const init = join(work, 'init')

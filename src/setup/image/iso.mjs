@@ -8,7 +8,7 @@ import { biosFiles, grubEnvironment, makeGrub } from './grub.mjs'
 
 const MIB = 1024 * 1024
 
-/** @param {import('./builder.mjs').Context} context @param {import('./outputs.mjs').Made} made @param {string} path */
+/** @param {import('./context.mjs').Context} context @param {import('./context.mjs').Made} made @param {string} path */
 export async function makeIso(context, made, path) {
   const { work, identity, tool, tools, note } = context
   const { version } = identity

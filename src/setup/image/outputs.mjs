@@ -9,15 +9,10 @@ import { makeIso } from './iso.mjs'
 import { writeSbom } from './sbom.mjs'
 import { writeUpdate } from './update.mjs'
 
-/**
- * @typedef {{root: {path: string, blocks: number, hash: string, salt: string, uuid: string}, initrd: string, line: string, uki: string, linux: string, base: string, programs: readonly string[],
- *   keys: {updateKey: string, updatePublic: string, bootKey: string, bootCertificate: string}}} Made
- */
-
 const MAKERS = { root: makeRootFiles, disk: makeDiskImage, iso: makeIsoImage, update: makeUpdateBundle }
 
 /**
- * @param {import('./builder.mjs').Context} context @param {Made} made @param {readonly string[]} outputs
+ * @param {import('./context.mjs').Context} context @param {import('./context.mjs').Made} made @param {readonly string[]} outputs
  * @returns {Promise<{path: string, bytes: number, sha256: string}[]>}
  */
 export async function makeOutputs(context, made, outputs) {
@@ -34,7 +29,7 @@ export async function makeOutputs(context, made, outputs) {
   return files
 }
 
-/** Name of an output file. @param {import('./builder.mjs').Context} context @param {string} suffix */
+/** Name of an output file. @param {import('./context.mjs').Context} context @param {string} suffix */
 export const fileName = ({ flavour, identity }, suffix) => `xtreemos-${flavour.name}-${identity.version}${suffix}`
 
 /** Kernel, initrd, command line and root as files, for boot loaders from the network. */

@@ -7,7 +7,7 @@ const BLOCK = 4096
 
 /**
  * Assembles WORK/root.img (see image/tools/assemble) and puts the hash tree behind it.
- * @param {import('./builder.mjs').Context} context @param {{base: string, programs: readonly string[], files: Readonly<Record<string, string>>}} inputs
+ * @param {import('./context.mjs').Context} context @param {{base: string, programs: readonly string[], files: Readonly<Record<string, string>>}} inputs
  *   `base`: the flavour's root of packages; `programs`: our Debian packages, when there are none build/stage is laid over it; `files`: path → text
  * @returns {Promise<{path: string, blocks: number, hash: string, salt: string, uuid: string}>}
  */

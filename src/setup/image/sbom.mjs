@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { clone } from '../lib/paths.mjs'
 
 /**
- * @param {import('./builder.mjs').Context} context @param {import('./outputs.mjs').Made} made
+ * @param {import('./context.mjs').Context} context @param {import('./context.mjs').Made} made
  * @returns {[string, string][]}
  */
 export function writeSbom({ flavour, identity, kernel, tools, work, output }, { root, base }) {

@@ -7,7 +7,7 @@ const MAGIC = 'XOSUPDT1'
 const CHUNK_BYTES = 4 << 20
 
 /**
- * @param {import('./builder.mjs').Context} context @param {import('./outputs.mjs').Made} made @param {string} path of the bundle
+ * @param {import('./context.mjs').Context} context @param {import('./context.mjs').Made} made @param {string} path of the bundle
  */
 export function writeUpdate({ flavour, identity }, made, path) {
   const version = identity.version
