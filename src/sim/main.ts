@@ -7,7 +7,7 @@ import { XosError } from '../core/errors.ts';
 import { parseArguments, usage, type Arguments } from './arguments.ts';
 import { csv, header, line, svg } from './output.ts';
 import { report } from './report.ts';
-import { run } from './run.ts';
+import { run, type CycleRow, type Spent } from './run.ts';
 
 const tuned = 'XOS_SIM_TUNED';
 /** A million nodes are hundreds of megabytes that are read at random: huge pages make that a third faster (glibc 2.35 and later). */
@@ -32,8 +32,17 @@ function simulate(options: Arguments): void {
   const { scenario, nodes, cycles, seed } = options;
   const began = cpu();
   if (!options.json) process.stdout.write(`${scenario.name}: ${scenario.summary}; ${nodes.toLocaleString('en')} nodes, seed ${seed}\n${header()}\n`);
-  const result = run({ scenario, nodes, cycles, seed, cpu, each: options.json ? undefined : (row, spent) => void process.stdout.write(`${line(row, spent)}\n`) });
-  if (options.json) return void process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
+  const spent: Spent[] = [];
+  const each = (row: CycleRow, of: Spent): void => {
+    if (options.json) spent.push(of);
+    else process.stdout.write(`${line(row, of)}\n`);
+  };
+  const result = run({ scenario, nodes, cycles, seed, cpu, each });
+  if (options.json) {
+    process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
+    // What the machine spent is different each time, so it is no part of the figures.
+    return void process.stderr.write(`${JSON.stringify({ spent })}\n`);
+  }
   process.stdout.write(`in-degree ${result.in_degree.mean.toFixed(2)} ± ${result.in_degree.deviation.toFixed(2)}, digest ${result.digest.toString(16).padStart(8, '0')}, ${(cpu() - began).toFixed(1)} CPU s\n`);
   for (const [name, count] of Object.entries(result.counters)) process.stdout.write(`  ${name} ${count}\n`);
   if (options.out === null) return;

@@ -18,7 +18,7 @@ function width(text: string): number {
   return [...text].length
 }
 
-export type Unit = 'ms' | 's' | '/s' | 'MiB/s' | 'MiB' | 'IOPS' | 'count'
+export type Unit = 'ms' | 's' | '/s' | 'MiB/s' | 'MiB' | 'B' | 'IOPS' | 'count'
 
 /** A value with three significant digits and its unit: `0.725 ms`, `1,850 /s`. */
 export function quantity(value: number, unit: Unit): string {

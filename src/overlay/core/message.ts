@@ -30,10 +30,23 @@ export class Packet implements Message {
   count = 0;
   /** How many deliveries are still to come (a doubled message has two); the engine's. */
   pending = 0;
-  readonly words = new Float64Array(packet_words);
+  readonly words = slice();
 }
 
 const free: Packet[] = [];
+/** Words come from large blocks: a buffer of its own would cost each packet as much again. */
+const block_packets = 512;
+let block = new Float64Array(0);
+let used = 0;
+
+function slice(): Float64Array {
+  if (used === block.length) {
+    block = new Float64Array(block_packets * packet_words);
+    used = 0;
+  }
+  used += packet_words;
+  return block.subarray(used - packet_words, used);
+}
 
 /** An empty packet of `kind`: yours until it is sent. */
 export function packet(kind: number): Packet {

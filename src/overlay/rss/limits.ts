@@ -5,8 +5,8 @@ export const limits = {
   keys_max: 4,
   /** Peers a bucket: with one, every death is a hole. */
   bucket: 3,
-  /** Buckets that hold somebody, at most: log2 of the nodes and a few. */
-  buckets: 24,
+  /** Buckets that hold somebody, at most. With 10^6 nodes 20 do on average, more than 22 for one node of a hundred. */
+  buckets: 22,
   /** Peers in one exchange. */
   exchange: 14,
   /** A row asks its neighbours more often at first. Even. */
