@@ -1,9 +1,8 @@
 // The whole way on machines: login at the console, a program by its bare name on another machine, checkpoint there, restart here, logout.
 //
-//   n1 (founds VO demo; alice at ttyS0) ── switch in this process ── n2 (joined; runs the job)
+//   n1 (founds VO demo; alice at ttyS0; xos_cred loaded) ── switch in this process ── n2 (joined; runs the job)
 import test from 'ava'
 import { consoleLogin, foundGrid } from '../support/grid.ts'
-import { guestLayers } from '../support/snapshot.ts'
 import type { Guest } from '../support/guest.ts'
 
 const counter = `import sys, time
@@ -15,14 +14,19 @@ sys.exit(7)
 
 test.serial('a member logs in at the console, and runs, moves and ends programs on both machines', async (t) => {
   t.timeout(1_500_000)
-  await guestLayers()
   const grid = await foundGrid(t, ['n1', 'n2'])
   const [n1, n2] = grid.guests as [Guest, Guest]
+  await n1.load('xos_cred')
   const alice = await consoleLogin(n1, grid.user, grid.password)
 
   t.regex((await alice.run('id')).output, /^uid=1879113729\(alice@demo\) gid=1879113729\(alice@demo\) .*members@demo/)
   t.is((await alice.run('tty; pwd')).output, '/dev/ttyS0\n/home/alice\n')
   t.is((await n1.must("who | awk '{print $1, $2}'; stat -c %U /dev/ttyS0")), 'alice@demo ttyS0\nalice@demo\n')
+
+  // Her credential is in the kernel's keeping: shown to her session, and not to root beside it.
+  t.is(await n1.must("awk '/xos:credential/ {print $8}' /proc/keys"), 'xos_cred\n')
+  t.is((await alice.run('xlocal keyctl print "$(xlocal keyctl search @s xos_cred xos:credential)" | head -n 1')).output, '-----BEGIN CERTIFICATE-----\n')
+  t.regex((await n1.run("keyctl print $((0x$(awk '/xos:credential/ {print $1}' /proc/keys)))")).stderr, /Permission denied/)
 
   // By its bare name: nothing but the wish for a node in the environment.
   await alice.run('export XOS_NODE=n2')
@@ -46,6 +50,7 @@ test.serial('a member logs in at the console, and runs, moves and ends programs 
   await alice.exit()
   await n1.until("! who | grep -q alice && ! pgrep -u 1879113729")
   await n2.until('! pgrep -u 1879113729')
+  await n1.until('! grep -q xos:credential /proc/keys')
   await n1.until("xnode status --json | grep -q '\"sessions\": 0'")
   for (const g of grid.guests) t.is(await g.splats(), '')
 })

@@ -12,6 +12,7 @@ export interface GuestGrid {
 
 const set_up_ms = 400_000
 const together_ms = 180_000
+const login_tries = 8
 
 export async function foundGrid (t: ExecutionContext, names: readonly string[], options: Omit<GuestOptions, 'name' | 'network'> = {}): Promise<GuestGrid> {
   const password = 'correct-horse-1'
@@ -27,14 +28,19 @@ export async function foundGrid (t: ExecutionContext, names: readonly string[], 
   return { guests, vo: 'demo', user: 'alice@demo', password }
 }
 
-/** Logs in on the guest's serial console, as a person at a terminal does. Returns a shell. */
+/** Logs in on the guest's serial console, as a person at a terminal does, who tries again when told to. Returns a shell. */
 export async function consoleLogin (g: Guest, user: string, password: string): Promise<ConsoleShell> {
-  g.console.send('')
-  await g.console.expect(/login: $/, together_ms)
-  g.console.send(user)
-  await g.console.expect(/[Pp]assword: $/, together_ms)
-  g.console.send(password)
-  await g.console.expect(/[$] (\x1b\[[^a-zA-Z]*[a-zA-Z])*$/, together_ms)
+  for (let tries = 1; ; tries++) {
+    g.console.send('')
+    await g.console.expect(/login: $/, together_ms)
+    g.console.send(user)
+    await g.console.expect(/[Pp]assword: $/, together_ms)
+    g.console.send(password)
+    const [shown] = await g.console.expect(/[$] (\x1b\[[^a-zA-Z]*[a-zA-Z])*$|try again later[^]*Login incorrect|Login incorrect|timed out/, together_ms)
+    if (shown.startsWith('$ ')) break
+    // An emulated machine whose cores are busy elsewhere answers later than a login waits; a refusal is none of that.
+    if (shown === 'Login incorrect' || tries === login_tries) throw new Error(`'${user}' is not let in on the console of '${g.name}' (${tries} tries): ${shown}`)
+  }
   let last = 0
   return {
     async run (line, timeout_ms = together_ms) {
