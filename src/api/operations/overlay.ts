@@ -22,6 +22,15 @@ export interface OverlayOperations {
     request: { readonly query: string; readonly count: number };
     response: { readonly nodes: readonly FoundNode[]; readonly complete: boolean };
   };
+  /**
+   * This node takes a position in a shape of the caller's application until the caller goes away; its neighbours come as progress, at once and
+   * whenever they change. `shape`: ring, torus[:WxH], mesh[:WxH], tree[:ARITY], hypercube, nearest:COUNT.
+   */
+  'shape-join': {
+    request: { readonly name: string; readonly shape: string; readonly position: number; readonly size: number };
+    progress: { readonly neighbours: readonly ShapeNeighbour[] };
+    response: Record<never, never>;
+  };
   /** What the overlay of this node knows and counted; anyone may ask. */
   'overlay-status': { request: Record<never, never>; response: OverlayStatus };
 }
@@ -59,6 +68,13 @@ export interface FoundNode {
   readonly address: string;
   readonly sites: readonly string[];
   readonly attributes: Readonly<Record<string, number | string | readonly string[]>>;
+}
+
+/** A member beside this one. */
+export interface ShapeNeighbour {
+  readonly position: number;
+  readonly node: string;
+  readonly address: string;
 }
 
 export interface OverlayStatus {

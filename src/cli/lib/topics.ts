@@ -5,7 +5,7 @@ import { site } from './site-page.ts';
 const overview: Page = {
   name: 'xos', section: 7, summary: 'overview of the XtreemOS grid',
   seeAlso: [['xps', 1], ['xkill', 1], ['xwait', 1], ['xwhere', 1], ['xrun', 1], ['xlocal', 1], ['xcheckpoint', 1], ['xrestart', 1], ['xnode', 1],
-    ['xvolume', 1], ['xquery', 1], ['xpublish', 1], ['xsubscribe', 1], ['xvo', 8], ['xgrid', 8], ['xos-policy', 5], ['xosd', 8]],
+    ['xvolume', 1], ['xquery', 1], ['xpublish', 1], ['xsubscribe', 1], ['xshape', 1], ['xvo', 8], ['xgrid', 8], ['xos-policy', 5], ['xosd', 8]],
   body: String.raw`.Sh DESCRIPTION
 XtreemOS makes the machines of a virtual organisation (VO) one system for its members.
 You log in on any node with a name such as

@@ -39,6 +39,11 @@ export const limits = {
   subscription_lag_ms: minute_ms,
   portion_messages_max: 64,
   portion_bytes_max: 256 * 1024,
+  /** Members of a shape meet at so many keys of the DHT; each reads all of them, often at first. */
+  shape_places: 8,
+  shape_meet_ms: 500,
+  shape_meet_ms_max: 30 * second_ms,
+  shape_life_ms: 2 * minute_ms,
   query_ms: 10 * second_ms,
   query_count_max: 10_000,
   /** Up to so many nodes are asked one by one what they do; for more a directory (ADS) is opened, and asked when they had so long to report. */

@@ -1,4 +1,5 @@
 import type { RunningOverlay } from './handle.ts';
+import { joinShape } from './ops/join-shape.ts';
 import { publishTopic } from './ops/publish-topic.ts';
 import { queryNodes } from './ops/query-nodes.ts';
 import { subscribeTopic } from './ops/subscribe-topic.ts';
@@ -9,6 +10,7 @@ export function registerOperations(service: RunningOverlay): readonly (() => voi
   return [
     api.register('topic-publish', (caller, request) => publishTopic(service, caller, request)),
     api.register('topic-subscribe', (caller, request, signal) => subscribeTopic(service, caller, request, signal)),
+    api.register('shape-join', (caller, request, signal) => joinShape(service, caller, request, signal)),
     api.register('node-query', (_caller, request, signal) => queryNodes(service, request, signal)),
     api.register('overlay-status', async () => service.show()),
   ];

@@ -51,7 +51,7 @@ function simulated (messages: number): Figures {
 }
 
 test(`${count} real ones behave as the simulator says: links, views, hops, delivery`, async (t) => {
-  t.timeout(280_000);
+  t.timeout(Math.max(280_000, count * 7_000));
   const grid = await instances(t, await testVo(), count, port);
   await until(() => grid.services.every((service) => service.show().links.length >= 4));
   await new Promise((resolve) => setTimeout(resolve, 3 * core.cycle_ms));
@@ -142,4 +142,28 @@ test('many nodes are asked what they do by a directory, few one by one', async (
   t.deepEqual(await grid.services[3]!.query('load <= 0.5, node = n2', 0, signal), ['n2']);
   t.deepEqual(asked, ['n2']);
   t.is(grid.services[3]!.parts.ads.members(0, 'query/n4/1').length, 0, 'the directory is gone with the query');
+});
+
+test('members of a shape meet by the DHT, are told their neighbours, and close the ring over one that leaves', async (t) => {
+  t.timeout(200_000);
+  const grid = await instances(t, await testVo(), 5, port + 240);
+  await until(() => grid.services.every((service) => service.show().links.length === 4));
+  const caller = { uid: 0, gid: 0, pid: 1, user: null, vo: null };
+  const told = new Map<string, string>();
+  const leave = grid.contexts.map(({ api, node }, position) => {
+    const controller = new AbortController();
+    const joined = api.get('shape-join')!(caller, { name: 'sim', shape: 'ring', position, size: 5 }, controller.signal) as AsyncGenerator<{ neighbours: { node: string }[] }, object, void>;
+    const reading = (async () => { for await (const { neighbours } of joined) told.set(node, neighbours.map((each) => each.node).join()); })();
+    t.teardown(async () => { controller.abort(); await reading; });
+    return async () => { controller.abort(); await reading; };
+  });
+  await until(() => ['n2,n5', 'n1,n3', 'n2,n4', 'n3,n5', 'n1,n4'].every((expected, at) => told.get(`n${at + 1}`) === expected));
+  await leave[2]!();
+  await until(() => told.get('n2') === 'n1,n4' && told.get('n4') === 'n2,n5');
+  const second = grid.contexts[0]!.api.get('shape-join')!(caller, { name: 'sim', shape: 'ring', position: 3, size: 5 }, new AbortController().signal) as AsyncGenerator<object>;
+  await t.throwsAsync(async () => { await second.next(); }, { message: /has a member of 'sim' already/ });
+  for (const [request, words] of [[{ position: 5 }, /position 5 is not one of 0 to 4/], [{ shape: 'star' }, /there are ring/], [{ name: '../x' }, /must have a name/]] as const) {
+    const wrong = grid.contexts[1]!.api.get('shape-join')!(caller, { name: 'other', shape: 'ring', position: 0, size: 5, ...request }, new AbortController().signal) as AsyncGenerator<object>;
+    await t.throwsAsync(async () => { await wrong.next(); }, { message: words });
+  }
 });
