@@ -86,7 +86,7 @@ test.serial('nothing of the environment of the caller gets into a session', asyn
   const evil = { XOS_LOGIN_HANDLE: '0'.repeat(32), XOS_SESSION: '0'.repeat(32), BASH_ENV: '/tmp/evil', EVIL: '1', IFS: 'x', PYTHONPATH: '/tmp' }
   const { stdout } = await grid.exec(['env'], { env: { ...process.env, XOS_GRID: grid.name, ...evil } })
   t.deepEqual(stdout.split('\n').map((line) => line.split('=')[0]).filter((name) => name !== '' && name !== '_').sort(),
-    ['HOME', 'LANG', 'LOGNAME', 'PATH', 'SHELL', 'TERM', 'USER', 'XOS_NODE_HOME', 'XOS_SESSION', 'XOS_VO'])
+    ['HOME', 'LANG', 'LOGNAME', 'PATH', 'SHELL', 'SSH_AUTH_SOCK', 'TERM', 'USER', 'XOS_NODE_HOME', 'XOS_SESSION', 'XOS_VO'])
   t.notRegex(stdout, /0{32}|LOGIN_HANDLE/)
 })
 
