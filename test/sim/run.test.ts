@@ -17,46 +17,48 @@ const runs = (name: string, nodes: number, seed = 3, cycles?: number): Promise<R
 const mean = (rows: readonly CycleRow[], value: (row: CycleRow) => number): number => rows.reduce((sum, row) => sum + value(row), 0) / rows.length;
 const shareOfAll = (result: RunResult): number => mean(result.cycles.filter((row) => row.all !== null && row.all.ended > 0), (row) => row.all!.share);
 
-test.serial('equal seeds give equal runs, bit by bit, and other seeds others', async (t) => {
-  for (const name of ['storm', 'lossy', 'drift']) {
-    const first = await runs(name, 300, 5, 24);
-    t.deepEqual(await runs(name, 300, 5, 24), first, name);
-    t.not((await runs(name, 300, 6, 24)).digest, first.digest, name);
-  }
-});
+for (const name of ['storm', 'lossy', 'drift']) {
+  test.serial(`equal seeds give equal runs, bit by bit, and other seeds others: ${name}`, async (t) => {
+    const first = await runs(name, 150, 5, 23);
+    t.deepEqual(await runs(name, 150, 5, 23), first);
+    t.not((await runs(name, 150, 6, 23)).digest, first.digest);
+  });
+}
 
 test.serial('all links are there and live within twelve cycles', async (t) => {
-  const { cycles } = await runs('settle', 1_500, 3, 12);
+  const { cycles } = await runs('settle', 1_000, 3, 12);
   t.true(cycles.at(-1)!.live! >= 0.999, String(cycles.at(-1)!.live));
   t.is(cycles.at(-1)!.dead, 0);
 });
 
 test.serial('a node sends as much in a large overlay as in a small one', async (t) => {
   const bytes: number[] = [];
-  for (const nodes of [300, 1_000, 3_000]) bytes.push((await runs('settle', nodes, 3, 12)).cycles.at(-1)!.bytes);
+  for (const nodes of [300, 2_000]) bytes.push((await runs('settle', nodes, 3, 12)).cycles.at(-1)!.bytes);
   t.true(Math.max(...bytes) < 1.1 * Math.min(...bytes), bytes.join(' '));
 });
 
 test.serial('views are even: nobody is in very many', async (t) => {
-  const { in_degree } = await runs('settle', 1_500, 3, 20);
+  const { in_degree } = await runs('settle', 600, 3, 20);
   t.true(in_degree.mean > 11 && in_degree.deviation < 6, JSON.stringify(in_degree));
 });
 
 test.serial('queries find what there is, and ask few who do not match', async (t) => {
-  const result = await runs('query', 1_500);
+  const result = await runs('query', 800);
   const some = result.cycles.filter((row) => row.some !== null);
   t.true(some.every((row) => row.some!.full === row.some!.begun));
   t.true(mean(some, (row) => row.some!.strangers) <= 5);
   t.true(shareOfAll(result) >= 0.995, String(shareOfAll(result)));
 });
 
-test.serial('under churn queries for all find nearly all: 99 % at 0.2 % a cycle, 95 % at 1 %', async (t) => {
-  t.true(shareOfAll(await runs('churn', 1_500)) >= 0.99);
-  t.true(shareOfAll(await runs('storm', 1_500)) >= 0.95);
-});
+for (const [name, what, least] of [['churn', '0.2 %', 0.99], ['storm', '1 %', 0.95]] as const) {
+  test.serial(`at a churn of ${what} a cycle queries for all find nearly all`, async (t) => {
+    const found = shareOfAll(await runs(name, 1_000));
+    t.true(found >= least, String(found));
+  });
+}
 
 test.serial('when half of all die at once the rest is connected, and queries end with what they want', async (t) => {
-  const after = (await runs('half', 1_000)).cycles.slice(17, 23);
+  const after = (await runs('half', 600, 3, 23)).cycles.slice(17, 23);
   t.true(after.every((row) => row.connected! >= 0.999));
   t.true(after.every((row) => row.some!.full >= 0.95 * row.some!.begun), after.map((row) => row.some!.full).join(' '));
 });
@@ -110,7 +112,7 @@ test.serial('coordinates foretell round trips better and better', async (t) => {
 });
 
 test.serial('one node alone, and two: nothing breaks', async (t) => {
-  for (const nodes of [1, 2, 3]) {
+  for (const nodes of [1, 2]) {
     for (const { name } of scenarios.filter((each) => each.name !== 'near')) t.is((await runs(name, nodes, 1, 20)).cycles.length, 20, name);
   }
 });

@@ -5,7 +5,7 @@ export class Random {
   #c: number;
   #count: number;
 
-  /** `seed`: any integer. Equal seeds give equal sequences on every machine. */
+  /** `seed`: an integer. Equal seeds give equal sequences on every machine. */
   constructor(seed: number) {
     this.#a = seed | 0;
     this.#b = Math.floor(seed / 2 ** 32) | 0;

@@ -240,7 +240,7 @@ export class Membership implements Protocol, PeerSampling {
     }
   }
 
-  /** A node that joins gets places in views by random walks, so that all are as well known as any other (Cyclon, section 5). */
+  /** A node that joins gets places in views by random walks, so that all are equally well known (Cyclon, section 5). */
   #onJoin(self: number, from: Peer, joiner: Peer, hops: number): void {
     if (joiner === self) return;
     if (hops > limits.join_hops) return this.#host.metrics.add('rejected.malformed');

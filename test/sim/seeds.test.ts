@@ -1,0 +1,30 @@
+// Seeds that failed once: each file says what went wrong and what must hold since.
+import { readFileSync, readdirSync } from 'node:fs';
+import test from 'ava';
+import { findScenario } from '../../src/sim/scenario.ts';
+import { run } from '../../src/sim/run.ts';
+
+interface Seed {
+  readonly what: string;
+  readonly scenario: string;
+  readonly nodes: number;
+  readonly cycles: number;
+  readonly seed: number;
+  /** What the last cycle must reach at least. */
+  readonly at_least: Partial<Record<'live' | 'connected', number>>;
+  /** Counters that may be so high at most. */
+  readonly at_most?: Readonly<Record<string, number>>;
+}
+
+const folder = new URL('./seeds/', import.meta.url);
+
+for (const name of readdirSync(folder).filter((each) => each.endsWith('.json')).sort()) {
+  const seed = JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as Seed;
+  test.serial(`${name}: ${seed.what}`, async (t) => {
+    await new Promise<void>((resolve) => void setImmediate(resolve));
+    const { cycles, counters } = run({ scenario: findScenario(seed.scenario)!, nodes: seed.nodes, cycles: seed.cycles, seed: seed.seed });
+    const last = cycles.at(-1)!;
+    for (const [measure, least] of Object.entries(seed.at_least)) t.true(last[measure as 'live'] !== null && last[measure as 'live']! >= least, `${measure} is ${last[measure as 'live']}`);
+    for (const [counter, most] of Object.entries(seed.at_most ?? {})) t.true((counters[counter] ?? 0) <= most, `${counter} is ${counters[counter]}`);
+  });
+}
