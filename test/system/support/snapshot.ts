@@ -28,6 +28,7 @@ export interface Snapshot {
 const log = join(build, 'guest.log')
 const boot_timeout_ms = 480_000
 const keep = 6
+const abandoned_ms = 3_600_000
 const layers = new Map<boolean, Promise<GuestLayers>>()
 
 /** The layers of this build, made once a process. */
@@ -86,4 +87,10 @@ async function takeSnapshot (made: GuestLayers, shape: Shape, folder: string): P
 function prune (): void {
   const old = readdirSync(guestStore).filter((name) => name.endsWith('.snapshot')).map((name) => join(guestStore, name)).sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
   for (const each of old.slice(keep)) rmSync(each, { recursive: true, force: true })
+  // What runs that were killed had begun.
+  for (const name of readdirSync(guestStore).filter((name) => name.endsWith('.snapshot.partial'))) {
+    const path = join(guestStore, name)
+    const begun_ms = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Infinity
+    if (performance.timeOrigin + performance.now() - begun_ms > abandoned_ms) rmSync(path, { recursive: true, force: true })
+  }
 }
