@@ -35,7 +35,8 @@ test.serial('a member logs in beside the modules; a typed name goes to a cell, a
   await n1.must('rm /etc/xos/policy.d/90-test.policy; sleep 6')
 
   await n1.put(Buffer.from(worker), '/run/work.py')
-  await alice.run('cp /run/work.py . && python3 work.py > out.txt & sleep 1; until grep -q worked out.txt; do sleep 1; done; sleep 3')
+  await alice.run('cp /run/work.py .')
+  await alice.run('python3 work.py > out.txt & sleep 1; until grep -q worked out.txt; do sleep 1; done; sleep 3')
   const shown = (await alice.run('ps -o rss=,times=,comm= -p $!')).output.trim().split(/\s+/)
   t.true(Number(shown[0]) > 90_000 && Number(shown[1]) >= 2, `ps shows ${shown.join(' ')}`)
   const counted = async (): Promise<number> => Number((await alice.run('cat count.txt')).output)
@@ -46,7 +47,7 @@ test.serial('a member logs in beside the modules; a typed name goes to a cell, a
   await alice.run('kill -CONT $!; sleep 2')
   t.true(await counted() > stopped, 'SIGCONT lets it go on')
   await alice.run('kill -KILL $!; wait $!')
-  await n1.until('! pgrep -f work.py')
+  await n1.until("! ps -u 1879113729 -o pid=,ppid=,stat=,args= | grep '[w]ork.py'")
 
   const times = await alice.run(`TIMEFORMAT=%U; time python3 -c "import time
 while time.process_time() < 2: pass"`)
