@@ -117,7 +117,8 @@ export async function bootGuests (t: Context, names: readonly string[], options:
 
 /** Who this guest is: of all that a snapshot shares, the names and addresses must differ. */
 function identity (name: string, network: GuestNetwork | undefined): string {
-  const lines = [`hostnamectl --static hostname ${name} 2>/dev/null || hostname ${name}`, `echo ${name} > /etc/hostname`, 'tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id']
+  // By what the shell has built in: each process that starts in a fresh copy costs a tenth of a second of translation, hostnamectl a second.
+  const lines = [`echo ${name} > /proc/sys/kernel/hostname; echo ${name} > /etc/hostname`, 'read -r id < /proc/sys/kernel/random/uuid; echo "${id//-/}" > /etc/machine-id']
   if (network !== undefined) {
     const number = network.members.size + 1
     network.members.set(name, `10.78.0.${number}`)
