@@ -1,5 +1,5 @@
 // npm run image -- boot FLAVOUR: the newest image of this clone in QEMU, its serial console on this terminal.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { SetupError } from '../lib/errors.mjs'
@@ -39,8 +39,11 @@ async function runMachine(tools, argv, binds, signal) {
   // The keys are the machine's: ^C goes to it, not to us.
   process.removeAllListeners('SIGINT')
   process.on('SIGINT', () => {})
+  // QEMU puts the terminal into raw mode, and does not put it back when it is killed.
+  const terminal = process.stdin.isTTY ? spawnSync('stty', ['-g'], { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' }).stdout.trim() : ''
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...args], { stdio: 'inherit' })
-  const stop = () => child.kill('SIGTERM')
+  // unshare(1) ignores TERM while it waits; what it started ends with it (--kill-child).
+  const stop = () => child.kill('SIGKILL')
   signal.addEventListener('abort', stop, { once: true })
   try {
     return await new Promise((resolve, reject) => {
@@ -49,6 +52,7 @@ async function runMachine(tools, argv, binds, signal) {
     })
   } finally {
     signal.removeEventListener('abort', stop)
+    if (terminal !== '') spawnSync('stty', [terminal], { stdio: ['inherit', 'ignore', 'ignore'] })
     process.stdout.write('\n')
   }
 }

@@ -29,7 +29,7 @@ export async function buildImage(options) {
   const folder = join(build, 'image', flavour.name)
   mkdirSync(folder, { recursive: true })
   const lock = await waitLock(join(build, 'image', `${flavour.name}.lock`), 'npm run image', { timeout_ms: 1000, signal })
-  if (!('release' in lock)) throw new SetupError('XOS_SETUP_BUSY', `cannot make the image '${flavour.name}': process ${lock.holder.pid} is making it; wait until it is done, or end it with 'kill ${lock.holder.pid}' and start again`)
+  if (!('release' in lock)) throw new SetupError('XOS_SETUP_BUSY', `cannot make the image '${flavour.name}': process ${lock.holder.pid} is making one already; wait until it is done, or end it with 'kill ${lock.holder.pid}' and start again`)
   const work = join(folder, 'work')
   try {
     const roots = await prepareRoots(flavour, { log, signal, progress })

@@ -17,7 +17,7 @@ export function imageArguments({ firmware, disk, iso, variables, serial, memory_
     ...(disk === undefined ? [] : ['-drive', `if=none,id=disk,format=qcow2,file=${disk},cache=unsafe`, '-device', 'virtio-blk-pci,drive=disk']),
     ...(iso === undefined ? [] : ['-drive', `if=none,id=cd,media=cdrom,format=raw,readonly=on,file=${iso}`, '-device', 'ide-cd,drive=cd']),
     ...drives.flatMap((path, index) => ['-drive', `if=none,id=drive${index},format=raw,readonly=on,file=${path}`, '-device', `virtio-blk-pci,drive=drive${index}`]),
-    ...(network ? ['-nic', 'user,model=virtio-net-pci,romfile='] : []),
+    ...(network ? ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='] : []),
     '-device', 'virtio-rng-pci',
     ...(direct === undefined ? [] : ['-kernel', direct.linux, '-initrd', direct.initrd, '-append', direct.line]),
   ]

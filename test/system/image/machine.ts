@@ -69,7 +69,7 @@ function shellOn (console: Console): Pick<ImageMachine, 'logIn' | 'run' | 'must'
     console.send(`${line}; echo "${mark.slice(0, 4)}""${mark.slice(4)} $?"`)
     const match = await console.expect(new RegExp(`([^]*?)${mark} (\\d+)\\r?\\n`), timeout_ms)
     const output = (match[1] ?? '').replace(/\r/g, '')
-    return { output: output.slice(output.indexOf('\n') + 1), status: Number(match[2]) }
+    return { output, status: Number(match[2]) }
   }
   return {
     run,
