@@ -36,6 +36,8 @@ export const limits = {
   interest_again_ms: 4 * minute_ms,
   interest_life_ms: 9 * minute_ms,
   confirm_ms: second_ms,
+  start_poll_ms: 100,
+  start_polls_max: 80,
   subscription_lag_ms: minute_ms,
   portion_messages_max: 64,
   portion_bytes_max: 256 * 1024,

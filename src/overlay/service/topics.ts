@@ -48,6 +48,7 @@ export class Topics implements Subscriber {
   #bytes = 0;
   #flushed_ms = Number.NEGATIVE_INFINITY;
   #timer = false;
+  #patience: number = limits.start_polls_max;
 
   constructor(options: TopicsOptions) {
     this.#options = options;
@@ -173,6 +174,7 @@ export class Topics implements Subscriber {
   }
 
   #flush(): void {
+    if (this.#broadcast!.history(0) === null && this.#patience > 0) return this.#notYet();
     while (this.#waiting.length > 0) {
       const bundle: Waiting[] = [];
       let bytes = 0;
@@ -187,6 +189,16 @@ export class Topics implements Subscriber {
     }
     this.#bytes = 0;
     this.#flushed_ms = this.#options.clock.monotonic_ms();
+  }
+
+  /** xosd has just started: the first messages wait until the overlay runs, some seconds at most. */
+  #notYet(): void {
+    this.#patience--;
+    this.#timer = true;
+    this.#options.after(limits.start_poll_ms, () => {
+      this.#timer = false;
+      this.#flush();
+    });
   }
 
   #send(items: readonly Waiting[]): void {
