@@ -11,8 +11,9 @@ const end = '<!-- end of figures -->';
 
 /** What the page shows: scenarios with their own nodes and cycles, and the same at other sizes. */
 const shown: readonly { readonly scenario: string; readonly nodes?: number; readonly cycles?: number; readonly picture?: boolean }[] = [
-  { scenario: 'settle', nodes: 1_000, picture: false }, { scenario: 'settle' }, { scenario: 'query' }, { scenario: 'churn' }, { scenario: 'storm' }, { scenario: 'skew' },
-  { scenario: 'half' }, { scenario: 'leave' }, { scenario: 'partition' }, { scenario: 'outage' }, { scenario: 'lossy' }, { scenario: 'drift' }, { scenario: 'keys' }, { scenario: 'near' },
+  { scenario: 'settle', nodes: 1_000, picture: false }, { scenario: 'settle', nodes: 10_000 },
+  ...['query', 'churn', 'storm', 'half'].map((scenario) => ({ scenario, nodes: 3_000 })),
+  ...['skew', 'leave', 'partition', 'outage', 'lossy', 'drift', 'keys', 'near'].map((scenario) => ({ scenario, nodes: 1_500 })),
 ];
 
 /** Runs all of it and writes the figures into docs/overlay.md, the plots beside it. `say` hears of each run. */

@@ -58,7 +58,7 @@ for (const [name, what, least] of [['churn', '0.2 %', 0.99], ['storm', '1 %', 0.
 }
 
 test.serial('when half of all die at once the rest is connected, and queries end with what they want', async (t) => {
-  const after = (await runs('half', 600, 3, 23)).cycles.slice(17, 23);
+  const after = (await runs('half', 1_500, 3, 23)).cycles.slice(17, 23);
   t.true(after.every((row) => row.connected! >= 0.999));
   t.true(after.every((row) => row.some!.full >= 0.95 * row.some!.begun), after.map((row) => row.some!.full).join(' '));
 });

@@ -46,6 +46,10 @@ export const limits = {
   asked_max: 256,
   /** A peer that has not answered by then is passed over. */
   answer_timeout_ms: 1_500,
+  /** Only the parts of so many of the last buckets are taken for known when they are not full. */
+  whole_buckets: 6,
+  /** A node that began fewer cycles ago takes no part of a walk: it may not know its own. */
+  walk_after_cycles: 2,
   /** A part of a walk that nobody took by then goes to another node. */
   accept_timeout_ms: 800,
   /** Who has a part and says nothing for so long is asked whether it still has it. */

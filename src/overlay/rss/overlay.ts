@@ -87,6 +87,11 @@ export class Overlay implements Protocol, Links, KeyTable {
     yield* found;
   }
 
+  /** True in the first cycles of a row: its tables have gaps that it does not know of. */
+  newcomer(self: number): boolean {
+    return this.#turnOf(self) < limits.walk_after_cycles;
+  }
+
   high(peer: Peer): number {
     return this.tables[0]!.space.high[peer]!;
   }

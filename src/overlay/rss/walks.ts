@@ -40,7 +40,7 @@ interface Row {
 
 /**
  * Exhaustive queries: who has a box looks into it itself, and hands each part that can hold more than it knows to a node there. A part
- * is known when its bucket is not full: then its nodes are all there, and their descriptors answer for them.
+ * is known when it is among the smallest and its bucket is not full: then its nodes are all there, and their descriptors answer for them.
  */
 export class Walks {
   readonly #host: Host;
@@ -85,8 +85,9 @@ export class Walks {
     walk.timer = this.#host.after(self, order.within_ms, () => this.#late(self, walk));
     const known = look(self, table, new Region(table.space, order.query), match, order.depth);
     if (match(self)) walk.found.add(self);
+    const small = table.buckets(self) - limits.whole_buckets;
     for (const box of known.rest) {
-      if (box.peers.length >= limits.bucket) this.#delegate(self, walk, box);
+      if (box.peers.length >= limits.bucket || table.rank(self, box.depth - 1) < small) this.#delegate(self, walk, box);
       else for (const peer of box.peers) if (match(peer)) walk.found.add(peer);
     }
     this.#check(self, walk);
@@ -157,6 +158,8 @@ export class Walks {
 
   #onWalk(self: number, from: Peer, message: WalkMessage): void {
     if (this.#overlay.tables[message.key] === undefined) return this.#host.metrics.add('rejected.unknown_key');
+    // It knows too little yet to tell what there is; the asker turns to another one.
+    if (this.#overlay.newcomer(self)) return this.#host.metrics.add('rss.walk_too_early');
     const { walks, told } = this.#row(self);
     const again = told.get(`${from}:${message.walk}`);
     if (again !== undefined) return this.#host.send(self, from, again);
