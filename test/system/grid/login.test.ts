@@ -25,7 +25,7 @@ test.serial('a member logs in at the console, and runs, moves and ends programs 
 
   // Her credential is in the kernel's keeping: shown to her session, and not to root beside it.
   t.is(await n1.must("awk '/xos:credential/ {print $8}' /proc/keys"), 'xos_cred\n')
-  t.is((await alice.run('xlocal keyctl print "$(xlocal keyctl search @s xos_cred xos:credential)" | head -n 1')).output, '-----BEGIN CERTIFICATE-----\n')
+  t.is((await alice.run('xlocal keyctl pipe "$(xlocal keyctl search @s xos_cred xos:credential)" | head -n 1')).output, '-----BEGIN CERTIFICATE-----\n')
   t.regex((await n1.run("keyctl print $((0x$(awk '/xos:credential/ {print $1}' /proc/keys)))")).stderr, /Permission denied/)
 
   // By its bare name: nothing but the wish for a node in the environment.

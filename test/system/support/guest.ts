@@ -123,7 +123,7 @@ function identity (name: string, network: GuestNetwork | undefined): string {
     const number = network.members.size + 1
     network.members.set(name, `10.78.0.${number}`)
     const hex = number.toString(16).padStart(2, '0')
-    lines.push(`ip link set eth0 down; ip link set eth0 address 52:54:00:78:6f:${hex}; ip address add 10.78.0.${number}/24 dev eth0; ip link set eth0 up`)
+    lines.push(`for i in {1..300}; do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done; ip link set eth0 down; ip link set eth0 address 52:54:00:78:6f:${hex}; ip address add 10.78.0.${number}/24 dev eth0; ip link set eth0 up`)
   }
   return lines.join('\n')
 }

@@ -68,7 +68,7 @@ async function takeSnapshot (made: GuestLayers, shape: Shape, folder: string): P
     const booted = performance.now()
     await machine.agent.hello(60_000)
     // What is still starting behind the prompt would go on in every test; what only fills the page cache makes loading slow.
-    const { status, stdout, stderr } = await machine.agent.start('systemctl is-system-running --wait; systemctl --failed --no-legend; sync; echo 3 > /proc/sys/vm/drop_caches', { timeout_ms: boot_timeout_ms }).finished
+    const { status, stdout, stderr } = await machine.agent.start('udevadm settle --timeout 300; systemctl is-system-running --wait; systemctl --failed --no-legend; sync; echo 3 > /proc/sys/vm/drop_caches', { timeout_ms: boot_timeout_ms }).finished
     if (status !== 0) throw new Error(`the guest does not come to rest: ${stdout}${stderr}`)
     await machine.qmp.execute('stop')
     await machine.qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'mapped-ram', state: true }] })
