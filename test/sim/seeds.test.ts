@@ -12,6 +12,8 @@ interface Seed {
   readonly seed: number;
   /** What the last cycle must reach at least. */
   readonly at_least: Partial<Record<'live' | 'connected', number>>;
+  /** What each exhaustive query must find at least. */
+  readonly share_min?: number;
   /** Counters that may be so high at most. */
   readonly at_most?: Readonly<Record<string, number>>;
 }
@@ -25,6 +27,7 @@ for (const name of readdirSync(folder).filter((each) => each.endsWith('.json')).
     const { cycles, counters } = run({ scenario: findScenario(seed.scenario)!, nodes: seed.nodes, cycles: seed.cycles, seed: seed.seed });
     const last = cycles.at(-1)!;
     for (const [measure, least] of Object.entries(seed.at_least)) t.true(last[measure as 'live'] !== null && last[measure as 'live']! >= least, `${measure} is ${last[measure as 'live']}`);
+    for (const { cycle, all } of cycles) if (all !== null && all.ended > 0) t.true(all.share >= (seed.share_min ?? 0), `${all.share} found in cycle ${cycle}`);
     for (const [counter, most] of Object.entries(seed.at_most ?? {})) t.true((counters[counter] ?? 0) <= most, `${counter} is ${counters[counter]}`);
   });
 }
