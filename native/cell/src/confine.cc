@@ -64,6 +64,11 @@ std::string own_network() {
   strcpy(request.ifr_name, "lo");
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   if (!any || ioctl(any.get(), SIOCSIFFLAGS, &request) < 0) return trouble("bring up the loopback interface");
+  // The one before shows the interfaces of the network that it was mounted in. What is mounted below it stays there.
+  const unique_fd groups(open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!present("/sys/class")) return {};
+  if (mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) < 0) return trouble("mount '/sys'");
+  if (groups && present("/sys/fs/cgroup") && !lay_over("/proc/self/fd/" + std::to_string(groups.get()), "/sys/fs/cgroup", MS_REC)) return trouble("keep '/sys/fs/cgroup'");
   return {};
 }
 

@@ -103,39 +103,39 @@ int run_child(void* argument) {
   return fail(Step::exec);
 }
 
-/// clone(2) of run_child() with our memory lent, directly into control group `group`: the child runs no instruction outside of it.
+/// clone(2) of run_child() with our memory lent, directly into control group `group` (-1: ours): the child runs no instruction outside of it.
 /// clone3 has no wrapper in glibc, and a child on a stack of its own cannot return from one written in C.
 pid_t clone_into(int group, char* stack, size_t stack_bytes, Child& child) {
 #if defined(__x86_64__)
   clone_args arguments{};
-  arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_INTO_CGROUP;
+  arguments.flags = CLONE_VM | CLONE_VFORK | (group < 0 ? 0 : CLONE_INTO_CGROUP);
   arguments.exit_signal = SIGCHLD;
   arguments.stack = reinterpret_cast<uint64_t>(stack);
   arguments.stack_size = stack_bytes;
-  arguments.cgroup = static_cast<uint64_t>(group);
-  int (*const function)(void*) = run_child;
+  arguments.cgroup = group < 0 ? 0 : static_cast<uint64_t>(group);
+  // Named registers: an operand of the compiler's choice may be the stack pointer itself, which is another one in the child.
+  register int (*function)(void*) asm("r8") = run_child;
+  register void* argument asm("r9") = &child;
   long result = SYS_clone3;
   asm volatile(
       "syscall\n\t"
       "test %%rax, %%rax\n\t"
       "jnz 1f\n\t"
-      "xor %%ebp, %%ebp\n\t"
-      "mov %[child], %%rdi\n\t"
-      "call *%[function]\n\t"
+      "mov %%r9, %%rdi\n\t"
+      "call *%%r8\n\t"
       "hlt\n"  // run_child() never returns
       "1:"
       : "+a"(result)
-      : "D"(&arguments), "S"(sizeof arguments), [function] "r"(function), [child] "r"(&child)
+      : "D"(&arguments), "S"(sizeof arguments), "r"(function), "r"(argument)
       : "rcx", "r11", "memory");
   if (result >= 0) return static_cast<pid_t>(result);
   errno = static_cast<int>(-result);
   return -1;
 #else
   // The child moves itself, before anything of the job runs.
-  child.enter = openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-  if (child.enter < 0) return -1;
+  if (group >= 0 && (child.enter = openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC)) < 0) return -1;
   const pid_t pid = clone(run_child, stack + stack_bytes, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
-  close(child.enter);
+  if (group >= 0) close(child.enter);
   return pid;
 #endif
 }
@@ -159,8 +159,8 @@ Outcome vfork_child(const Plan& plan, bool has_leader) {
   sigset_t all, before;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &before);  // no handler of ours may run in the child
-  // A program with a leader is born where the leader is.
-  const pid_t pid = has_leader || plan.order.group < 0 ? clone(run_child, stack + stack_bytes, CLONE_VM | CLONE_VFORK | SIGCHLD, &child) : clone_into(plan.order.group, stack, stack_bytes, child);
+  // A program with a leader is born where the leader is, whose filter may deny clone3.
+  const pid_t pid = has_leader ? clone(run_child, stack + stack_bytes, CLONE_VM | CLONE_VFORK | SIGCHLD, &child) : clone_into(plan.order.group, stack, stack_bytes, child);
   const int reason = errno;
   sigprocmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return {Step::process, reason};

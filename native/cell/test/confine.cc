@@ -107,8 +107,8 @@ TEST("an isolated job reaches no abstract socket, no port and no System V memory
   CHECK_EQUAL(python(R"("isolated":false)", program), "reached\n");
   CHECK_EQUAL(python(R"("isolated":true)", program), "111\n");
   CHECK_EQUAL(python(R"("own_network":true)", program), "111\n");
-  CHECK_EQUAL(python(R"("own_network":true)", "import socket;print([i[1] for i in socket.if_nameindex()]);s=socket.socket();s.bind((\"127.0.0.1\",0));s.listen();socket.create_connection(s.getsockname());print(\"loopback\")"),
-              "['lo']\nloopback\n");
+  CHECK_EQUAL(python(R"("own_network":true)", "import socket,os;print([i[1] for i in socket.if_nameindex()],os.listdir(\"/sys/class/net\"));s=socket.socket();s.bind((\"127.0.0.1\",0));s.listen();socket.create_connection(s.getsockname());print(\"loopback\")"),
+              "['lo'] ['lo']\nloopback\n");
 }
 
 TEST("a link in the way of an isolated user's files is not followed, and nothing runs then") {
