@@ -5,7 +5,8 @@ import test from 'ava'
 import { kernelSelftest, moduleNames } from '../../../src/setup/build/kmod.mjs'
 import { bootGuest, checkedKernel, type Guest } from '../support/guest.ts'
 
-const rounds = 1000
+/** By hand, on a busy machine, fewer: XOS_ROUNDS=100. */
+const rounds = Number(process.env['XOS_ROUNDS'] ?? 1000)
 
 /** Objects that the kernel holds in the slabs which modules take from; their numbers are exact in slabs with checks. What can be had again is given back first. */
 async function held (g: Guest): Promise<{ readonly objects: number, readonly keys: number }> {
@@ -15,7 +16,7 @@ async function held (g: Guest): Promise<{ readonly objects: number, readonly key
 }
 
 test.serial('modules are loaded and unloaded a thousand times under load, and leave nothing', async (t) => {
-  t.timeout(1_500_000)
+  t.timeout(3_600_000)
   const names = moduleNames()
   t.true(names.includes('xos_cred'))
   const g = await bootGuest(t, { ...checkedKernel, modules: names })
@@ -27,14 +28,14 @@ test.serial('modules are loaded and unloaded a thousand times under load, and le
   await g.must(cycle(50), { timeout_ms: 600_000 }) // what is made once and stays, such as a generic netlink family's place
   const before = await held(g)
   const users = [
-    g.start('while :; do /run/xos_cred_test churn 200 > /dev/null 2>&1; done', { timeout_ms: 1_200_000 }),
-    g.start('while :; do /bin/true; find /proc/self -name status > /dev/null; done', { timeout_ms: 1_200_000 }),
+    g.start('renice -n 10 $$ > /dev/null; while :; do /run/xos_cred_test churn 200 > /dev/null 2>&1; done', { timeout_ms: 3_000_000 }),
+    g.start('renice -n 10 $$ > /dev/null; while :; do /bin/true; find /proc/self -name status > /dev/null; done', { timeout_ms: 3_000_000 }),
   ]
   const begun = performance.now()
-  await g.must(cycle(rounds), { timeout_ms: 1_200_000 })
+  await g.must(cycle(rounds), { timeout_ms: 3_000_000 })
   t.log(`${rounds} times ${names.join(', ')}: ${Math.round((performance.now() - begun) / 1000)} s`)
   for (const user of users) user.signal(9)
-  await g.must('pkill -9 -f xos_cred_test; sleep 2; true')
+  await g.must('pkill -9 -x xos_cred_test; sleep 2; true')
   const after = await held(g)
   t.log(`objects of kmalloc: ${before.objects} before, ${after.objects} after; keys: ${before.keys} and ${after.keys}`)
   // One lost in each round would be a thousand; the rest of a machine has some more or less at any time.
