@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What an execve costs: `cost MODULE.ko DIRECTORY COUNT`, as root of a guest under QEMU's -icount, where a nanosecond is an instruction.
- * Prints lines "NAME nanoseconds-per-program", each the mean of COUNT times fork, execve of a program that does nothing, its end and its wait.
+ * Prints lines "NAME nanoseconds-per-program", each the median of COUNT times fork, execve of a program that does nothing, its end and its wait:
+ * the kernel's own threads, which run now and then, count in some of them.
  * The interpreter is that same program, so "redirected" is the cost of handing over and not of what xexec does then.
  */
 #define _GNU_SOURCE
@@ -25,6 +26,13 @@ static long long now(void)
 	return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
+static int compare(const void *a, const void *b)
+{
+	const long long x = *(const long long *)a, y = *(const long long *)b;
+
+	return x < y ? -1 : x > y;
+}
+
 static void round_of(const char *path)
 {
 	char *const argv[] = {(char *)path, NULL}, *const env[] = {NULL};
@@ -46,16 +54,19 @@ static void measure(const char *name, const char *path, uid_t uid, int session)
 	int status, i;
 
 	if (pid == 0) {
-		long long begun;
+		long long *taken = calloc(count, sizeof(*taken)), begun;
 
 		if (become(uid, session))
 			_exit(1);
 		for (i = 0; i < 50; i++)
 			round_of(path);	/* caches */
-		begun = now();
-		for (i = 0; i < count; i++)
+		for (i = 0; i < count; i++) {
+			begun = now();
 			round_of(path);
-		dprintf(1, "%s %lld\n", name, (now() - begun) / count);
+			taken[i] = now() - begun;
+		}
+		qsort(taken, count, sizeof(*taken), compare);
+		dprintf(1, "%s %lld\n", name, taken[count / 2]);
 		_exit(0);
 	}
 	if (waitpid(pid, &status, 0) != pid || status)
@@ -81,7 +92,7 @@ int main(int argc, char **argv)
 	char line[4096];
 	int module;
 
-	if (argc != 4)
+	if (argc != 4 || atoi(argv[3]) < 1)
 		return 2;
 	count = atoi(argv[3]);
 	snprintf(line, sizeof(line),

@@ -26,13 +26,14 @@ const init = (count: number): string => `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev
+sleep 10
 /st/cost /st/xos_exec.ko /st ${count}
 echo o > /proc/sysrq-trigger
 sleep 60
 `
 
 export async function kmodTopic(bench: Bench, _samples: Samples): Promise<Topic> {
-  const count = bench.count(300, 50)
+  const count = bench.count(301, 101)
   const probe: Probe = { ids: cases.map(([id]) => id), run: () => measure(count, bench.options.signal, bench.options.say) }
   return {
     name: 'kmod',
@@ -57,7 +58,7 @@ async function measure(count: number, signal: AbortSignal, say: (text: string) =
     say('the guest counts instructions; this takes some minutes')
     const output = await runTool(tools, ['qemu-system-x86_64', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-machine', 'q35', '-accel', 'tcg,thread=single',
       '-icount', 'shift=0,sleep=off', '-cpu', 'Nehalem', '-smp', '1', '-m', '512', '-kernel', `/boot/vmlinuz-${kernel.version}`, '-initrd', join(folder, 'initrd'),
-      '-append', 'console=ttyS0 quiet panic=-1 nokaslr tsc=reliable no_timer_check mitigations=off', '-serial', 'stdio'],
+      '-append', 'console=ttyS0 quiet panic=-1 nokaslr tsc=reliable no_timer_check lpj=1000000 cryptomgr.notests random.trust_cpu=on mitigations=off', '-serial', 'stdio'],
     { log, signal, timeout_ms: boot_ms_max, binds: [folder] })
     return readCosts(output)
   } finally {
