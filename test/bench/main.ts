@@ -11,6 +11,7 @@ import { reason } from './errors.ts'
 import { execTopic } from './exec/index.ts'
 import { fsTopic } from './fs/index.ts'
 import { kmodTopic } from './kmod/index.ts'
+import { loginTopic } from './login/index.ts'
 import { overlayTopic } from './overlay/index.ts'
 import { report, reportJson } from './report.ts'
 import { type Samples, type Topic, noSamples, runRounds } from './topic.ts'
@@ -18,7 +19,7 @@ import { type Samples, type Topic, noSamples, runRounds } from './topic.ts'
 /** A topic, ready to be run: what has failed in its preparation is in `samples.missing` already. */
 export type Prepare = (bench: Bench, samples: Samples) => Promise<Topic>
 
-const prepare: Readonly<Record<TopicName, Prepare>> = { exec: execTopic, fs: fsTopic, checkpoint: checkpointTopic, boot: bootTopic, kmod: kmodTopic, overlay: overlayTopic }
+const prepare: Readonly<Record<TopicName, Prepare>> = { exec: execTopic, fs: fsTopic, checkpoint: checkpointTopic, boot: bootTopic, kmod: kmodTopic, overlay: overlayTopic, login: loginTopic }
 
 async function main(): Promise<number> {
   const options = parseArguments(process.argv.slice(2))
