@@ -21,6 +21,7 @@ export const limits = {
   links_wanted: 5,
   /** More are let in while others repair. */
   links_max: 7,
+  passive_max: 32,
   link_round_ms: second_ms,
   link_keepalive_ms: 4 * second_ms,
   /** An answer that is this late is taken for lost and asked for again, at the end the link is given up. */

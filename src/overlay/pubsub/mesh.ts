@@ -34,6 +34,8 @@ interface Row {
   readonly links: Map<Peer, Link>;
   readonly asked: Map<Peer, number>;
   readonly refused: Map<Peer, number>;
+  /** Peers that were heard of before, oldest first (HyParView's passive view): after a mass death the membership's view alone may hold only the dead. */
+  readonly passive: Set<Peer>;
   timer: number;
 }
 
@@ -65,7 +67,7 @@ export class Mesh implements Protocol {
   }
 
   start(self: number, seeds: readonly Peer[]): void {
-    const row: Row = { links: new Map(), asked: new Map(), refused: new Map(), timer: -1 };
+    const row: Row = { links: new Map(), asked: new Map(), refused: new Map(), passive: new Set(), timer: -1 };
     this.#rows[self] = row;
     for (const seed of seeds.slice(0, limits.links_wanted)) this.#ask(self, row, seed);
     this.#later(self, row, this.#host.random.below(limits.link_round_ms));
@@ -102,13 +104,14 @@ export class Mesh implements Protocol {
     const row = this.#rows[self];
     if (row === undefined) return;
     row.asked.delete(peer);
+    row.passive.delete(peer);
     this.#down(self, row, peer);
     this.#fill(self, row);
   }
 
   marks(self: number, mark: (peer: Peer) => void): void {
     const row = this.#rows[self];
-    for (const held of [row?.links, row?.asked, row?.refused]) for (const peer of held?.keys() ?? []) mark(peer);
+    for (const held of [row?.links, row?.asked, row?.refused, row?.passive]) for (const peer of held?.keys() ?? []) mark(peer);
   }
 
   /** Something came over the link: it lives. */
@@ -191,7 +194,25 @@ export class Mesh implements Protocol {
   }
 
   #fill(self: number, row: Row): void {
-    for (let tries = 0; tries < limits.links_max * 2 && row.links.size + row.asked.size < limits.links_wanted; tries++) this.#ask(self, row, this.#sample(self));
+    for (let tries = 0; tries < limits.links_max * 2 && row.links.size + row.asked.size < limits.links_wanted; tries++) this.#ask(self, row, tries % 2 === 0 ? this.#sample(self) : this.#remembered(row));
+  }
+
+  #remembered(row: Row): Peer {
+    let skip = this.#host.random.below(row.passive.size);
+    for (const peer of row.passive) if (skip-- === 0) return peer;
+    return nobody;
+  }
+
+  /** One more sample each round: peers of several views' time. */
+  #remember(self: number, row: Row): void {
+    const peer = this.#sample(self);
+    if (peer === nobody || peer === self) return;
+    row.passive.delete(peer);
+    row.passive.add(peer);
+    for (const oldest of row.passive) {
+      if (row.passive.size <= limits.passive_max) break;
+      row.passive.delete(oldest);
+    }
   }
 
   #later(self: number, row: Row, delay_ms: number): void {
@@ -206,6 +227,7 @@ export class Mesh implements Protocol {
 
   #round(self: number, row: Row): void {
     const now_ms = this.#host.now_ms(self);
+    this.#remember(self, row);
     for (const [peer, link] of [...row.links]) {
       if (link.asked_ms >= 0) {
         if (now_ms - link.asked_ms < limits.link_answer_ms) continue;
@@ -218,6 +240,7 @@ export class Mesh implements Protocol {
     for (const [peer, at_ms] of [...row.asked]) {
       if (now_ms - at_ms < limits.link_answer_ms) continue;
       row.asked.delete(peer);
+      row.passive.delete(peer);
       row.refused.set(peer, now_ms + limits.link_refused_ms);
     }
     for (const [peer, until_ms] of [...row.refused]) if (until_ms <= now_ms) row.refused.delete(peer);
