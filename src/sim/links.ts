@@ -63,9 +63,9 @@ export class Links {
     return latency + latency * this.#jitter * random.real() + bytes * this.#per_byte[at]! + late;
   }
 
-  /** One way without jitter, for judging coordinates. */
+  /** One way on average, for judging coordinates. */
   latency_ms(from: number, to: number): number {
-    return this.#latency[from * this.sites + to]!;
+    return this.#latency[from * this.sites + to]! * (1 + this.#jitter / 2);
   }
 }
 

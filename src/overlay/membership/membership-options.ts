@@ -9,6 +9,6 @@ export interface MembershipOptions {
   readonly fallback: (self: number) => readonly Peer[];
   /** A peer left or is dead: to be told to all protocols (Protocol.onGone), this one among them. */
   readonly verdict: (self: number, peer: Peer, why: 'left' | 'dead') => void;
-  /** A direct round trip was measured: milliseconds, and the peer's coordinates (x, y, height, error). */
-  readonly roundTrip?: (self: number, ms: number, coordinates: ArrayLike<number>) => void;
+  /** A direct round trip was measured: milliseconds, and what the peer says of its coordinates (x, y, height, error). */
+  readonly roundTrip?: (self: number, ms: number, coordinates: ArrayLike<number>, peer: Peer) => void;
 }

@@ -134,7 +134,7 @@ export class Prober {
       return nobody;
     }
     const ms = about === nobody ? this.#probes.roundTrip_ms(self, slot, this.#host.now_ms(self)) : -1;
-    if (ms >= 0) this.#options.roundTrip?.(self, ms, words.subarray(3, 7));
+    if (ms >= 0) this.#options.roundTrip?.(self, ms, words.subarray(3, 7), from);
     this.#probes.end(self, slot);
     this.#probes.better(self);
     return about;

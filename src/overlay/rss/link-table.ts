@@ -226,6 +226,15 @@ export class LinkTable {
     }
   }
 
+  /** Whether everybody stands where its key says, and ours. */
+  fits(self: number): boolean {
+    let all = true;
+    this.each(self, (peer, _age, level) => {
+      if (this.space.common(self, peer) !== level) all = false;
+    });
+    return all;
+  }
+
   /** Keys have changed: puts everybody where it belongs now. */
   rebuild(self: number): void {
     const all: [Peer, number][] = [];

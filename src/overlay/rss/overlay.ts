@@ -120,7 +120,7 @@ export class Overlay implements Protocol, Links, KeyTable {
   }
 
   onChanged(self: number): void {
-    for (const table of this.tables) this.rebuild(self, table);
+    for (const table of this.tables) if (!table.fits(self)) this.rebuild(self, table);
   }
 
   /** The keys of a table have changed: the row is a newcomer in that space, who knows many already. */

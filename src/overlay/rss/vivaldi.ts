@@ -23,13 +23,16 @@ export class Vivaldi {
     book.coordinates.set([random.real(), random.real(), height_min_ms, 1], self * 4);
   }
 
-  /** `peer`: x, y, height, error of whom the round trip went to. Nonsense is dropped. */
-  measured(self: number, round_trip_ms: number, peer: ArrayLike<number>): void {
+  /** `peer`: x, y, height, error of whom the round trip went to. Nonsense is dropped and counted: false. */
+  measured(self: number, round_trip_ms: number, peer: ArrayLike<number>): boolean {
     const { coordinates } = this.#host.book;
     const at = self * 4;
     const [x, y, height, error] = [peer[0]!, peer[1]!, peer[2]!, Math.min(1, peer[3]!)];
     const plausible = [x, y, height].every((value) => Math.abs(value) < round_trip_max_ms) && height >= 0 && error >= 0;
-    if (!plausible || !(round_trip_ms >= 0) || round_trip_ms > round_trip_max_ms) return this.#host.metrics.add('rejected.coordinates');
+    if (!plausible || !(round_trip_ms >= 0) || round_trip_ms > round_trip_max_ms) {
+      this.#host.metrics.add('rejected.coordinates');
+      return false;
+    }
     const ms = Math.max(height_min_ms, round_trip_ms);
     let dx = coordinates[at]! - x;
     let dy = coordinates[at + 1]! - y;
@@ -47,5 +50,6 @@ export class Vivaldi {
     coordinates[at]! += (force * dx) / length;
     coordinates[at + 1]! += (force * dy) / length;
     coordinates[at + 2] = Math.max(height_min_ms, coordinates[at + 2]! + force * Math.min(1, (coordinates[at + 2]! + height) / Math.max(foretold, 1)));
+    return true;
   }
 }

@@ -88,10 +88,9 @@ function checkKnown({ known }: Pick<Parts, 'known'>, condition: Exclude<Conditio
 
 function near({ known }: Pick<Parts, 'known'>, { node, within_ms }: Extract<Condition, { kind: 'near' }>): Constraint {
   const peer = node === 'here' ? 0 : known.find(node);
-  const coordinates = peer < 0 ? null : known.descriptor(peer)?.coordinates ?? null;
-  if (coordinates === null) throw new XosError('XOS_BAD_QUERY', `where node '${node}' is, is not known here`, { node });
-  if (coordinates.error >= 1) throw new XosError('XOS_BAD_QUERY', `where node '${node}' is, was not measured yet; try again in a minute`, { node });
-  const { x, y, height } = coordinates;
+  if (peer < 0) throw new XosError('XOS_BAD_QUERY', `where node '${node}' is, is not known here`, { node });
+  const [x, y, height, error] = known.book.coordinates.subarray(peer * 4, peer * 4 + 4) as unknown as readonly [number, number, number, number];
+  if (error >= 1) throw new XosError('XOS_BAD_QUERY', `where node '${node}' is, was not measured yet; try again in a minute`, { node });
   return { kind: 'near', x, y, height, within_ms };
 }
 

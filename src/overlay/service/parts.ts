@@ -6,7 +6,7 @@ import { Membership } from '../membership/index.ts';
 import { Broadcast } from '../pubsub/broadcast.ts';
 import { Mesh } from '../pubsub/mesh.ts';
 import { pubsubCodecs } from '../pubsub/messages.ts';
-import { Overlay as Links, Search, Space } from '../rss/index.ts';
+import { Overlay as Links, Search, Space, Vivaldi } from '../rss/index.ts';
 import { Shapes, shapeCodecs } from '../shapes/index.ts';
 import { NodeHost } from './host.ts';
 import type { OverlayOptions } from './options.ts';
@@ -60,7 +60,13 @@ export function makeParts(options: OverlayOptions, metrics: Metrics, store: Stor
   const codecs = [...Ads.codecs, ...Membership.codecs, ...Links.codecs, ...Search.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
   const host: NodeHost = new NodeHost({ clock, log, known, metrics, random, codecs, send: (to, frame) => transport.send(to, frame) });
   const rows = new Rows(1);
-  const membership = host.add(new Membership(host, { rows, fallback: seeds, verdict: (_self, peer, why) => host.gone(peer, why) }));
+  const vivaldi = new Vivaldi(host);
+  vivaldi.start(0);
+  const membership = host.add(new Membership(host, {
+    rows, fallback: seeds, verdict: (_self, peer, why) => host.gone(peer, why),
+    // What the peer says now is newer than its descriptor.
+    roundTrip: (row, ms, at, peer) => { if (vivaldi.measured(row, ms, at)) known.book.coordinates.set(Array.from(at), peer * 4); },
+  }));
   // 32 bits that are the node's own everywhere: equal nodes fall into different cells of the hash.
   const own_bits = (peer: Peer): number => hashText(known.descriptor(peer)?.node ?? '');
   const links = host.add(new Links(host, membership, key_specs.map((spec) => new Space(known.book, spec, own_bits)), rows));

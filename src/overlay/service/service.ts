@@ -148,6 +148,8 @@ export class OverlayService implements Service, RunningOverlay {
   #issue(): void {
     const parts = this.#parts;
     if (parts === null) return;
+    const [x, y, height, error] = parts.known.book.coordinates;
+    parts.self.coordinates = { x: x!, y: y!, height: height!, error: error! };
     const encoded = parts.self.issue(this.options.context.ports.clock.now_ms());
     parts.known.setOwn(encoded);
     parts.transport.introduceAs(encoded);
