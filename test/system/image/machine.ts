@@ -79,7 +79,8 @@ function shellOn (console: Console): Pick<ImageMachine, 'logIn' | 'run' | 'must'
       return output
     },
     logIn: async ({ first } = { first: false }) => {
-      await console.expect(/login: $/, boot_ms)
+      // What systemd says on the console may stand behind the prompt.
+      await console.expect(/xtreemos login: /, boot_ms)
       console.send('root')
       if (first) {
         await console.expect(/New password: $/, 120_000)
@@ -90,7 +91,7 @@ function shellOn (console: Console): Pick<ImageMachine, 'logIn' | 'run' | 'must'
         await console.expect(/Password: $/, 120_000)
         console.send(password)
       }
-      await console.expect(/# $/, 180_000)
+      await console.expect(/# $/, 300_000)
       // No line editing, no colours, wide lines: what comes back is what programs print.
       console.send('stty -echo cols 500; bind "set enable-bracketed-paste off"; PS1=; TERM=dumb; dmesg -n 1; echo ready-"now"')
       await console.expect(/ready-now\r?\n/, 60_000)
