@@ -70,7 +70,9 @@ export function sshHostService(options: SshHostOptions): Service {
       const told = coalesce(publish, failed);
       undo = members.onChange(told);
       told();
-      if ((await disk.facts(options.sshd)) !== null) await serviceManager.up(service_name, stopping.signal).catch((thrown: unknown) => log.warn('sshd was not started', { reason: describe(thrown) }));
+      // Where runit has it, in a container, sshd is ours to start; on a machine whether it runs is the administrator's.
+      const ours = (await disk.facts(`${context.paths.services}/${service_name}`)) !== null && (await disk.facts(options.sshd)) !== null;
+      if (ours) await serviceManager.up(service_name, stopping.signal).catch((thrown: unknown) => log.warn('sshd was not started', { reason: describe(thrown) }));
       loop = (async () => {
         for (let pause_ms = 500; !stopping.signal.aborted; pause_ms = Math.min(pause_ms * 2, minute_ms)) {
           await certify().catch((thrown: unknown) => void (stopping.signal.aborted || log.warn('sshd has no host certificate yet; trying again', { reason: describe(thrown) })));
