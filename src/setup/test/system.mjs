@@ -3,8 +3,8 @@ import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { clone } from '../lib/paths.mjs'
 
-/** What `npm test` runs besides everything else: a boot, a login and a job on another machine, and each kernel module once. */
-const ALWAYS = ['test/system/guest.test.ts', 'test/system/grid/login.test.ts', 'test/system/kmod/cred.test.ts']
+/** What `npm test` runs besides everything else: boots, a network of guests, and a kernel module. */
+const ALWAYS = ['test/system/guest.test.ts', 'test/system/kmod/cred.test.ts']
 
 /**
  * @param {boolean} whole all of them @param {readonly string[]} files instead of both, when there are some
