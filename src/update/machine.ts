@@ -23,7 +23,7 @@ export interface Machine {
   readonly espDevice: string
 }
 
-/** Throws XOS_UPDATE_MACHINE where there are no slots: an ISO, a netbooted node, a Debian with our packages. */
+/** Throws XOS_UPDATE_MACHINE where there are no slots: an ISO, a Debian with our packages. */
 export async function findMachine(sys = '/sys'): Promise<Machine> {
   const release = await readFile('/usr/lib/os-release', 'utf8')
   const [flavour, version] = [/^IMAGE_ID=xtreemos-(.*)$/m.exec(release)?.[1], /^IMAGE_VERSION=(.*)$/m.exec(release)?.[1]]

@@ -41,7 +41,7 @@ async function serving(t: import('ava').ExecutionContext): Promise<{ nodes: Test
     admin: async () => ({ response: Buffer.alloc(0) }),
   });
   server.serve(CredentialsDefinition, {
-    issue: async (_request, call) => ({ credential: call.peer === null ? 'nobody' : call.peer.node, expires_ms: 0 }),
+    issue: async (_request, call) => ({ credential: call.peer === null ? 'nobody' : call.peer.node, expires_ms: 0, change: false, ssh_certificate: new Uint8Array() }),
     renew: async () => ({ credential: '', expires_ms: 0 }),
     changePassword: async () => ({}),
   }, 'anyone');
