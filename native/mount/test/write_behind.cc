@@ -45,12 +45,19 @@ struct Disk {
   }
 };
 
+/// Its threads never end, so neither does it.
+WriteBehind* keep(WriteBehind* behind) {
+  static auto& all = *new std::vector<WriteBehind*>;
+  all.push_back(behind);
+  return behind;
+}
+
 struct Rig {
   Disk disk;
-  WriteBehind* behind = new WriteBehind([this](const OpenFilePtr&, uint64_t offset, const char* data, uint32_t bytes) { return disk.write(offset, data, bytes); });
+  WriteBehind* behind = keep(new WriteBehind([this](const OpenFilePtr&, uint64_t offset, const char* data, uint32_t bytes) { return disk.write(offset, data, bytes); }));
   OpenFilePtr file = std::make_shared<OpenFile>(7);
   void start(int threads) {
-    for (int i = 0; i < threads; ++i) std::thread([b = behind] { b->run(); }).detach();  // they outlive the test, and so does `behind`
+    for (int i = 0; i < threads; ++i) std::thread([b = behind] { b->run(); }).detach();
   }
   bool offer(uint64_t offset, const std::string& data) { return behind->offer(file, offset, data.data(), static_cast<uint32_t>(data.size()), [] {}); }
 };

@@ -63,7 +63,7 @@ struct BufferPool::Impl {
 };
 
 BufferPool::Impl& BufferPool::impl() {
-  static Impl impl;
+  static Impl& impl = *new Impl;  // never destroyed: detached threads use it while the process exits
   return impl;
 }
 
