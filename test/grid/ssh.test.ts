@@ -85,6 +85,11 @@ print(ask(frame(b'\x0b') * 3).count(b'ssh-ed25519-cert-v01') >= 3)`
   t.is(`${stdout}${stderr}`, "12 b'' b'' b'\\x05' b'\\x05' b'\\x05' b''\nTrue\n")
 })
 
+test.serial('what one member tries in vain does not shut out the others of the node', async (t) => {
+  for (let attempt = 0; attempt < 6; attempt++) t.not((await grid.exec(`ssh ${quiet} -l root n2 id`, { user: 'bob@demo' })).status, 0)
+  t.is((await grid.exec(`ssh ${quiet} n2 id -un`)).stdout, 'alice@demo\n')
+})
+
 test.serial('a member who is revoked during a session by ssh is out on both nodes within ten seconds, and stays out', async (t) => {
   const running = grid.startExec(`ssh ${quiet} n2 'echo begun; sleep 1000'`, { user: 'bob@demo' })
   await running.seen(/begun/)

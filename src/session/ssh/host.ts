@@ -36,9 +36,19 @@ export function sshHostService(options: SshHostOptions): Service {
   let loop: Promise<void> = Promise.resolve();
   let undo = (): void => {};
 
+  const tellSshd = (what: string): Promise<void> =>
+    serviceManager.reload(service_name, stopping.signal).catch((thrown: unknown) => log.info(`sshd was not told of ${what}`, { reason: describe(thrown) }));
+  const writeServerConfig = async (): Promise<void> => {
+    const path = `${folder}/sshd_config`;
+    const text = serverConfig(members);
+    if ((await disk.read(path))?.toString('utf8') === text) return;
+    await disk.writeAtomic(path, text, { mode: 0o644 });
+    await tellSshd('the nodes');
+  };
   const publish = async (): Promise<void> => {
     await disk.writeAtomic(`${folder}/ssh_config`, clientConfig(context, members), { mode: 0o644 });
     await writeRevoked(options, folder, stopping.signal);
+    await writeServerConfig();
     failure = '';
   };
   const failed = (thrown: unknown): void => {
@@ -58,7 +68,7 @@ export function sshHostService(options: SshHostOptions): Service {
     renewAt_ms = clock.now_ms() + Math.min((expires_ms - clock.now_ms()) / 2, day_ms);
     log.info('sshd has a host certificate', { expires: new Date(expires_ms).toISOString(), key: sshFingerprint(public_key) });
     // sshd reads it when it starts, and again at SIGHUP.
-    await serviceManager.reload(service_name, stopping.signal).catch((thrown: unknown) => log.info('sshd was not told of its certificate', { reason: describe(thrown) }));
+    await tellSshd('its certificate');
   };
 
   return {
@@ -93,6 +103,15 @@ export function sshHostService(options: SshHostOptions): Service {
 function clientConfig(context: NodeContext, members: MembersView): string {
   const nodes = members.admitted().map(({ node, address }) => `Host ${node} ${nodeHost(context.vo, node)}\n  HostName ${address}\n  HostKeyAlias ${nodeHost(context.vo, node)}\n`);
   return `# Written by xosd from the VO's documents.\n${nodes.join('')}`;
+}
+
+/**
+ * sshd_config(5): a node carries many members, so what one of them tries in vain must not shut out all (PerSourcePenalties, OpenSSH >= 9.8).
+ * Guesses at members are counted by name all the same (src/vo/attempts.ts).
+ */
+function serverConfig(members: MembersView): string {
+  const addresses = members.admitted().map(({ address }) => address).filter((address) => /^[0-9a-f.:]+$/i.test(address)).sort();
+  return `# Written by xosd from the VO's documents.\n${addresses.length > 0 ? `PerSourcePenaltyExemptList ${addresses.join(',')}\n` : ''}`;
 }
 
 /** The key revocation list (KRL), by ssh-keygen: revoked members, whatever certificate they hold. An empty list when there are none. */
