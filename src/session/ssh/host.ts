@@ -36,8 +36,13 @@ export function sshHostService(options: SshHostOptions): Service {
   let loop: Promise<void> = Promise.resolve();
   let undo = (): void => {};
 
-  const tellSshd = (what: string): Promise<void> =>
-    serviceManager.reload(service_name, stopping.signal).catch((thrown: unknown) => log.info(`sshd was not told of ${what}`, { reason: describe(thrown) }));
+  // Twice: an sshd that just starts anew for an earlier SIGHUP ignores this one, though it may have read its configuration already.
+  const tellSshd = async (what: string): Promise<void> => {
+    for (const pause_ms of [0, 2_000]) {
+      await clock.sleep(pause_ms, stopping.signal);
+      await serviceManager.reload(service_name, stopping.signal).catch((thrown: unknown) => log.info(`sshd was not told of ${what}`, { reason: describe(thrown) }));
+    }
+  };
   const writeServerConfig = async (): Promise<void> => {
     const path = `${folder}/sshd_config`;
     const text = serverConfig(members);
