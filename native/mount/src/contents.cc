@@ -4,23 +4,25 @@
 
 namespace xos::fs {
 
-void wrote(OpenFile& f, uint64_t end, const ObjectIo::Summary& s) {
-  std::lock_guard lock(f.mutex);
+/// Caller holds f.mutex.
+static void changed(OpenFile& f, uint64_t end, int64_t mtime_ns) {
   f.size = std::max(f.size, end);
-  f.mtime_ns = s.mtime_ns;
-  f.disk_bytes = f.layout.width == 1 ? s.disk_bytes : std::max(f.disk_bytes, f.size);
+  f.mtime_ns = mtime_ns;
   f.dirty = true;
   ++f.dirty_count;
+}
+
+void wrote(OpenFile& f, uint64_t end, const ObjectIo::Summary& s) {
+  std::lock_guard lock(f.mutex);
+  changed(f, end, s.mtime_ns);
+  f.disk_bytes = f.layout.width == 1 ? s.disk_bytes : std::max(f.disk_bytes, f.size);
 }
 
 void will_write(OpenFile& f, uint64_t end) {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   std::lock_guard lock(f.mutex);
-  f.size = std::max(f.size, end);
-  f.mtime_ns = now.tv_sec * 1000000000LL + now.tv_nsec;
-  f.dirty = true;
-  ++f.dirty_count;
+  changed(f, end, now.tv_sec * 1000000000LL + now.tv_nsec);
 }
 
 int Mount::write_now(OpenFile& f, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done) {

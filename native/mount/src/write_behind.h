@@ -4,6 +4,7 @@
 // Only while this node alone writes the file: before the MRC's invalidation for a second opener is acknowledged, nothing is pending any
 // more. What can be lost with this process is what write(2) without fsync or close may lose: at most `file_writes_max` writes a file.
 #pragma once
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
