@@ -4,11 +4,15 @@ import { XosError } from '../core/errors.ts'
 import { type Bundle, type PartName, checkParts, placeOf, readPart } from './bundle.ts'
 import { TRIES, compareVersions, readEnvironment, readSlots, removeVersion, syncFolder, writeEnvironment, writeSlots, writeWhole } from './versions.ts'
 
+/** What an installation goes by of the machine that it runs on. */
 export interface Target {
   readonly flavour: string
+  /** The version that runs. */
   readonly version: string
+  /** Name of the slot that it runs from, and of the other one. */
   readonly slot: string
   readonly otherSlot: string
+  /** Device of the other slot, and its size. */
   readonly otherDevice: string
   readonly otherBytes: number
 }

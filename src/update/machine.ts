@@ -4,22 +4,14 @@ import { mkdir, readFile, readdir, readlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { XosError } from '../core/errors.ts'
+import type { Target } from './install.ts'
 
 const run = promisify(execFile)
 const SLOTS = ['xos-a', 'xos-b']
 const MOUNT_POINT = '/run/xos-esp'
 const COMMAND_TIMEOUT_MS = 30_000
 
-export interface Machine {
-  readonly flavour: string
-  /** The version that runs. */
-  readonly version: string
-  /** Name of the slot that it runs from, and of the other one. */
-  readonly slot: string
-  readonly otherSlot: string
-  /** Device of the other slot, and its size. */
-  readonly otherDevice: string
-  readonly otherBytes: number
+export interface Machine extends Target {
   readonly espDevice: string
 }
 
