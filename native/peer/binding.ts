@@ -15,6 +15,8 @@ export interface Binding {
   readSessionKey(description: string): Buffer | null;
   /** KEYCTL_UPDATE of a key by its id; throws ENOKEY, EKEYREVOKED, EACCES, EDQUOT … keyctl(2). */
   updateKey(key: number, payload: Uint8Array): void;
+  /** The kernel module xos_cred wipes all credentials of these uids and with these serial numbers; how many, or null where it is not loaded. Throws EPERM, EINVAL. */
+  revokeCredentials(uids: readonly number[], serials: readonly Uint8Array[]): number | null;
   /** prctl(PR_SET_DUMPABLE): false keeps the keys of this process out of core files and away from ptrace by its own uid. */
   setDumpable(dumpable: boolean): void;
   /**

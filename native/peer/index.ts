@@ -20,6 +20,7 @@ export const unmount: Binding['unmount'] = (target, flags) => binding().unmount(
 export const statFileSystem: Binding['statFileSystem'] = (path) => binding().statFileSystem(path);
 export const readSessionKey: Binding['readSessionKey'] = (description) => binding().readSessionKey(description);
 export const updateKey: Binding['updateKey'] = (key, payload) => binding().updateKey(key, payload);
+export const revokeCredentials: Binding['revokeCredentials'] = (uids, serials) => binding().revokeCredentials(uids, serials);
 export const setDumpable: Binding['setDumpable'] = (dumpable) => binding().setDumpable(dumpable);
 export const tuneAllocator: Binding['tuneAllocator'] = () => binding().tuneAllocator();
 export const trimMemory: Binding['trimMemory'] = () => binding().trimMemory();

@@ -140,6 +140,39 @@ Napi::Value update_key(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/// An array whose elements `read` takes.
+template <typename Read>
+void each_element(const Napi::CallbackInfo& info, size_t index, const char* what, Read read) {
+  if (index >= info.Length() || !info[index].IsArray()) throw Napi::TypeError::New(info.Env(), what);
+  const auto list = info[index].As<Napi::Array>();
+  for (uint32_t at = 0; at < list.Length(); at++)
+    if (!read(static_cast<Napi::Value>(list[at]))) throw Napi::TypeError::New(info.Env(), what);
+}
+
+Napi::Value revoke_credentials(const Napi::CallbackInfo& info) {
+  std::vector<uint32_t> uids;
+  std::vector<std::vector<uint8_t>> serials;
+  each_element(info, 0, "uids must be an array of integers from 0 to 2^32-1", [&](const Napi::Value& each) {
+    const double value = each.IsNumber() ? each.As<Napi::Number>().DoubleValue() : NAN;
+    if (!(value >= 0 && value <= UINT32_MAX && value == std::floor(value))) return false;
+    uids.push_back(static_cast<uint32_t>(value));
+    return true;
+  });
+  each_element(info, 1, "serials must be an array of Uint8Arrays", [&](const Napi::Value& each) {
+    if (!each.IsTypedArray() || each.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) return false;
+    const auto bytes = each.As<Napi::Uint8Array>();
+    serials.emplace_back(bytes.Data(), bytes.Data() + bytes.ByteLength());
+    return true;
+  });
+  try {
+    const auto revoked = xos::peer::revoke_credentials(uids, serials);
+    if (!revoked) return info.Env().Null();
+    return Napi::Number::New(info.Env(), static_cast<double>(*revoked));
+  } catch (const xos::peer::SystemError& error) {
+    throw to_js(info.Env(), error);
+  }
+}
+
 Napi::Value set_dumpable(const Napi::CallbackInfo& info) {
   if (info.Length() < 1 || !info[0].IsBoolean()) throw Napi::TypeError::New(info.Env(), "dumpable must be a boolean");
   try {
@@ -167,6 +200,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("statFileSystem", Napi::Function::New(env, stat_file_system, "statFileSystem"));
   exports.Set("readSessionKey", Napi::Function::New(env, read_session_key, "readSessionKey"));
   exports.Set("updateKey", Napi::Function::New(env, update_key, "updateKey"));
+  exports.Set("revokeCredentials", Napi::Function::New(env, revoke_credentials, "revokeCredentials"));
   exports.Set("setDumpable", Napi::Function::New(env, set_dumpable, "setDumpable"));
   exports.Set("tuneAllocator", Napi::Function::New(env, tune_allocator, "tuneAllocator"));
   exports.Set("trimMemory", Napi::Function::New(env, trim_memory, "trimMemory"));

@@ -1,6 +1,10 @@
 #include "peer.h"
 
+#include "genetlink.h"
+#include "xos_cred.h"
+
 #include <cerrno>
+#include <cstring>
 #include <linux/keyctl.h>
 #include <malloc.h>
 #include <sys/mount.h>
@@ -57,6 +61,42 @@ std::optional<std::vector<uint8_t>> read_session_key(const std::string& descript
 
 void update_key(int32_t key, const uint8_t* payload, size_t length) {
   if (::syscall(SYS_keyctl, KEYCTL_UPDATE, static_cast<long>(key), payload, length) != 0) throw SystemError("keyctl", errno);
+}
+
+std::optional<uint64_t> revoke_credentials(const std::vector<uint32_t>& uids, const std::vector<std::vector<uint8_t>>& serials) {
+  Genetlink module;
+  if (const int error = module.open(XOS_CRED_GENL)) {
+    if (error == ENOENT) return std::nullopt;
+    throw SystemError("netlink", error);
+  }
+  uint64_t revoked = 0;
+  size_t used = 0;
+  Attributes list;
+  const auto send = [&] {
+    if (used == 0) return;
+    const int error = module.request(XOS_CRED_CMD_REVOKE, list, nullptr, [&](std::string_view answer) {
+      each_attribute(answer, [&](uint16_t type, std::string_view value) {
+        uint32_t count = 0;
+        if (type == XOS_CRED_A_COUNT && value.size() == sizeof count) std::memcpy(&count, value.data(), sizeof count);
+        revoked += count;
+      });
+    });
+    if (error != 0) throw SystemError("netlink", error);
+    list = {};
+    used = 0;
+  };
+  // As many as one message may hold.
+  const auto put = [&](uint16_t type, const void* data, size_t size) {
+    list.put(type, data, size);
+    if (++used == XOS_CRED_REVOKE_MAX) send();
+  };
+  for (const uint32_t uid : uids) put(XOS_CRED_A_UID, &uid, sizeof uid);
+  for (const auto& serial : serials) {
+    if (serial.empty() || serial.size() > XOS_CRED_SERIAL_MAX) throw SystemError("netlink", EINVAL);
+    put(XOS_CRED_A_SERIAL, serial.data(), serial.size());
+  }
+  send();
+  return revoked;
 }
 
 void set_dumpable(bool dumpable) {

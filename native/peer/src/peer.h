@@ -40,6 +40,9 @@ FileSystem stat_file_system(const std::string& path);
 std::optional<std::vector<uint8_t>> read_session_key(const std::string& description);
 /// KEYCTL_UPDATE.
 void update_key(int32_t key, const uint8_t* payload, size_t length);
+/// REVOKE of the kernel module xos_cred (kmod/xos_cred/uapi): how many keys of these uids and serial numbers were wiped; nothing when the module
+/// is not loaded. Throws SystemError (EPERM; EINVAL for a serial number of no or more than 20 bytes).
+std::optional<uint64_t> revoke_credentials(const std::vector<uint32_t>& uids, const std::vector<std::vector<uint8_t>>& serials);
 /// prctl(PR_SET_DUMPABLE).
 void set_dumpable(bool dumpable);
 /// mallopt(3): blocks from 256 KiB on are mapped and unmapped, never learnt; two arenas.

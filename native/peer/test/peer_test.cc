@@ -57,6 +57,12 @@ static void credentials_of_what_has_no_peer() {
   ::close(pipes[1]);
 }
 
+/// Where the kernel has no xos_cred, as in a build. With it: test/system/kmod/exec.test.ts.
+static void revocation_without_the_module() {
+  CHECK(!xos::peer::revoke_credentials({4294967295u}, {{1, 2}}));
+  CHECK(!xos::peer::revoke_credentials({}, {}));
+}
+
 static void bind_and_unmount() {
   if (::geteuid() != 0 || ::unshare(CLONE_NEWNS) != 0) {
     std::printf("skip bind_and_unmount: needs root and a mount namespace\n");
@@ -102,6 +108,7 @@ int main() {
   CHECK(xos::peer::stat_file_system("/").blocks > 0);
   CHECK(errno_of([] { xos::peer::stat_file_system("/no/such/path"); }) == ENOENT);
   CHECK(!xos::peer::read_session_key("xos:no-such-key-for-a-test").has_value());
+  revocation_without_the_module();
   CHECK(errno_of([] { xos::peer::update_key(0x7ffffff0, reinterpret_cast<const uint8_t*>("x"), 1); }) == ENOKEY);
   xos::peer::tune_allocator();
   freed_memory_goes_back();

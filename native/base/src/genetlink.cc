@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-namespace xos::relay {
+namespace xos {
 
 void Attributes::put(uint16_t type, const void* data, size_t size) {
   const nlattr head{static_cast<uint16_t>(NLA_HDRLEN + size), type};
@@ -69,8 +69,8 @@ int Genetlink::open(const char* family) {
   return error;
 }
 
-int Genetlink::request(uint8_t command, const Attributes& attributes, std::string* message) {
-  return transact(family_, command, NLM_F_ACK, attributes, [](std::string_view) {}, message);
+int Genetlink::request(uint8_t command, const Attributes& attributes, std::string* message, const std::function<void(std::string_view)>& each) {
+  return transact(family_, command, NLM_F_ACK, attributes, each ? each : [](std::string_view) {}, message);
 }
 
 int Genetlink::dump(uint8_t command, const std::function<void(std::string_view)>& each) {
@@ -114,4 +114,4 @@ int Genetlink::transact(uint16_t family, uint8_t command, uint16_t flags, const 
   }
 }
 
-}  // namespace xos::relay
+}  // namespace xos

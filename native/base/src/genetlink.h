@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace xos::relay {
+namespace xos {
 
 /// Attributes of a message, in the order they are put.
 class Attributes {
@@ -37,8 +37,8 @@ class Genetlink {
   int open(const char* family);
   void close() { fd_.reset(); }
   bool is_open() const { return static_cast<bool>(fd_); }
-  /// 0 or the errno that the kernel answers; `message` gets its words, if it had any.
-  int request(uint8_t command, const Attributes& attributes, std::string* message = nullptr);
+  /// 0 or the errno that the kernel answers; `message` gets its words, if it had any, and `each` the attributes of its answer.
+  int request(uint8_t command, const Attributes& attributes, std::string* message = nullptr, const std::function<void(std::string_view attributes)>& each = {});
   /// Each answer of a dump.
   int dump(uint8_t command, const std::function<void(std::string_view attributes)>& each);
 
@@ -49,4 +49,4 @@ class Genetlink {
   int transact(uint16_t family, uint8_t command, uint16_t flags, const Attributes& attributes, const std::function<void(std::string_view)>& each, std::string* message);
 };
 
-}  // namespace xos::relay
+}  // namespace xos
