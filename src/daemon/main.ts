@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { existsSync, readFileSync } from 'node:fs';
-import { setDumpable, trimMemory, tuneAllocator, updateKey } from '../../native/peer/index.ts';
+import { revokeCredentials, setDumpable, trimMemory, tuneAllocator, updateKey } from '../../native/peer/index.ts';
 import { XosError, describe } from '../core/errors.ts';
 import type { Log, ServiceManager } from '../core/ports.ts';
 import { keyType } from '../platform/keys.ts';
@@ -8,6 +8,7 @@ import { streamLog } from '../platform/log.ts';
 import { systemPorts } from '../platform/ports.ts';
 import { noManager, runitManager, systemdManager } from '../platform/service-manager.ts';
 import { systemSpawn } from '../platform/spawn.ts';
+import type { CredentialKeys } from '../session/index.ts';
 import { credentialPayload } from '../vo/key-payload.ts';
 import { parseConfig, type NodeConfig } from './config.ts';
 import type { Paths } from './context.ts';
@@ -51,6 +52,28 @@ function version(): string {
   return 'unknown';
 }
 
+/** Where the module xos_cred is loaded the kernel keeps uid, serial number and expiry with the credential (pam/pam_xos/keyring.c). */
+function credentialKeys(log: Log): CredentialKeys {
+  return {
+    update(key, credential) {
+      try {
+        updateKey(key, keyType(key) === 'xos_cred' ? credentialPayload(credential, Date.now()) : Buffer.from(credential === '' ? '-' : credential));
+        return true;
+      } catch {
+        return false; // the keyring went with its session
+      }
+    },
+    revoke(uids) {
+      try {
+        const wiped = revokeCredentials(uids, []);
+        if (wiped !== null && wiped > 0) log.info('credentials of revoked members wiped in the kernel', { members: uids.length, credentials: wiped });
+      } catch (thrown) {
+        log.error('credentials of revoked members cannot be wiped in the kernel; their sessions end all the same', { members: uids.length, reason: describe(thrown) });
+      }
+    },
+  };
+}
+
 async function main(): Promise<void> {
   let log: Log = streamLog();
   try {
@@ -64,15 +87,7 @@ async function main(): Promise<void> {
       paths,
       ports: systemPorts(log, serviceManager(config.supervisor)),
       version: version(),
-      updateKey: (key, payload) => {
-        try {
-          // Where the module xos_cred is loaded the kernel keeps uid, serial number and expiry with the credential (pam/pam_xos/keyring.c).
-          updateKey(key, keyType(key) === 'xos_cred' ? credentialPayload(payload, Date.now()) : Buffer.from(payload === '' ? '-' : payload));
-          return true;
-        } catch {
-          return false; // the keyring went with its session
-        }
-      },
+      keys: credentialKeys(log),
     });
     const fatal = (what: string) => (thrown: unknown) => {
       log.error(what, { reason: describe(thrown), stack: thrown instanceof Error ? thrown.stack : undefined });

@@ -12,6 +12,7 @@ import { joiningClient, shownChain } from '../platform/rpc.ts';
 import { AdmissionDefinition } from '../proto/xos/admission/v1/admission.ts';
 import { IdentityStore, type StoredIdentity } from '../vo/identity.ts';
 import { joinVo } from '../vo/join.ts';
+import type { CredentialKeys } from '../session/index.ts';
 import type { Registry } from '../vo/registry.ts';
 import { decodeToken } from '../vo/token.ts';
 import type { NodeConfig } from './config.ts';
@@ -23,7 +24,7 @@ export interface NodeDaemonOptions {
   readonly paths: Paths;
   readonly ports: Ports;
   readonly version: string;
-  readonly updateKey: (key: number, payload: string) => boolean;
+  readonly keys: CredentialKeys;
 }
 
 /** One xosd: serves its sockets from the start, and is a node of a VO as soon as it founded or joined one. */

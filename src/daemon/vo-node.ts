@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { registerSessionOperations, Homes, OfflineLogins, PendingLogins, SessionTable, Spread, SshAgents, isGranted, prove, sessionService, sshHostService, type SessionParts } from '../session/index.ts';
+import { registerSessionOperations, Homes, OfflineLogins, PendingLogins, SessionTable, Spread, SshAgents, isGranted, prove, sessionService, sshHostService, type CredentialKeys, type SessionParts } from '../session/index.ts';
 import { accountService } from '../account/service.ts';
 import type { ApiRegistry } from '../api/registry.ts';
 import { XosError, describe } from '../core/errors.ts';
@@ -30,7 +30,7 @@ export interface VoNodeOptions {
   readonly identity: StoredIdentity;
   readonly store: IdentityStore;
   readonly registry: Registry | null;
-  readonly updateKey: (key: number, payload: string) => boolean;
+  readonly keys: CredentialKeys;
 }
 
 /** The node as a part of its VO: everything that needs the node's certificate. Started when it has one. */
@@ -47,7 +47,7 @@ export class VoNode {
   #running: Service[] = [];
 
   constructor(options: VoNodeOptions) {
-    const { config, paths, ports, identity, registry, api, updateKey } = options;
+    const { config, paths, ports, identity, registry, api, keys } = options;
     const { trust, node } = identity;
     this.options = options;
     this.#identity = identity;
@@ -72,7 +72,7 @@ export class VoNode {
     const saveAttempts = coalesce(() => ports.disk.writeAtomic(`${paths.run}/attempts.json`, attempts.save(), { durable: false }), (thrown) => ports.log.warn('cannot keep the failed logins over a restart', { reason: describe(thrown) }));
     const secret = createHash('sha256').update('xos-offline-v1\0').update(keyToPem(identity.key)).digest();
     this.parts = {
-      context, trust, members: this.members, table, pending: new PendingLogins(), homes, spread, gate: new ProofGate(), policy: config.policy, updateKey, attempts, saveAttempts,
+      context, trust, members: this.members, table, pending: new PendingLogins(), homes, spread, gate: new ProofGate(`${paths.state}/node/proofs.json`, ports), policy: config.policy, keys, attempts, saveAttempts,
       offline: new OfflineLogins(`${paths.state}/node/offline.json`, secret, ports), sshAgents: new SshAgents(context, trust, table), localAccounts: '/etc',
     };
   }

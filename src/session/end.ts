@@ -13,7 +13,7 @@ export async function endSession(parts: SessionParts, session: string, reason: s
   const log = ports.log.child('session');
   log.info('session ended', { session, user: held.user, origin: held.origin, reason, kill });
   // From the keyring too, at once: processes that outlive the session (or a revocation by seconds) still possess the key.
-  if (held.own !== null && held.own.credential_key > 0) parts.updateKey(held.own.credential_key, '');
+  if (held.own !== null && held.own.credential_key > 0) parts.keys.update(held.own.credential_key, '');
   if (held.own !== null) await parts.sshAgents.close(session).catch(() => {});
   if (isGranted(held)) void parts.spread.closeEverywhere(session, reason, kill, signal);
   await native.relay.request('session-remove', { session, reason, kill }, { signal, timeout_ms: 5_000 }).catch((thrown: unknown) => {

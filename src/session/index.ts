@@ -1,7 +1,7 @@
 export { agentService } from './agent.ts';
 export { registerSessionOperations } from './api.ts';
 export { Homes } from './homes.ts';
-export type { SessionParts } from './parts.ts';
+export type { CredentialKeys, SessionParts } from './parts.ts';
 export type { SitePolicy } from './policy.ts';
 export { PendingLogins } from './pending.ts';
 export { sessionService } from './service.ts';

@@ -29,6 +29,13 @@ export interface SessionParts {
   readonly sshAgents: SshAgents;
   /** Where passwd and group of the node's own users are: /etc. */
   readonly localAccounts: string;
-  /** Writes a renewed credential into the key of the session's keyring that PAM named; false when it is gone. */
-  readonly updateKey: (key: number, payload: string) => boolean;
+  readonly keys: CredentialKeys;
+}
+
+/** The credentials of sessions as the kernel keeps them. */
+export interface CredentialKeys {
+  /** Writes a renewed credential (PEM; empty: none) into the key of the session's keyring that PAM named; false when it is gone. */
+  update(key: number, credential: string): boolean;
+  /** Takes all credentials of these users out of the kernel's memory, in whatever session they are, also one that nobody here knows of. */
+  revoke(uids: readonly number[]): void;
 }

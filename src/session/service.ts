@@ -94,13 +94,16 @@ async function remount(parts: SessionParts, signal: AbortSignal): Promise<void> 
 /** Ends what the members document does not allow any more, and brings sessions to nodes that came. */
 async function followMembers(parts: SessionParts, put_out: Set<number>, signal: AbortSignal): Promise<void> {
   const { members, table, context } = parts;
+  const uids = members.revokedUsers().map(({ uid }) => uid).filter((uid) => !put_out.has(uid));
+  const here = members.node(context.node);
+  // The credentials first: that takes no time, whatever the ending of sessions waits for.
+  if (uids.length > 0) parts.keys.revoke(uids);
+  if (here?.state === 'revoked') parts.keys.revoke(members.list().map(({ uid }) => uid));
   const revoked = table.all().filter((held) => members.refuseUser(held.user, held.uid)?.code === 'XOS_REVOKED');
   if (revoked.length > 0) await expel(parts, revoked, 'membership revoked', signal);
   // Also where no session is left: another node may have ended it a moment ago, and what its user left behind goes on.
-  const uids = members.revokedUsers().map(({ uid }) => uid).filter((uid) => !put_out.has(uid));
   for (const uid of uids) put_out.add(uid);
   await endProcesses(parts, uids, signal);
-  const here = members.node(context.node);
   for (const held of table.all()) {
     const origin = members.node(held.origin);
     if (here?.state === 'revoked') await endSession(parts, held.session, 'this node was revoked', true, signal);

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import { XosError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import type { Disk, Log } from '../core/ports.ts';
 import { verifyBytes } from './keys.ts';
 
 /**
@@ -32,23 +33,74 @@ export const delegateProofBytes = (proof: Moment & { vo: string; session: string
 export const adminProofBytes = (proof: Moment & { vo: string; origin: string; operation: string; request: Uint8Array }): Buffer =>
   statement('xos-admin-v1', proof.vo, proof.origin, proof.operation, createHash('sha256').update(proof.request).digest('hex'), proof.issued_ms, hex(proof.nonce));
 
-/** Remembers the proofs of the last seconds: one is accepted once. */
-export class ProofGate {
-  readonly #seen = new Map<string, number>();
+/** Proofs are remembered for as long as any clock could still take them for new. */
+const remembered_ms = 2 * (limits.proof_ms + limits.clock_skew_ms);
 
-  /** Throws XOS_PROOF (forged), XOS_CLOCK_OFF (made too far from now), XOS_REPLAY (seen before). */
-  check(key: KeyObject, bytes: Uint8Array, signature: Uint8Array, moment: Moment, now_ms: number): void {
+/**
+ * Remembers the proofs of the last seconds: one is accepted once. What it accepted is in a file before the caller acts upon it, so that a
+ * proof is not good a second time after a restart, of this process or of the machine.
+ */
+export class ProofGate {
+  readonly #path: string;
+  readonly #ports: { readonly disk: Disk; readonly log: Log };
+  readonly #seen = new Map<string, number>();
+  #loaded: Promise<void> | null = null;
+  /** What was made before is refused: whether it was used is not known. */
+  #known_since_ms = -Infinity;
+  #queued: Promise<void> | null = null;
+  #writing: Promise<void> = Promise.resolve();
+
+  /** `path`: in a directory that nobody else writes to, and that outlives the machine's restart. */
+  constructor(path: string, ports: { readonly disk: Disk; readonly log: Log }) {
+    this.#path = path;
+    this.#ports = ports;
+  }
+
+  /** Throws XOS_PROOF (forged), XOS_CLOCK_OFF (made too far from now), XOS_REPLAY (seen before), XOS_UNAVAILABLE (cannot be noted as used). */
+  async check(key: KeyObject, bytes: Uint8Array, signature: Uint8Array, moment: Moment, now_ms: number): Promise<void> {
     if (moment.nonce.length !== 16 || !verifyBytes(key, bytes, signature)) throw new XosError('XOS_PROOF', 'cannot accept the proof: it was not made with the key of the credential');
     const age_ms = now_ms - moment.issued_ms;
     if (age_ms > limits.proof_ms + limits.clock_skew_ms || age_ms < -limits.clock_skew_ms) {
       throw new XosError('XOS_CLOCK_OFF', `cannot accept the proof: it was made ${Math.abs(Math.round(age_ms / 1000))} s ${age_ms > 0 ? 'ago' : 'in the future'} by the clock of this node; set the clocks of both nodes`, { age_ms });
     }
+    await (this.#loaded ??= this.#load(now_ms).catch((thrown: unknown) => {
+      this.#loaded = null;
+      throw thrown;
+    }));
+    if (moment.issued_ms < this.#known_since_ms) throw new XosError('XOS_REPLAY', 'cannot accept the proof: this node has lost its notes of which ones were used; try again in a minute');
     for (const [nonce, until_ms] of this.#seen) {
       if (until_ms > now_ms) break; // in order of arrival: the rest is younger, but for clock skew
       this.#seen.delete(nonce);
     }
     const nonce = hex(moment.nonce);
     if (this.#seen.has(nonce)) throw new XosError('XOS_REPLAY', 'cannot accept the proof: it was used before');
-    this.#seen.set(nonce, now_ms + 2 * (limits.proof_ms + limits.clock_skew_ms));
+    this.#seen.set(nonce, now_ms + remembered_ms);
+    try {
+      await this.#keep();
+    } catch (cause) {
+      throw new XosError('XOS_UNAVAILABLE', `cannot accept the proof: it cannot be noted as used in '${this.#path}'`, {}, { cause });
+    }
+  }
+
+  async #load(now_ms: number): Promise<void> {
+    const kept = await this.#ports.disk.read(this.#path);
+    if (kept === null) return; // a node that never accepted any
+    try {
+      const list = JSON.parse(kept.toString('utf8')) as [string, number][];
+      for (const [nonce, until_ms] of list) if (/^[0-9a-f]{32}$/.test(nonce) && until_ms > now_ms) this.#seen.set(nonce, until_ms);
+    } catch {
+      this.#known_since_ms = now_ms + limits.clock_skew_ms;
+      this.#ports.log.warn('the notes of used proofs cannot be read; none made before now is accepted', { path: this.#path });
+    }
+  }
+
+  /** Resolves when all that is noted by now is in the file. What comes while one write is under way shares the next one. */
+  #keep(): Promise<void> {
+    this.#queued ??= this.#writing.catch(() => {}).then(async () => {
+      this.#queued = null;
+      await this.#ports.disk.writeAtomic(this.#path, JSON.stringify([...this.#seen]));
+    });
+    this.#writing = this.#queued;
+    return this.#writing;
   }
 }

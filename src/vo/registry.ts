@@ -52,7 +52,8 @@ const trusted_places_max = 8_192;
  */
 export class Registry {
   readonly ports: RegistryPorts;
-  readonly #directory: string;
+  /** Of what only this process may read: the authorities' keys, and what must outlive it (0700). */
+  readonly directory: string;
   readonly #replica: Replica<RegistryState, RegistryCommand, RegistryEffect>;
   readonly #changes = new Listeners<[]>();
   /** Wrong passwords of the last hour; beside the log, so that who guesses does not fill it. */
@@ -68,7 +69,7 @@ export class Registry {
   /** `directory`: of the authorities' keys (0700). `log`: of the state. */
   constructor(directory: string, log: OrderedLog, ports: RegistryPorts) {
     this.ports = ports;
-    this.#directory = directory;
+    this.directory = directory;
     const path = `${directory}/attempts.json`;
     this.saveAttempts = coalesce(() => ports.disk.writeAtomic(path, this.attempts.save(), { durable: false }), (thrown) => ports.log.warn('cannot keep the failed logins over a restart', { reason: String(thrown) }));
     this.#replica = new Replica(registryMachine, log, { log: ports.log });
@@ -81,16 +82,16 @@ export class Registry {
 
   async start(): Promise<void> {
     await this.#replica.start();
-    const kept = await this.ports.disk.read(`${this.#directory}/authorities.json`);
+    const kept = await this.ports.disk.read(`${this.directory}/authorities.json`);
     if (kept !== null) this.#authorities = JSON.parse(kept.toString('utf8')) as Authorities;
-    const attempts = await this.ports.disk.read(`${this.#directory}/attempts.json`);
+    const attempts = await this.ports.disk.read(`${this.directory}/attempts.json`);
     try {
       if (attempts !== null) this.attempts.load(attempts.toString('utf8'));
     } catch {
       this.ports.log.warn('the failed logins of before cannot be read; counting begins anew');
     }
     if (this.#replica.state.vo !== null && this.#authorities === null) {
-      throw new XosError('XOS_REGISTRY', `the registry's keys '${this.#directory}/authorities.json' are gone; restore them from the backup`);
+      throw new XosError('XOS_REGISTRY', `the registry's keys '${this.directory}/authorities.json' are gone; restore them from the backup`);
     }
   }
 
@@ -184,10 +185,10 @@ export class Registry {
     const at_ms = clock.now_ms();
     const { foundAuthorities } = await import('./authority.ts');
     const { root_key, ...authorities } = await foundAuthorities(vo, at_ms, random);
-    await disk.makeDirectory(this.#directory, 0o700);
-    const root_key_file = `${this.#directory}/${vo}-root-key.pem`;
+    await disk.makeDirectory(this.directory, 0o700);
+    const root_key_file = `${this.directory}/${vo}-root-key.pem`;
     await disk.writeAtomic(root_key_file, root_key);
-    await disk.writeAtomic(`${this.#directory}/authorities.json`, JSON.stringify(authorities));
+    await disk.writeAtomic(`${this.directory}/authorities.json`, JSON.stringify(authorities));
     this.#authorities = authorities;
     const key = await newKey();
     const made = await this.#certify(vo, place.node, key);

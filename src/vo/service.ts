@@ -16,7 +16,7 @@ import type { Registry } from './registry.ts';
 
 /** Puts the registry, the CDA and the RCA on the node's gRPC server. */
 export function serveRegistry(rpc: Rpc, registry: Registry): void {
-  const gate = new ProofGate();
+  const gate = new ProofGate(`${registry.directory}/proofs.json`, registry.ports);
   rpc.serve(RegistryDefinition, {
     watch: (request, call) => watchDocuments(registry, request, call),
     admin: (request, call) => administerFor(registry, gate, request, call),

@@ -36,6 +36,8 @@ interface TestNode {
   readonly rpc: NodeRpc;
   readonly told: { op: string; session?: string; secret?: string; kill?: boolean; origin?: string; expires_ms?: number }[];
   clock_ms: number;
+  /** Uids whose credentials the kernel was told to wipe. */
+  readonly wiped: readonly number[];
 }
 
 const member = (user: string, number: number, state: 'active' | 'revoked' = 'active'): DocumentMember => ({ user, uid: uidOf(1, number), roles: [], state });
@@ -57,7 +59,7 @@ async function start(t: ExecutionContext, nodes: TestNodes, name: string): Promi
   const told: TestNode['told'] = [];
   const relay = new ControlServer({ ...systemPorts(quietLog, noManager), log: quietLog }, `${directory}/relayd.ctl`, 0o600, async (op, fields) => void told.push({ op, ...fields }));
   await relay.start();
-  const made = { clock_ms: 0 } as { clock_ms: number };
+  const made = { clock_ms: 0, wiped: [] as number[] };
   const system = systemPorts(quietLog, noManager);
   const ports = { ...system, clock: { ...system.clock, now_ms: () => Date.now() + made.clock_ms } };
   const control = (file: string): ReconnectingControlClient => new ReconnectingControlClient(`${directory}/${file}`, ports);
@@ -69,7 +71,7 @@ async function start(t: ExecutionContext, nodes: TestNodes, name: string): Promi
   const table = new SessionTable(`${directory}/sessions.json`, ports);
   const context: NodeContext = { node: name, vo: 'demo', address: '127.0.0.1', port: 1, roles: ['relay'], paths, ports, rpc, api: new ApiRegistry(), native, members, sessions: table, provided: { volumes: null } };
   const policy = { deny: ['unwanted'], kill_on_logout: false, offline_hours_max: 168, homes: 'local' as const };
-  const parts: SessionParts = { context, trust: demo.trust, members, table, pending: new PendingLogins(), homes: new Homes(context, policy), spread: new Spread(context, table), gate: new ProofGate(), policy, updateKey: () => false, attempts: new Attempts(), saveAttempts: () => {}, offline: new OfflineLogins(`${directory}/offline.json`, Buffer.from(name), ports), sshAgents: new SshAgents(context, demo.trust, table), localAccounts: directory };
+  const parts: SessionParts = { context, trust: demo.trust, members, table, pending: new PendingLogins(), homes: new Homes(context, policy), spread: new Spread(context, table), gate: new ProofGate(`${directory}/proofs.json`, ports), policy, keys: { update: () => false, revoke: (uids) => void made.wiped.push(...uids) }, attempts: new Attempts(), saveAttempts: () => {}, offline: new OfflineLogins(`${directory}/offline.json`, Buffer.from(name), ports), sshAgents: new SshAgents(context, demo.trust, table), localAccounts: directory };
   await facts(parts, 1, [member('alice', 1), member('unwanted', 2)], [node('n1'), node('n2'), node('n3')]);
   const service = sessionService(parts);
   await nodes.listen(rpc, name);
@@ -194,6 +196,7 @@ asRoot('a revoked member loses its sessions at once, and gets none', async (t) =
   const closed = new Promise<string>((resolve) => n2.parts.table.onClose((_, reason) => resolve(reason)));
   await facts(n2.parts, 2, [member('alice', 1, 'revoked')], [node('n1'), node('n2')]);
   t.is(await closed, 'membership revoked');
+  t.deepEqual(n2.wiped, [uidOf(1, 1)]);
   t.is(await code(open(n1, await openRequest())), 'XOS_REVOKED');
   while (!n2.told.some(({ op, kill }) => op === 'session-remove' && kill === true)) await n2.parts.context.ports.clock.sleep(5);
 });
@@ -232,13 +235,13 @@ asRoot('a login reaches the other node at once; after a loss there, by comparing
 asRoot('a session is renewed with a new key; relay and other node learn the new expiry', async (t) => {
   const { n1, n2 } = await twoNodes(t);
   const held = await login(n1);
-  const gate = new ProofGate();
+  const gate = new ProofGate(`${n1.parts.context.paths.run}/registry-proofs.json`, n1.parts.context.ports);
   n1.rpc.serve(CredentialsDefinition, {
     issue: async () => ({ credential: '', expires_ms: 0, change: false, ssh_certificate: Buffer.alloc(0) }),
     delegate: async () => ({ credential: '', expires_ms: 0, change: false, ssh_certificate: Buffer.alloc(0) }),
     renew: async ({ credential, csr, issued_ms, nonce, signature }) => {
       const { claims, publicKey } = verifyCredential(credential, demo.trust, Date.now());
-      gate.check(publicKey, renewProofBytes({ vo: 'demo', session: claims.session, origin: 'n1', csr, issued_ms, nonce }), signature, { issued_ms, nonce }, Date.now());
+      await gate.check(publicKey, renewProofBytes({ vo: 'demo', session: claims.session, origin: 'n1', csr, issued_ms, nonce }), signature, { issued_ms, nonce }, Date.now());
       const order = { claims, publicKey: await keyOfRequest(csr), serial: newSerial(systemRandom), now_ms: Date.now(), expires_ms: Date.now() + 28_800_000 };
       return { credential: await issueCredential({ ...order, issuer: { key: keyFromPem(demo.founding.user_ca_key), certificate: demo.founding.user_ca } }), expires_ms: order.expires_ms, change: false, ssh_certificate: Buffer.alloc(0) };
     },

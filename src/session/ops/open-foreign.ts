@@ -26,7 +26,7 @@ export async function openForeign(parts: SessionParts, request: OpenRequest, cal
     if (claims.session !== session) throw new XosError('XOS_PROOF', `the credential is of session '${claims.session}', not '${session}'`);
     const { expires_ms: wanted_ms, issued_ms, nonce } = request;
     const bytes = sessionProofBytes({ vo: context.vo, session, origin, target: context.node, expires_ms: wanted_ms, issued_ms, nonce });
-    parts.gate.check(credential.publicKey, bytes, request.signature, { issued_ms, nonce }, now_ms);
+    await parts.gate.check(credential.publicKey, bytes, request.signature, { issued_ms, nonce }, now_ms);
     const refused = parts.members.refuseUser(claims.user, claims.uid);
     if (refused !== null) throw refused;
     if (parts.policy.deny.includes(claims.user)) throw new XosError('XOS_SITE_POLICY', `the policy of node '${context.node}' lets '${claims.user}' not in`, { user: claims.user });

@@ -20,7 +20,7 @@ export async function renewLogin(parts: SessionParts, held: OwnSession, signal: 
   if (table.held(held.session) === null) return; // ended meanwhile
   const renewed = { ...held, roles: claims.roles, groups: claims.groups, expires_ms, own: { ...held.own, credential, key: keyToPem(key), ssh: Buffer.from(ssh_certificate ?? []).toString('base64'), credential_expires_ms: expires_ms } };
   await table.put(renewed);
-  if (held.own.credential_key > 0) parts.updateKey(held.own.credential_key, credential);
+  if (held.own.credential_key > 0) parts.keys.update(held.own.credential_key, credential);
   context.ports.log.child('session').info('credential renewed', { session: held.session, user: held.user });
   if (context.native.relay.connected) await tellRelay(parts, renewed, signal);
   await parts.spread.syncAll(signal);

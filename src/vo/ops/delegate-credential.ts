@@ -18,7 +18,7 @@ export async function delegateCredential(registry: Registry, gate: ProofGate, re
   const { csr, issued_ms, nonce } = request;
   const [target, target_session] = [parseNodeId(request.target), parseSessionId(request.session)];
   const bytes = delegateProofBytes({ vo: vo.vo, session: claims.session, origin: call.peer!.node, target, target_session, csr, issued_ms, nonce });
-  gate.check(publicKey, bytes, request.signature, { issued_ms, nonce }, now_ms);
+  await gate.check(publicKey, bytes, request.signature, { issued_ms, nonce }, now_ms);
   const refused = registry.refuseNode({ vo: vo.vo, node: target });
   if (refused !== null) throw refused;
   const member = Object.hasOwn(vo.members, claims.user) ? vo.members[claims.user]! : null;
