@@ -28,7 +28,7 @@ bool xos_session_valid(void)
 {
 	struct key *ring = current_cred()->session_keyring;	/* our own credentials: nobody else changes them */
 	key_serial_t numbers[XOS_EXEC_KEYS_MAX];
-	bool session = false, credential = true;
+	bool session = false, credential = false, withdrawn = false;
 	int count, i;
 
 	if (!ring || ring->type != &key_type_keyring)
@@ -46,9 +46,12 @@ bool xos_session_valid(void)
 		valid = !key_validate(key) && key_is_positive(key);
 		if (!strcmp(key->description, XOS_EXEC_KEY_SESSION))
 			session = session || valid;
+		else if (!strcmp(key->description, XOS_EXEC_KEY_CREDENTIAL) && valid)
+			credential = true;
 		else if (!strcmp(key->description, XOS_EXEC_KEY_CREDENTIAL))
-			credential = valid;
+			withdrawn = true;
 		key_ref_put(ref);
 	}
-	return session && credential;
+	/* None at all: it expired or was revoked, and the kernel has collected it. (A session that never had one is not known to the grid either.) */
+	return session && credential && !withdrawn;
 }

@@ -115,7 +115,7 @@ int main(int argc, char **argv)
 		if (pids[i] == 0) {
 			if (i == 3)
 				replace_tables();
-			execute(i == 0 ? 1000 : UID, i == 2 ? SESSION : SESSION_KEY);
+			execute(i == 0 ? 1000 : UID, i == 2 ? SESSION | CREDENTIAL_REVOKED : SESSION);
 		}
 	}
 	for (round = 0; round < rounds; round++) {

@@ -27,7 +27,8 @@ enum session {
 	CREDENTIAL_KEY = 2,	/* xos:credential */
 	LOGON_TYPE = 4,		/* the session's key is of another type */
 	EXPIRED = 8, REVOKED = 16, INVALIDATED = 32,	/* the session's key is */
-	CREDENTIAL_EXPIRED = 64, CREDENTIAL_REVOKED = 128,
+	CREDENTIAL_EXPIRED = 64, CREDENTIAL_REVOKED = 128, CREDENTIAL_GONE = 4096,
+	CREDENTIAL_FORGED = 2048,	/* another one beside it, of another type */
 	RING_REVOKED = 256, ELSEWHERE = 512,	/* in the process keyring */
 	MANY = 1024,		/* 200 keys more */
 	SESSION = SESSION_KEY | CREDENTIAL_KEY,
@@ -105,6 +106,10 @@ static inline int make_session(int session)
 	if ((session & CREDENTIAL_EXPIRED) && expire(credential))
 		return -1;
 	if ((session & CREDENTIAL_REVOKED) && keyctl(KEYCTL_REVOKE, credential, 0, 0, 0) < 0)
+		return -1;
+	if ((session & CREDENTIAL_GONE) && keyctl(KEYCTL_INVALIDATE, credential, 0, 0, 0) < 0)
+		return -1;
+	if ((session & CREDENTIAL_FORGED) && add_key("logon", XOS_EXEC_KEY_CREDENTIAL, ring) < 0)
 		return -1;
 	if ((session & RING_REVOKED) && keyctl(KEYCTL_REVOKE, ring, 0, 0, 0) < 0)
 		return -1;

@@ -52,7 +52,10 @@ static void test_hand_over(void)
 static void test_session(void)
 {
 	CHECK(table_set(XOS_EXEC_GRID) == 0);
-	CHECK(went_to_grid(&(struct call){"/t/prog", .session = SESSION_KEY}));
+	CHECK(went_to_grid(&(struct call){"/t/prog", .session = SESSION}));
+	CHECK(stayed(&(struct call){"/t/prog", .session = SESSION_KEY}));
+	CHECK(stayed(&(struct call){"/t/prog", .session = SESSION | CREDENTIAL_GONE}));
+	CHECK(stayed(&(struct call){"/t/prog", .session = SESSION | CREDENTIAL_REVOKED | CREDENTIAL_FORGED}));
 	CHECK(went_to_grid(&(struct call){"/t/prog", .session = SESSION | LOGON_TYPE}));
 	CHECK(stayed(&(struct call){"/t/prog", .session = CREDENTIAL_KEY}));
 	CHECK(stayed(&(struct call){"/t/prog", .session = SESSION | EXPIRED}));

@@ -11,9 +11,10 @@
  *
  * What is never handed over (the kernel goes on as if the module were not there)
  *   - callers whose real, effective or saved user id is not one number of a VO that has a table (see XOS_EXEC_UID_FIRST);
- *   - callers without a valid session: their session keyring holds, itself, a key described XOS_EXEC_KEY_SESSION, of whatever type,
- *     instantiated, not expired and not revoked; a key described XOS_EXEC_KEY_CREDENTIAL in it must be valid too, if
- *     there is one. Of a ring with more than XOS_EXEC_KEYS_MAX keys the first that the kernel names are looked at. Payloads are not read;
+ *   - callers without a valid session: their session keyring holds, itself, a key described XOS_EXEC_KEY_SESSION and one described
+ *     XOS_EXEC_KEY_CREDENTIAL, of whatever type, instantiated, not expired and not revoked. No credential at all is no session: one that expired or
+ *     was revoked is collected by the kernel. Of several all must be valid, so that a key of the user's own does not replace a revoked one. Of a
+ *     ring with more than XOS_EXEC_KEYS_MAX keys the first that the kernel names are looked at. Payloads are not read;
  *   - callers in another PID or user namespace than the node's first (cells, containers), or with another root directory than process 1;
  *   - callers with no_new_privs, callers that are traced, and XOS_EXEC_PROGRAM itself;
  *   - files that are no 64-bit little-endian executables of this machine, that carry the mark 'x' in e_ident[9], that are setuid, setgid or have
