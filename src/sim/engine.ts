@@ -21,6 +21,8 @@ interface Timer extends Timed {
 }
 
 const cycle_slot_ms = 10;
+/** Rows whose cycle begins that are read ahead of time. */
+const touched_rows = 16;
 
 /**
  * Runs protocols for many nodes in simulated time: one thread, one seed, whole milliseconds. Within a millisecond first messages arrive,
@@ -191,13 +193,19 @@ export class Engine implements Host {
 
   /** Reads a word of every cache line that the delivery will need; the sum keeps the compiler from leaving that out. */
   readonly #touch = (to: Peer, _from: Peer, message: Message): void => {
-    const { words, stride } = this.rows;
-    let sum = this.alive[to]!;
-    const base = to * stride;
-    for (let at = base; at < base + stride; at += 16) sum += words[at]!;
+    this.#touchRow(to);
+    let sum = 0;
     if (message instanceof Packet) for (const keys of this.touched) for (let i = 1; i < 2 * message.words[0]! && i < packet_words; i += 2) sum += keys[message.words[i]!] ?? 0;
     this.#touched_sum = (this.#touched_sum + sum) | 0;
   };
+
+  #touchRow(node: number): void {
+    const { words, stride } = this.rows;
+    let sum = this.alive[node]!;
+    const base = node * stride;
+    for (let at = base; at < base + stride; at += 16) sum += words[at]!;
+    this.#touched_sum = (this.#touched_sum + sum) | 0;
+  }
 
   #fire(): void {
     for (let timer = this.#timers.peek(); timer !== undefined && timer.at_ms <= this.#now_ms; timer = this.#timers.peek()) {
@@ -210,8 +218,10 @@ export class Engine implements Host {
   #cycle(): void {
     const slot = Math.floor(this.#now_ms / cycle_slot_ms) % this.#wheel.length;
     let node = this.#wheel[slot]!;
+    let ahead = node;
     this.#wheel[slot] = nobody;
-    while (node !== nobody) {
+    for (let count = 0; node !== nobody; count++) {
+      if (count % touched_rows === 0) for (let i = 0; i < touched_rows && ahead !== nobody; i++, ahead = this.#next[ahead]!) this.#touchRow(ahead);
       const next = this.#next[node]!;
       if (this.alive[node] === 1) {
         for (const protocol of this.#protocols) protocol.onCycle?.(node);

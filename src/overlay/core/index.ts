@@ -4,7 +4,7 @@ export { decodeDescriptor, encodeDescriptor, memberValue, textValue, type Attrib
 export type { Host, Protocol } from './host.ts';
 export { kinds } from './kinds.ts';
 export { limits } from './limits.ts';
-export { Packet, packet, packet_words, recycle, type Codec, type Message } from './message.ts';
+export { Packet, packet, packet_words, realOf, recycle, wordOf, type Codec, type Message } from './message.ts';
 export { Metrics } from './metrics.ts';
 export { nobody, type Peer } from './peer.ts';
 export { Random, hashText, mix32 } from './random.ts';

@@ -18,8 +18,8 @@ export interface Codec<M extends Message = Message> {
   size(message: M): number;
 }
 
-/** Enough for two words for each of 19 peers, and a head of two. */
-export const packet_words = 40;
+/** Enough for two words for each of 15 peers, and a head: two lines of the processor's cache. */
+export const packet_words = 32;
 
 /**
  * The message of the protocols that run a million times in one process: a few words in a buffer that the engine uses again once it was
@@ -36,12 +36,12 @@ export class Packet implements Message {
 const free: Packet[] = [];
 /** Words come from large blocks: a buffer of its own would cost each packet as much again. */
 const block_packets = 512;
-let block = new Float64Array(0);
+let block = new Uint32Array(0);
 let used = 0;
 
-function slice(): Float64Array {
+function slice(): Uint32Array {
   if (used === block.length) {
-    block = new Float64Array(block_packets * packet_words);
+    block = new Uint32Array(block_packets * packet_words);
     used = 0;
   }
   used += packet_words;
@@ -60,4 +60,18 @@ export function packet(kind: number): Packet {
 /** For hosts: the packet was delivered, encoded or lost. Other messages are left to the collector. */
 export function recycle(message: Message): void {
   if (message instanceof Packet && --message.pending <= 0 && free.length < 32_768) free.push(message);
+}
+
+const scratch = new Float32Array(1);
+const scratch_bits = new Uint32Array(scratch.buffer);
+
+/** A number of single precision as a word of a packet, and back. */
+export function wordOf(real: number): number {
+  scratch[0] = real;
+  return scratch_bits[0]!;
+}
+
+export function realOf(word: number): number {
+  scratch_bits[0] = word;
+  return scratch[0]!;
 }

@@ -1,4 +1,4 @@
-import { kinds, packet, packet_words, type Codec, type Packet, type Reader, type Writer } from '../core/index.ts';
+import { kinds, packet, packet_words, realOf, wordOf, type Codec, type Packet, type Reader, type Writer } from '../core/index.ts';
 import { limits } from './limits.ts';
 
 /** The typical size of a descriptor with its certificate on the wire; test/overlay/core/descriptor.test.ts compares. */
@@ -78,7 +78,7 @@ const ack: Codec<Packet> = {
   encode(message, writer) {
     const { words } = message;
     writer.optionalPeer(words[0]!).u8(words[1]!).optionalPeer(words[2]!);
-    for (let i = 3; i < 7; i++) writer.f32(words[i]!);
+    for (let i = 3; i < 7; i++) writer.f32(realOf(words[i]!));
   },
   decode(reader) {
     const message = packet(kinds.ack);
@@ -86,7 +86,7 @@ const ack: Codec<Packet> = {
     words[0] = reader.optionalPeer();
     words[1] = reader.u8();
     words[2] = reader.optionalPeer();
-    for (let i = 3; i < 7; i++) words[i] = reader.f32();
+    for (let i = 3; i < 7; i++) words[i] = wordOf(reader.f32());
     return message;
   },
   size: ({ words }) => 19 + (words[0]! === 0xffff_ffff ? 0 : 2 + descriptor_bytes) + (words[2]! === 0xffff_ffff ? 0 : 2 + descriptor_bytes),

@@ -1,4 +1,4 @@
-import { kinds, limits as core, nobody, packet, type Host, type Packet, type Peer } from '../core/index.ts';
+import { kinds, limits as core, nobody, packet, realOf, wordOf, type Host, type Packet, type Peer } from '../core/index.ts';
 import { limits } from './limits.ts';
 import { Probes, stage } from './probes.ts';
 import type { MembershipOptions } from './membership-options.ts';
@@ -116,7 +116,7 @@ export class Prober {
     words[1] = alive;
     words[2] = for_whom;
     const { coordinates } = this.#host.book;
-    for (let i = 0; i < 4; i++) words[3 + i] = coordinates[self * 4 + i]!;
+    for (let i = 0; i < 4; i++) words[3 + i] = wordOf(coordinates[self * 4 + i]!);
     this.#host.send(self, to, message);
   }
 
@@ -134,7 +134,7 @@ export class Prober {
       return nobody;
     }
     const ms = about === nobody ? this.#probes.roundTrip_ms(self, slot, this.#host.now_ms(self)) : -1;
-    if (ms >= 0) this.#options.roundTrip?.(self, ms, words.subarray(3, 7), from);
+    if (ms >= 0) this.#options.roundTrip?.(self, ms, Array.from(words.subarray(3, 7), realOf), from);
     this.#probes.end(self, slot);
     this.#probes.better(self);
     return about;

@@ -28,7 +28,8 @@ const codec: Codec<CutsMessage> = {
     if (dimensions > limits.key_attributes_max) throw reader.malformed(`cuts of ${dimensions} attributes`);
     if (dimensions === 0) return { kind: kinds.rss_cuts, key, version, cuts: null };
     const cuts = Array.from({ length: dimensions }, () => Array.from({ length: reader.count(limits.cuts_max) }, () => reader.f64()));
-    if (cuts.some((list) => list.some((cut, i) => i > 0 && cut < list[i - 1]!))) throw reader.malformed('cuts that do not ascend');
+    // Not finite ones would be in no order with any value.
+    if (cuts.some((list) => list.some((cut, i) => !Number.isFinite(cut) || (i > 0 && cut < list[i - 1]!)))) throw reader.malformed('cuts that do not ascend');
     return { kind: kinds.rss_cuts, key, version, cuts };
   },
   size: ({ cuts }) => 6 + (cuts ?? []).reduce((bytes, list) => bytes + 2 + 8 * list.length, 0),

@@ -193,7 +193,7 @@ export class Overlay implements Protocol, Links, KeyTable {
     }
   }
 
-  #take(self: number, from: Peer, words: Float64Array): void {
+  #take(self: number, from: Peer, words: Uint32Array): void {
     for (let i = 0; i < words[0]!; i++) {
       const peer = words[1 + 2 * i]!;
       if (peer !== from && !this.#membership.gone(self, peer)) this.offer(self, peer, words[2 + 2 * i]!);

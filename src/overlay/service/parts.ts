@@ -6,7 +6,7 @@ import { Membership } from '../membership/index.ts';
 import { Broadcast } from '../pubsub/broadcast.ts';
 import { Mesh } from '../pubsub/mesh.ts';
 import { pubsubCodecs } from '../pubsub/messages.ts';
-import { Overlay as Links, Search, Space, Vivaldi } from '../rss/index.ts';
+import { Learner, Overlay as Links, Search, Space, Vivaldi } from '../rss/index.ts';
 import { Shapes, shapeCodecs } from '../shapes/index.ts';
 import { NodeHost } from './host.ts';
 import type { OverlayOptions } from './options.ts';
@@ -26,6 +26,7 @@ export interface Parts {
   readonly host: NodeHost;
   readonly membership: Membership;
   readonly links: Links;
+  readonly learner: Learner;
   readonly search: Search;
   readonly ads: Ads;
   readonly dht: Dht;
@@ -57,7 +58,7 @@ export function makeParts(options: OverlayOptions, metrics: Metrics, store: Stor
     receive: (from, frame) => { if (context.members.node(from)?.state === 'admitted') host.receive(from, frame); else metrics.add('rejected.not_admitted'); },
     introduced: () => {},
   });
-  const codecs = [...Ads.codecs, ...Membership.codecs, ...Links.codecs, ...Search.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
+  const codecs = [...Ads.codecs, ...Membership.codecs, ...Links.codecs, ...Search.codecs, ...Learner.codecs, ...pubsubCodecs, ...dhtCodecs, ...shapeCodecs];
   const host: NodeHost = new NodeHost({ clock, log, known, metrics, random, codecs, send: (to, frame) => transport.send(to, frame) });
   const rows = new Rows(1);
   const vivaldi = new Vivaldi(host);
@@ -70,6 +71,12 @@ export function makeParts(options: OverlayOptions, metrics: Metrics, store: Stor
   // 32 bits that are the node's own everywhere: equal nodes fall into different cells of the hash.
   const own_bits = (peer: Peer): number => hashText(known.descriptor(peer)?.node ?? '');
   const links = host.add(new Links(host, membership, key_specs.map((spec) => new Space(known.book, spec, own_bits)), rows));
+  // Cells follow what the VO's nodes are like: with new cuts everybody has another key, and the links are sorted anew.
+  const learner = host.add(new Learner(host, membership, links, rows, (row, number, version, cuts) => {
+    const table = links.tables[number]!;
+    table.space.setCuts(version, cuts);
+    links.rebuild(row, table);
+  }));
   const search = host.add(new Search(host, links));
   const dht = host.add(new Dht(host, links));
   const ads = host.add(new Ads(host, () => context.provided.loads?.now() ?? {}));
@@ -85,5 +92,5 @@ export function makeParts(options: OverlayOptions, metrics: Metrics, store: Stor
   host.add(mesh);
   const shapes = host.add(new Shapes(host));
   rows.seal();
-  return { store, self, random, known, transport, host, membership, links, search, ads, dht, mesh, broadcast, topics, shapes };
+  return { store, self, random, known, transport, host, membership, links, learner, search, ads, dht, mesh, broadcast, topics, shapes };
 }

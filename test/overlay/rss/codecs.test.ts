@@ -1,6 +1,6 @@
 // Every message of membership, RSS and ADS: it comes back as it was, and whatever else comes in is refused.
 import test from 'ava';
-import { Codecs, Random, WireError, packet, type Message, type Packet, type PeerCodec } from '../../../src/overlay/core/index.ts';
+import { Codecs, Random, WireError, packet, wordOf, type Message, type Packet, type PeerCodec } from '../../../src/overlay/core/index.ts';
 import { Ads } from '../../../src/overlay/ads/index.ts';
 import { Membership } from '../../../src/overlay/membership/index.ts';
 import { Learner, Overlay, Search, rssLimits, type Query } from '../../../src/overlay/rss/index.ts';
@@ -26,7 +26,7 @@ const query: Query = {
 const none = 0xffff_ffff;
 
 const samples: readonly Message[] = [
-  words(1, 2, 7, 0, 8, 3), words(2, 0), words(3, none), words(3, 9), words(4, none, 1, none, 0.5, 0.25, 1, 0.125), words(4, 5, 0, 6, 0, 0, 0, 1),
+  words(1, 2, 7, 0, 8, 3), words(2, 0), words(3, none), words(3, 9), words(4, none, 1, none, ...[0.5, -0.25, 1, 0.125].map(wordOf)), words(4, 5, 0, 6, 0, 0, 0, wordOf(1)),
   words(5, 12), words(6, 4, 3), words(7), words(16, 1, 5, 6), words(17, 3, 1, 0, 2, 0, 3, 255),
   { kind: 18, id: 1, key: 0, depth: 64, query } as Message, { kind: 19, id: 2, matches: [1, 2], rest: [{ depth: 3, peers: [4] }, { depth: 5, peers: [] }] } as Message,
   { kind: 20, id: 3, walk: 4, key: 1, depth: 2, within_ms: 500, origin: 6, query: { constraints: [] } } as Message, { kind: 21, walk: 7 } as Message,
@@ -71,8 +71,8 @@ test('lists of the greatest length are taken, longer ones are not', (t) => {
   t.throws(() => codecs.decode(codecs.encode(answer(rssLimits.answer_peers_max + 1))), { instanceOf: WireError });
 });
 
-test('cuts that do not ascend and ranges that end before they begin are refused', (t) => {
-  t.throws(() => codecs.decode(codecs.encode({ kind: 24, key: 0, version: 1, cuts: [[2, 1]] } as Message)), { instanceOf: WireError });
+test('cuts that do not ascend or are no numbers and ranges that end before they begin are refused', (t) => {
+  for (const list of [[2, 1], [1, Number.NaN, 2], [1, Number.POSITIVE_INFINITY]]) t.throws(() => codecs.decode(codecs.encode({ kind: 24, key: 0, version: 1, cuts: [list] } as Message)), { instanceOf: WireError });
   const backwards: Query = { constraints: [{ kind: 'range', attribute: 'cores', low: 9, high: 8, low_open: false, high_open: false }] };
   t.throws(() => codecs.decode(codecs.encode({ kind: 18, id: 1, key: 0, depth: 0, query: backwards } as Message)), { instanceOf: WireError });
 });

@@ -1,8 +1,10 @@
 // Real overlays on loopback beside the same number in the simulator: sockets, sealed datagrams, signed descriptors and messages, real time.
 import test from 'ava';
-import { limits as core } from '../../../src/overlay/core/index.ts';
+import { kinds, limits as core, type Message } from '../../../src/overlay/core/index.ts';
+import { quantileCuts } from '../../../src/overlay/rss/index.ts';
 import { testVo } from '../../vo/authority.ts';
 import { TopicWorld } from '../support.ts';
+import { fastClock } from './instance.ts';
 import { instances, until, type Instances } from './instances.ts';
 
 const count = Number(process.env['XOS_OVERLAY_INSTANCES'] ?? 40);
@@ -99,6 +101,31 @@ test('queries find by fixed attributes, on every node', async (t) => {
   }
   t.deepEqual((await grid.services[0]!.find('rack in 4..5, arch = x86_64', 10, signal)).toSorted(), ['n4', 'n5']);
   await t.throwsAsync(grid.services[0]!.find('colour = red', 10, signal), { message: /no node that this one knows has an attribute 'colour'; there are .*cores/ });
+});
+
+test('cuts that one node publishes are taken by all; links and queries follow the new keys', async (t) => {
+  t.timeout(120_000);
+  const grid = await instances(t, await testVo(), 12, port + 60, (node) => ({ attributes: { disk: 2 ** 36 * Number(node.slice(1)) } }), fastClock(10));
+  await until(() => grid.services.every((service) => service.show().links.length >= 4 && service.show().known === 11));
+  const [publisher, first] = grid.services;
+  const { space } = publisher!.parts.links.tables[1]!;
+  const values = Float64Array.from({ length: 12 }, (_, i) => 2 ** 36 * (i + 1));
+  const cuts = space.spec.attributes.map((name) => (name === 'disk' ? quantileCuts(values, space.bits) : [...space.cuts[0]!]));
+  const version = (1 << 16) | 7;
+  publisher!.parts.host.send(0, publisher!.parts.known.find('n2'), { kind: kinds.rss_cuts, key: 1, version, cuts } as Message);
+  await until(() => grid.services.every(({ parts }) => parts.links.tables[1]!.space.version === version));
+  for (const { parts, metrics } of grid.services) {
+    t.is(parts.learner.version(0, 1), version);
+    t.is(parts.links.tables[0]!.space.version, 0);
+    t.true(parts.links.tables[1]!.fits(0));
+    t.is(metrics.get('host.failed'), 0);
+  }
+  t.deepEqual((await first!.find('disk in 64GiB..192GiB', 0, AbortSignal.timeout(30_000))).toSorted(), ['n1', 'n2', 'n3']);
+  // Of another shape, out of order in generations: refused, and what stands stays.
+  const peer = publisher!.parts.known.find('n2');
+  for (const bad of [{ version: 99 << 16, cuts }, { version: (2 << 16) | 1, cuts: cuts.slice(1) }]) publisher!.parts.host.send(0, peer, { kind: kinds.rss_cuts, key: 1, ...bad } as Message);
+  await until(() => first!.metrics.get('rejected.cuts') === 2);
+  t.is(first!.parts.learner.version(0, 1), version);
 });
 
 test("the VO's documents reach every node as messages; what is too long for one is left to the registry's stream", async (t) => {
