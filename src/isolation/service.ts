@@ -6,7 +6,7 @@ import type { NodeContext } from '../daemon/context.ts';
 import type { NodeLimits } from '../api/operations/isolation.ts';
 import { port_offset } from '../core/model.ts';
 import { firewallRules } from './firewall.ts';
-import { ensureGroup, findHierarchy, type Hierarchy, type VoGroup } from './groups.ts';
+import { ensureGroup, findDisks, findHierarchy, type Hierarchy, type VoGroup } from './groups.ts';
 import { merge, policy_keys, readPolicy, type Effective } from './policy.ts';
 import { placeSession } from './sessions.ts';
 import { no_site, parseSite, sitePolicy, type Site } from './site.ts';
@@ -132,11 +132,12 @@ class IsolationService implements Service {
   async #apply(): Promise<void> {
     const { vo, ports } = this.#context;
     const effective = this.effective();
-    const wanted = JSON.stringify(effective.values);
+    const disks = this.#hierarchy === 'none' ? [] : await findDisks(ports);
+    const wanted = JSON.stringify([effective.values, disks]);
     // Somebody may have stopped the unit; asking systemd each time would cost more than all the rest.
     const there = this.#group.directory === '' || this.#hierarchy === 'plain' || (await ports.disk.facts(this.#group.directory)) !== null;
     if (wanted !== this.#grouped || !there) {
-      this.#group = await ensureGroup(this.#hierarchy, vo, effective, ports, this.#stopping.signal);
+      this.#group = await ensureGroup(this.#hierarchy, vo, effective, disks, ports, this.#stopping.signal);
       await this.#tellRelay();
       this.#grouped = wanted;
     }

@@ -1,6 +1,6 @@
 import { XosError } from '../../src/core/errors.ts'
 
-export const topics = ['exec', 'fs', 'checkpoint', 'boot', 'kmod', 'overlay', 'login'] as const
+export const topics = ['exec', 'fs', 'checkpoint', 'boot', 'kmod', 'overlay', 'login', 'isolation'] as const
 export type TopicName = typeof topics[number]
 
 export interface Arguments {
@@ -13,7 +13,7 @@ export interface Arguments {
   readonly keep: boolean
 }
 
-export const usage = `usage: npm run bench -- exec|fs|checkpoint|boot|kmod|overlay|login… [--rounds N] [--quick] [--json FILE] [--keep]
+export const usage = `usage: npm run bench -- exec|fs|checkpoint|boot|kmod|overlay|login|isolation… [--rounds N] [--quick] [--json FILE] [--keep]
   --rounds N   rounds to take medians of, 1 to 99 (default 3; with --quick 1)
   --quick      fewer and smaller operations: for a look, not for a verdict
   --json FILE  write all samples and verdicts to FILE as well

@@ -1,4 +1,4 @@
-// npm run bench -- exec|fs|checkpoint|boot|kmod: our system and its anchors side by side. See docs/benchmarks.md.
+// npm run bench -- exec|fs|checkpoint|boot|kmod|overlay|login|isolation: our system and its anchors side by side. See docs/benchmarks.md.
 
 import { writeFile } from 'node:fs/promises'
 import { XosError } from '../../src/core/errors.ts'
@@ -10,6 +10,7 @@ import { Cleanup } from './cleanup.ts'
 import { reason } from './errors.ts'
 import { execTopic } from './exec/index.ts'
 import { fsTopic } from './fs/index.ts'
+import { isolationTopic } from './isolation/index.ts'
 import { kmodTopic } from './kmod/index.ts'
 import { loginTopic } from './login/index.ts'
 import { overlayTopic } from './overlay/index.ts'
@@ -19,7 +20,7 @@ import { type Samples, type Topic, noSamples, runRounds } from './topic.ts'
 /** A topic, ready to be run: what has failed in its preparation is in `samples.missing` already. */
 export type Prepare = (bench: Bench, samples: Samples) => Promise<Topic>
 
-const prepare: Readonly<Record<TopicName, Prepare>> = { exec: execTopic, fs: fsTopic, checkpoint: checkpointTopic, boot: bootTopic, kmod: kmodTopic, overlay: overlayTopic, login: loginTopic }
+const prepare: Readonly<Record<TopicName, Prepare>> = { exec: execTopic, fs: fsTopic, checkpoint: checkpointTopic, boot: bootTopic, kmod: kmodTopic, overlay: overlayTopic, login: loginTopic, isolation: isolationTopic }
 
 async function main(): Promise<number> {
   const options = parseArguments(process.argv.slice(2))

@@ -23,6 +23,16 @@ bool write_file(const std::string& path, const std::string& text) {
   return wrote == static_cast<ssize_t>(text.size());
 }
 
+/// Files that take a setting for each device take one of them at a time. Goes on after a failure; false: errno of the last one.
+bool write_lines(const std::string& path, const std::string& text) {
+  std::istringstream lines(text);
+  int failed = 0;
+  for (std::string line; std::getline(lines, line);)
+    if (!write_file(path, line)) failed = errno;
+  errno = failed;
+  return failed == 0;
+}
+
 bool make_directory(const std::string& path) { return mkdir(path.c_str(), 0755) == 0 || errno == EEXIST; }
 
 /// Lets the children of a group have the controllers that the group has. One at a time: a missing one must not keep the others away.
@@ -84,7 +94,7 @@ std::string Groups::set(const std::string& vo, const GroupLimits& limits) {
   pass_controllers_on(limits.directory);
   for (const auto& [file, value] : limits.settings) {
     if (!plain(file)) return "cannot set '" + file + "': it is no file of a control group";
-    if (!write_file(limits.directory + "/" + file, value)) fail("cannot set '" + file + "' of VO '" + vo + "' to '" + value + "'");
+    if (!write_lines(limits.directory + "/" + file, value)) fail("cannot set '" + file + "' of VO '" + vo + "' to '" + value + "'");
   }
   return failed;
 }

@@ -1,14 +1,13 @@
 // A guest with a relay and the groups of two VOs, without xosd (which takes minutes to come up under TCG): what xosd decides and runs is decided
 // here by the same code of src/isolation, and run in the guest.
-import type { ExecutionContext } from 'ava'
 import type { Disk, Spawn } from '../../../src/core/ports.ts'
-import { ensureGroup, type GroupPorts } from '../../../src/isolation/groups.ts'
+import { ensureGroup, findDisks, type GroupPorts } from '../../../src/isolation/groups.ts'
 import { merge, type Policy } from '../../../src/isolation/policy.ts'
 import { uidOf } from '../../../src/account/uid.ts'
 import { testIdentity } from '../../support/nodes.ts'
 import { testVo } from '../../vo/authority.ts'
 import type { Finished } from '../support/agent.ts'
-import { bootGuest, type Guest } from '../support/guest.ts'
+import { bootGuest, type Context, type Guest } from '../support/guest.ts'
 
 export interface VoGuest {
   readonly g: Guest
@@ -28,7 +27,7 @@ const secret = '0123456789abcdef'.repeat(2)
 const in_session = `session=$1 uid=$2 line=$3
 cd / && exec keyctl session - sh -c 'keyctl add user xos:session "$0:${secret}" @s > /dev/null && exec setpriv --reuid=$1 --regid=$1 --clear-groups xrun --node n1 sh -c "$2"' $session $uid "$line"`
 
-export async function bootVoGuest (t: ExecutionContext): Promise<VoGuest> {
+export async function bootVoGuest (t: Context): Promise<VoGuest> {
   const g = await bootGuest(t, { name: 'n1' })
   const identity = await testIdentity(await testVo(), 'n1')
   for (const [name, text] of [['key', identity.key], ['cert', identity.chain], ['ca', identity.ca]] as const) await g.put(Buffer.from(text), `/var/lib/xos/node/${name}.pem`, '0600')
@@ -56,12 +55,14 @@ export async function bootVoGuest (t: ExecutionContext): Promise<VoGuest> {
     const { status, stdout } = await g.run(`cat '${path}'`)
     return status === 0 ? Buffer.from(stdout) : null
   }
-  const ports = { spawn, disk: { read } as Disk }
+  const list = async (path: string): Promise<readonly string[]> => (await g.must(`ls '${path}'`)).trim().split('\n')
+  const facts = async (path: string): Promise<{ kind: 'other' } | null> => ((await g.run(`test -e '${path}'`)).status === 0 ? { kind: 'other' } : null)
+  const ports = { spawn, disk: { read, list, facts } as unknown as Disk }
   return {
     g, ports,
     async limit (vo, policy, cells = {}) {
       const effective = merge(policy, {})
-      const { directory, fence, settings, slice } = await ensureGroup('systemd', vo, effective, ports, new AbortController().signal)
+      const { directory, fence, settings, slice } = await ensureGroup('systemd', vo, effective, await findDisks(ports), ports, new AbortController().signal)
       const memory = effective.values['memory.max'].value
       await control({ op: 'vo-limits', vo, cells, directory, fence, settings, ...(memory === 'max' ? {} : { memory_max: Number(memory) }) })
       return `/sys/fs/cgroup/${slice}`

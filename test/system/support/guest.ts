@@ -6,7 +6,6 @@
 //   })
 //
 // It is ended after the test, also when that fails; a test that is killed takes it along.
-import type { ExecutionContext } from 'ava'
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { join } from 'node:path'
@@ -74,7 +73,11 @@ export interface GuestNetwork {
  */
 export const checkedKernel = { append: 'slab_debug=FZP,kmalloc-*,key_jar,cred_jar', plain: true } as const
 
-type Context = Pick<ExecutionContext, 'teardown' | 'log'>
+/** What of a test a guest needs: somebody who ends it. */
+export interface Context {
+  teardown(end: () => Promise<void> | void): void
+  log(...words: string[]): void
+}
 
 /** A network for guests of one test; they reach each other by name. It takes no part in any network of this machine. */
 export function guestNetwork (t: Context): GuestNetwork {

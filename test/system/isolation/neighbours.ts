@@ -1,0 +1,77 @@
+// VO a at its worst, and what is left to VO b beside it: a test looks that nothing of b fails (neighbours.test.ts), the bench how much
+// of the machine b keeps (npm run bench -- isolation).
+//
+//   VO a ── fork bomb, memory hog, disk hog ──┐
+//   VO b ── work that counts ─────────────────┴── n1 (2 processors, one disk)
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Policy } from '../../../src/isolation/policy.ts'
+import type { VoGuest } from './vo-guest.ts'
+
+/** What the owner of a machine of 768 MiB lets each of two VOs have. Processors are shared by weight alone. */
+export const share: Policy = { 'memory.max': String(256 << 20), 'pids.max': '512', 'io.write.max': String(32 << 20) }
+
+/** Each of 512 processes goes on forking when that is refused; memory is taken until the kernel kills; the disk is written as fast as it goes. */
+const hogs = [
+  "exec perl -e '1 while defined fork || 1'",
+  "while :; do perl -e '$SIG{__DIE__} = sub { exit }; push @kept, \"x\" x (16 << 20) while 1' 2> /dev/null; done",
+  'while :; do dd if=/dev/zero of=/var/tmp/hog-a bs=1M count=256 conv=fsync 2> /dev/null; done',
+] as const
+
+/** Counts pieces of work for so many seconds. */
+const count = `import sys, time
+end = time.monotonic() + float(sys.argv[1])
+begun, done = time.monotonic(), 0
+while time.monotonic() < end:
+    for _ in range(5000): pass
+    done += 1
+print(done / (time.monotonic() - begun))`
+
+/** What programs do: processes, memory, files. Ends with a word when any of it fails. */
+const live = `import os, sys, time
+end, rounds = time.monotonic() + float(sys.argv[1]), 0
+while time.monotonic() < end:
+    pid = os.fork()
+    if pid == 0: os.execv('/bin/true', ['true'])
+    if os.waitpid(pid, 0)[1] != 0: sys.exit('a program failed')
+    kept = bytearray(24 << 20)
+    for at in range(0, len(kept), 4096): kept[at] = 1
+    written = os.urandom(1 << 20)
+    with open('/var/tmp/lives-b', 'wb') as file:
+        file.write(written)
+        file.flush()
+        os.fsync(file.fileno())
+    with open('/var/tmp/lives-b', 'rb') as file:
+        if file.read() != written: sys.exit('a file was not what was written')
+    rounds += 1
+print(rounds)`
+
+const script = (text: string, seconds: number): string => `exec python3 -c ${JSON.stringify(text).replaceAll('\\n', '\n')} ${seconds}`
+
+/** All three at once, each begun anew when it ends, until `signal` aborts or the guest is gone. Resolves when each has had some seconds. */
+export async function letLoose (vo: VoGuest, signal: AbortSignal): Promise<void> {
+  for (const line of hogs) {
+    void (async () => {
+      while (!signal.aborted) {
+        await vo.job('a', line, 900_000).catch(() => {})
+        await sleep(2_000, undefined, { signal }).catch(() => {})
+      }
+    })()
+  }
+  const group = '/sys/fs/cgroup/xos.slice/xos-a.slice'
+  // Refused forks, a process killed for memory, and bytes on the disk: then each of them is at it.
+  await vo.g.until(`grep -qE 'max [1-9]' ${group}/pids.events && grep -qE 'oom_kill [1-9]' ${group}/memory.events && grep -qE 'wbytes=[1-9][0-9]{6}' ${group}/io.stat`, 180_000)
+}
+
+/** Pieces of work a second of VO b, by as many jobs as there are processors. */
+export async function throughput (vo: VoGuest, seconds: number): Promise<number> {
+  const each = await Promise.all([1, 2].map(() => vo.job('b', script(count, seconds), 600_000)))
+  for (const { status, stderr } of each) if (status !== 0) throw new Error(`VO b's work ended with ${status}: ${stderr}`)
+  return each.reduce((sum, { stdout }) => sum + Number(stdout), 0)
+}
+
+/** Rounds of ordinary life that VO b got through in so many seconds. Fails when anything of it does. */
+export async function ordinaryLife (vo: VoGuest, seconds: number): Promise<number> {
+  const { status, stdout, stderr } = await vo.job('b', script(live, seconds), 600_000)
+  if (status !== 0) throw new Error(`VO b's work ended with ${status}: ${stdout}${stderr}`)
+  return Number(stdout)
+}
