@@ -1,8 +1,11 @@
 import { XosError } from '../core/errors.ts';
+import type { Experiment } from './experiment.ts';
+import { experiments, findExperiment } from './experiments/index.ts';
 import { findScenario, scenarios, type Scenario } from './scenario.ts';
 
 export interface Arguments {
-  readonly scenario: Scenario;
+  /** What happens to a world of attributes, or one of the protocols beside them. */
+  readonly scenario: Scenario | Experiment;
   readonly nodes: number;
   readonly cycles: number;
   readonly seed: number;
@@ -16,7 +19,8 @@ export interface Arguments {
 const nodes_max = 2_000_000;
 
 export function usage(): string {
-  const width = Math.max(...scenarios.map(({ name }) => name.length));
+  const all = [...scenarios, ...experiments];
+  const width = Math.max(...all.map(({ name }) => name.length));
   return `usage: npm run sim -- [--scenario NAME] [--nodes N] [--cycles N] [--seed N] [--json] [--out DIRECTORY]
        npm run sim -- --report
 Runs the overlay's protocols for many nodes in simulated time. A cycle is ten simulated seconds. Equal seeds give equal runs.
@@ -29,7 +33,7 @@ Runs the overlay's protocols for many nodes in simulated time. A cycle is ten si
   --report         run everything that docs/overlay.md shows, and write it there
   --help           this text
 Scenarios:
-${scenarios.map(({ name, summary, nodes, cycles }) => `  ${name.padEnd(width)}  ${summary} (${nodes.toLocaleString('en')} nodes, ${cycles} cycles)`).join('\n')}`;
+${all.map(({ name, summary, nodes, cycles }) => `  ${name.padEnd(width)}  ${summary} (${nodes.toLocaleString('en')} nodes, ${cycles} cycles)`).join('\n')}`;
 }
 
 const bad = (what: string): XosError => new XosError('XOS_USAGE', `${what}\n${usage()}`);
@@ -48,7 +52,7 @@ export function parseArguments(words: readonly string[]): Arguments {
     } else throw bad(`unknown word '${words[at]}'`);
   }
   const name = found.get('--scenario') ?? 'settle';
-  const scenario = findScenario(name);
+  const scenario = findScenario(name) ?? findExperiment(name);
   if (scenario === undefined) throw bad(`no scenario '${name}'`);
   return {
     scenario, nodes: integer(found, '--nodes', 1, nodes_max) ?? scenario.nodes, cycles: integer(found, '--cycles', 1, 1_000) ?? scenario.cycles,

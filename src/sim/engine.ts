@@ -191,11 +191,21 @@ export class Engine implements Host {
     if (this.alive[to] === 1) this.#by_kind[message.kind]?.onMessage(to, from, message);
   };
 
-  /** Reads a word of every cache line that the delivery will need; the sum keeps the compiler from leaving that out. */
-  readonly #touch = (to: Peer, _from: Peer, message: Message): void => {
-    this.#touchRow(to);
+  /** Reads a word of every cache line that deliveries will need; the sum keeps the compiler from leaving that out. Rows first: tight loops keep more reads under way. */
+  readonly #touch = (to: Uint32Array, messages: readonly (Message | null)[], count: number): void => {
+    for (let i = 0; i < count; i++) this.#touchRow(to[i]!);
     let sum = 0;
-    if (message instanceof Packet) for (const keys of this.touched) for (let i = 1; i < 2 * message.words[0]! && i < packet_words; i += 2) sum += keys[message.words[i]!] ?? 0;
+    for (let table = 0; table < this.touched.length; table++) {
+      const keys = this.touched[table]!;
+      for (let i = 0; i < count; i++) {
+        const message = messages[i]!;
+        if (!(message instanceof Packet)) continue;
+        const { words } = message;
+        // Only lists of peers: they begin with how many there are.
+        const end = words[0]! < packet_words / 2 ? 2 * words[0]! : 0;
+        for (let at = 1; at < end; at += 2) if (words[at]! < keys.length) sum += keys[words[at]!]!;
+      }
+    }
     this.#touched_sum = (this.#touched_sum + sum) | 0;
   };
 

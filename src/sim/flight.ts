@@ -13,6 +13,9 @@ export class Flight {
   #to = new Uint32Array(1024);
   #from = new Uint32Array(1024);
   readonly #messages: (Message | null)[] = [];
+  /** The next messages, for `touch`. */
+  readonly #soon_to = new Uint32Array(touched);
+  readonly #soon: (Message | null)[] = Array.from({ length: touched }, () => null);
   #free = nobody;
   #under_way = 0;
 
@@ -54,13 +57,18 @@ export class Flight {
    * Hands over what arrives at `at_ms`, in the order of sending. `touch` is called for some of them ahead of time: it may read what they
    * will need, so that the processor fetches it for many at once instead of for one after the other.
    */
-  deliver(at_ms: number, touch: (to: Peer, from: Peer, message: Message) => void, hand: (to: Peer, from: Peer, message: Message) => void): void {
+  deliver(at_ms: number, touch: (to: Uint32Array, messages: readonly (Message | null)[], count: number) => void, hand: (to: Peer, from: Peer, message: Message) => void): void {
     const slot = at_ms % span_ms;
     let ahead = this.#first[slot]!;
     this.#first[slot] = nobody;
     for (let at = ahead, count = 0; at !== nobody; count++) {
       if (count % touched === 0) {
-        for (let i = 0; i < touched && ahead !== nobody; i++, ahead = this.#next[ahead]!) touch(this.#to[ahead]!, this.#from[ahead]!, this.#messages[ahead]!);
+        let some = 0;
+        for (; some < touched && ahead !== nobody; some++, ahead = this.#next[ahead]!) {
+          this.#soon_to[some] = this.#to[ahead]!;
+          this.#soon[some] = this.#messages[ahead]!;
+        }
+        touch(this.#soon_to, this.#soon, some);
       }
       const message = this.#messages[at]!;
       const next = this.#next[at]!;

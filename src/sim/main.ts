@@ -5,9 +5,11 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { XosError } from '../core/errors.ts';
 import { parseArguments, usage, type Arguments } from './arguments.ts';
-import { csv, header, line, svg } from './output.ts';
+import type { Experiment } from './experiment.ts';
+import { csv, figuresCsv, figuresSvg, header, line, svg } from './output.ts';
 import { report } from './report.ts';
 import { run, type CycleRow, type Spent } from './run.ts';
+import type { Scenario } from './scenario.ts';
 
 const tuned = 'XOS_SIM_TUNED';
 /** A million nodes are hundreds of megabytes that are read at random: huge pages make that a third faster (glibc 2.35 and later). */
@@ -28,8 +30,8 @@ function cpu(): number {
   return (user + system) / 1e6;
 }
 
-function simulate(options: Arguments): void {
-  const { scenario, nodes, cycles, seed } = options;
+function simulate(scenario: Scenario, options: Arguments): void {
+  const { nodes, cycles, seed } = options;
   const began = cpu();
   if (!options.json) process.stdout.write(`${scenario.name}: ${scenario.summary}; ${nodes.toLocaleString('en')} nodes, seed ${seed}\n${header()}\n`);
   const spent: Spent[] = [];
@@ -45,11 +47,27 @@ function simulate(options: Arguments): void {
   }
   process.stdout.write(`in-degree ${result.in_degree.mean.toFixed(2)} ± ${result.in_degree.deviation.toFixed(2)}, digest ${result.digest.toString(16).padStart(8, '0')}, ${(cpu() - began).toFixed(1)} CPU s\n`);
   for (const [name, count] of Object.entries(result.counters)) process.stdout.write(`  ${name} ${count}\n`);
-  if (options.out === null) return;
-  mkdirSync(options.out, { recursive: true });
-  const path = join(options.out, `${scenario.name}-${nodes}-${seed}`);
-  writeFileSync(`${path}.csv`, csv(result));
-  writeFileSync(`${path}.svg`, svg(result));
+  keep(options, csv(result), svg(result));
+}
+
+function experiment({ name, summary, run: perform }: Experiment, options: Arguments): void {
+  const { nodes, cycles, seed } = options;
+  const began = cpu();
+  if (!options.json) process.stdout.write(`${name}: ${summary}; ${nodes.toLocaleString('en')} nodes, seed ${seed}\n`);
+  const figures = perform({ nodes, cycles, seed });
+  if (options.json) return void process.stdout.write(`${JSON.stringify(figures, null, 1)}\n`);
+  for (const fact of figures.facts) process.stdout.write(`  ${fact}\n`);
+  process.stdout.write(`digest ${figures.digest.toString(16).padStart(8, '0')}, ${(cpu() - began).toFixed(1)} CPU s\n`);
+  keep(options, figuresCsv(figures), figuresSvg(figures));
+}
+
+/** Writes the table and the plot. */
+function keep({ out, scenario, nodes, seed }: Arguments, table: string, plot: string): void {
+  if (out === null) return;
+  mkdirSync(out, { recursive: true });
+  const path = join(out, `${scenario.name}-${nodes}-${seed}`);
+  writeFileSync(`${path}.csv`, table);
+  writeFileSync(`${path}.svg`, plot);
   process.stdout.write(`wrote ${path}.csv and ${path}.svg\n`);
 }
 
@@ -61,7 +79,8 @@ function main(words: readonly string[]): number {
   }
   if (process.env[tuned] !== '1') return again(words);
   if (options.report) report((text) => void process.stderr.write(`${text}\n`));
-  else simulate(options);
+  else if ('run' in options.scenario) experiment(options.scenario, options);
+  else simulate(options.scenario, options);
   return 0;
 }
 

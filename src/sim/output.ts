@@ -1,3 +1,4 @@
+import type { Figures } from './experiment.ts';
 import type { CycleRow, RunResult, Spent } from './run.ts';
 
 const percent = (value: number | null): string => (value === null ? '' : `${(100 * value).toFixed(2)} %`);
@@ -52,10 +53,21 @@ export function svg(result: RunResult): string {
   ];
   const lines = series.map(([name, value]): Line => ({ name, points: result.cycles.flatMap((row) => (value(row) === null ? [] : [[row.cycle, Math.min(1, value(row)!)] as const])) }))
     .filter(({ points }) => points.length > 0);
-  return draw(`${result.scenario}: ${result.nodes.toLocaleString('en')} nodes, seed ${result.seed}`, lines, result.cycles.length);
+  return draw(`${result.scenario}: ${result.nodes.toLocaleString('en')} nodes, seed ${result.seed}`, lines, result.cycles.length, 'cycle');
 }
 
-function draw(title: string, lines: readonly Line[], cycles: number): string {
+export function figuresCsv({ over, columns, rows }: Figures): string {
+  return `${[over, ...columns].join(',')}\n${rows.map((row, at) => [at + 1, ...row.map((value) => value ?? '')].join(',')).join('\n')}\n`;
+}
+
+export function figuresSvg({ experiment, nodes, seed, over, columns, rows, plotted }: Figures): string {
+  const lines = plotted.map((name): Line => ({
+    name, points: rows.flatMap((row, at) => (row[columns.indexOf(name)] === null ? [] : [[at + 1, Math.min(1, row[columns.indexOf(name)]!)] as const])),
+  }));
+  return draw(`${experiment}: ${nodes.toLocaleString('en')} nodes, seed ${seed}`, lines, rows.length, over);
+}
+
+function draw(title: string, lines: readonly Line[], cycles: number, over: string): string {
   const x = (cycle: number): number => margin.left + ((width - margin.left - margin.right) * cycle) / Math.max(1, cycles);
   const y = (share: number): number => height - margin.bottom - (height - margin.top - margin.bottom) * share;
   const grid = [0, 0.25, 0.5, 0.75, 1].map((share) => `<line x1="${margin.left}" x2="${width - margin.right}" y1="${y(share)}" y2="${y(share)}" stroke="#ddd"/><text x="${margin.left - 6}" y="${y(share) + 4}" text-anchor="end">${100 * share} %</text>`);
@@ -68,7 +80,7 @@ function draw(title: string, lines: readonly Line[], cycles: number): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11"><rect width="${width}" height="${height}" fill="#fff"/>
 <text x="${margin.left}" y="16" font-size="13">${title}</text>
 ${[...grid, ...ticks, ...drawn].join('\n')}
-<text x="${(width - margin.right + margin.left) / 2}" y="${height - 2}" text-anchor="middle">cycle</text>
+<text x="${(width - margin.right + margin.left) / 2}" y="${height - 2}" text-anchor="middle">${over}</text>
 </svg>
 `;
 }

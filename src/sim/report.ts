@@ -1,5 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { svg } from './output.ts';
+import type { Figures } from './experiment.ts';
+import { findExperiment } from './experiments/index.ts';
+import { figuresSvg, svg } from './output.ts';
 import { run, type CycleRow, type RunResult } from './run.ts';
 import { findScenario } from './scenario.ts';
 
@@ -16,6 +18,9 @@ const shown: readonly { readonly scenario: string; readonly nodes?: number; read
   ...['skew', 'leave', 'partition', 'outage', 'lossy', 'drift', 'keys', 'near'].map((scenario) => ({ scenario, nodes: 1_500 })),
 ];
 
+/** Beside them what has no world of attributes. */
+const shown_experiments: readonly { readonly experiment: string; readonly nodes: number }[] = [{ experiment: 'topics', nodes: 3_000 }, { experiment: 'shapes', nodes: 1_024 }, { experiment: 'dht', nodes: 2_000 }];
+
 /** Runs all of it and writes the figures into docs/overlay.md, the plots beside it. `say` hears of each run. */
 export function report(say: (text: string) => void): void {
   mkdirSync(pictures, { recursive: true });
@@ -26,6 +31,13 @@ export function report(say: (text: string) => void): void {
     if (picture !== false) writeFileSync(new URL(`${name}.svg`, pictures), svg(result));
     return section(result, scenario.summary, picture !== false);
   });
+  parts.push(...shown_experiments.map(({ experiment: name, nodes }) => {
+    const { summary, cycles, run: perform } = findExperiment(name)!;
+    say(`${name}: ${nodes} nodes`);
+    const figures = perform({ nodes, cycles, seed: 1 });
+    writeFileSync(new URL(`${name}.svg`, pictures), figuresSvg(figures));
+    return sectionOf(figures, summary);
+  }));
   const text = readFileSync(page, 'utf8');
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`'docs/overlay.md' has no place for the figures: it needs the lines '${begin}' and '${end}'`);
@@ -34,8 +46,16 @@ export function report(say: (text: string) => void): void {
 
 const percent = (value: number): string => `${(100 * value).toFixed(2)} %`;
 
+const headOf = (name: string, summary: string, { nodes, seed, digest }: { readonly nodes: number; readonly seed: number; readonly digest: number }): string[] =>
+  [`### ${name}, ${nodes.toLocaleString('en')} nodes`, '', `${summary[0]!.toUpperCase()}${summary.slice(1)}. Seed ${seed}, digest ${digest.toString(16).padStart(8, '0')}.`, ''];
+
+function sectionOf(figures: Figures, summary: string): string {
+  const { experiment, facts: found } = figures;
+  return [...headOf(experiment, summary, figures), ...found.map((fact) => `- ${fact}`), '', `![${experiment}](overlay/${experiment}.svg)`].join('\n');
+}
+
 function section(result: RunResult, summary: string, picture: boolean): string {
-  const lines = [`### ${result.scenario}, ${result.nodes.toLocaleString('en')} nodes`, '', `${summary[0]!.toUpperCase()}${summary.slice(1)}. Seed ${result.seed}, digest ${result.digest.toString(16).padStart(8, '0')}.`, ''];
+  const lines = headOf(result.scenario, summary, result);
   for (const fact of facts(result)) lines.push(`- ${fact}`);
   if (picture) lines.push('', `![${result.scenario}](overlay/${result.scenario}.svg)`);
   return lines.join('\n');

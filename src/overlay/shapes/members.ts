@@ -122,7 +122,8 @@ export class Members {
   wanted(): readonly number[] {
     return this.#places.flatMap((place) => {
       const taken = this.#first(place);
-      return taken === null ? place.slice(0, 3) : place.slice(0, place.indexOf(taken.position));
+      // Of a place that nobody takes any position may be the one that lives: several dead ones in a row are possible.
+      return taken === null ? place.slice(0, limits.detour_max) : place.slice(0, place.indexOf(taken.position));
     });
   }
 

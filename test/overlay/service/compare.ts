@@ -1,0 +1,114 @@
+// The same figures of real nodes (fleet.ts) and of as many simulated ones.
+import { limits as core } from '../../../src/overlay/core/index.ts';
+import { TopicWorld } from '../../../src/sim/topic-world.ts';
+import type { Fleet } from './fleet.ts';
+import type { Shown } from './fleet-node.ts';
+
+export interface Figures {
+  /** Links of the mesh; peers in a view; in how many views a node is: their deviation. */
+  readonly links: number;
+  readonly view: number;
+  readonly deviation: number;
+  readonly hops: number;
+  /** Share of what should have come. */
+  readonly delivered: number;
+}
+
+export interface Comparison {
+  readonly real: Figures;
+  readonly simulated: Figures;
+  /** Share of a core that one real node takes while nothing is published, and its memory. */
+  readonly idle_share: number;
+  readonly memory_bytes: number;
+  /** From publish to the subscriber at the other end of one link, and anywhere. */
+  readonly link_ms: number;
+  readonly anywhere_ms: number;
+}
+
+const topic = 'demo/app/figures';
+const view_samples = 4;
+
+export const mean = (numbers: readonly number[]): number => numbers.reduce((sum, each) => sum + each, 0) / Math.max(1, numbers.length);
+export const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+const deviation = (numbers: readonly number[]): number => Math.sqrt(mean(numbers.map((each) => (each - mean(numbers)) ** 2)));
+const pause = (ms: number, signal: AbortSignal): Promise<void> => new Promise((resolve, reject) => {
+  const timer = setTimeout(resolve, ms);
+  signal.addEventListener('abort', () => { clearTimeout(timer); reject(signal.reason as Error); }, { once: true });
+});
+
+/** In how many views each node is. */
+function inDegrees (names: readonly string[], views: readonly (readonly string[])[]): number[] {
+  const counts = new Map(names.map((name) => [name, 0]));
+  for (const view of views) for (const name of view) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts.values()];
+}
+
+/** Until everybody has links, and then so many cycles more. */
+export async function settle (fleet: Fleet, cycles: number, signal: AbortSignal): Promise<void> {
+  const wanted = Math.min(4, fleet.nodes.length - 1);
+  while ((await fleet.shown()).some(({ links }) => links.length < wanted)) await pause(1_000, signal);
+  await pause(cycles * core.cycle_ms, signal);
+}
+
+export interface CompareOptions {
+  readonly messages: number;
+  /** Between two messages: with hundreds of processes on two processors one message keeps them busy for a while. */
+  readonly pause_ms: number;
+  readonly idle_ms: number;
+  readonly seed: number;
+  readonly signal: AbortSignal;
+}
+
+/** Measures a fleet that has settled, and simulates as many. */
+export async function compare (fleet: Fleet, { messages, pause_ms, idle_ms, seed, signal }: CompareOptions): Promise<Comparison> {
+  const { nodes } = fleet;
+  const names = nodes.map(({ name }) => name);
+  const before = await fleet.shown();
+  const snapshots: (readonly Shown[])[] = [];
+  for (let i = 0; i < view_samples; i++) {
+    await pause(idle_ms / view_samples, signal);
+    snapshots.push(await fleet.shown());
+  }
+  const after = snapshots.at(-1)!;
+  const spent = after.map((shown, i) => shown.cpu_seconds - before[i]!.cpu_seconds);
+  await Promise.all(nodes.map((node) => node.ask({ op: 'listen', topic })));
+  for (let i = 0; i < messages; i++) {
+    await nodes[(i * 7) % nodes.length]!.ask({ op: 'publish', topic });
+    await pause(pause_ms, signal);
+  }
+  await pause(5_000, signal);
+  const heard = (await fleet.shown()).flatMap((shown) => shown.heard);
+  const far = heard.filter(({ hops }) => hops > 0);
+  const views = snapshots.flatMap((shown) => shown.map(({ view }) => view.length));
+  return {
+    real: {
+      links: mean(after.map(({ links }) => links.length)), view: mean(views), deviation: mean(snapshots.map((shown) => deviation(inDegrees(names, shown.map(({ view }) => view))))),
+      hops: mean(far.map(({ hops }) => hops)), delivered: heard.length / (messages * nodes.length),
+    },
+    simulated: simulate(nodes.length, messages, pause_ms, seed),
+    idle_share: mean(spent) / (idle_ms / 1_000), memory_bytes: mean(after.map((shown) => shown.memory_bytes)),
+    link_ms: median(far.filter(({ hops }) => hops === 1).map(({ ms }) => ms)), anywhere_ms: median(far.map(({ ms }) => ms)),
+  };
+}
+
+function simulate (count: number, messages: number, pause_ms: number, seed: number): Figures {
+  // One machine: a millisecond everywhere.
+  const world = new TopicWorld(count, seed, { sites: 1 });
+  world.engine.run(6 * core.cycle_ms);
+  const deviations: number[] = [];
+  for (let i = 0; i < view_samples; i++) {
+    world.engine.run(core.cycle_ms);
+    deviations.push(deviation(inDegrees(world.living().map(String), world.living().map((node) => [...world.membership.view(node)].map(({ peer }) => String(peer))))));
+  }
+  const from = world.heard.map((told) => told.length);
+  for (let i = 0; i < messages; i++) {
+    world.publish((i * 7) % count);
+    world.engine.run(pause_ms);
+  }
+  world.engine.run(5_000);
+  const told = world.heard.flatMap((all, node) => all.slice(from[node]));
+  return {
+    links: mean(world.living().map((node) => world.mesh.links(node).length)), view: mean(world.living().map((node) => [...world.membership.view(node)].length)), deviation: mean(deviations),
+    hops: mean(told.map(({ hops }) => hops).filter((hops) => hops > 0)), delivered: told.length / (messages * count),
+  };
+}
