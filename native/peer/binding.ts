@@ -17,6 +17,10 @@ export interface Binding {
   updateKey(key: number, payload: Uint8Array): void;
   /** The kernel module xos_cred wipes all credentials of these uids and with these serial numbers; how many, or null where it is not loaded. Throws EPERM, EINVAL. */
   revokeCredentials(uids: readonly number[], serials: readonly Uint8Array[]): number | null;
+  /** crypt(3), on a thread of libuv's pool: the hash of a phrase by a setting or an earlier hash. Rejects: EINVAL (an unknown method), ERANGE (more than 511 bytes). */
+  hashPassword(phrase: string, setting: string): Promise<string>;
+  /** crypt_gensalt(3): the setting of a new hash by the method with this prefix (`$y$`); cost 0 is the library's. At least 16 random bytes. */
+  passwordSetting(prefix: string, cost: number, random: Uint8Array): string;
   /** prctl(PR_SET_DUMPABLE): false keeps the keys of this process out of core files and away from ptrace by its own uid. */
   setDumpable(dumpable: boolean): void;
   /**

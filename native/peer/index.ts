@@ -21,6 +21,8 @@ export const statFileSystem: Binding['statFileSystem'] = (path) => binding().sta
 export const readSessionKey: Binding['readSessionKey'] = (description) => binding().readSessionKey(description);
 export const updateKey: Binding['updateKey'] = (key, payload) => binding().updateKey(key, payload);
 export const revokeCredentials: Binding['revokeCredentials'] = (uids, serials) => binding().revokeCredentials(uids, serials);
+export const hashPassword: Binding['hashPassword'] = (phrase, setting) => binding().hashPassword(phrase, setting);
+export const passwordSetting: Binding['passwordSetting'] = (prefix, cost, random) => binding().passwordSetting(prefix, cost, random);
 export const setDumpable: Binding['setDumpable'] = (dumpable) => binding().setDumpable(dumpable);
 export const tuneAllocator: Binding['tuneAllocator'] = () => binding().tuneAllocator();
 export const trimMemory: Binding['trimMemory'] = () => binding().trimMemory();

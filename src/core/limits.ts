@@ -42,5 +42,6 @@ export const limits = {
   nodes_max: 10_000,
   sessions_max: 1_000,
   password_bytes_min: 8,
-  password_bytes_max: 512,
+  /** What crypt(3) takes; PAM takes no more either. */
+  password_bytes_max: 511,
 } as const;

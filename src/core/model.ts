@@ -1,13 +1,17 @@
-/** The facts of a VO as every service sees them. */
-export interface Member {
+/** What every record of a member has, wherever it is kept or sent. */
+export interface MemberFacts {
   readonly user: string;
-  readonly vo: string;
   readonly uid: number;
+  readonly roles: readonly string[];
+  readonly state: 'active' | 'revoked';
+}
+
+/** The facts of a VO as every service sees them. */
+export interface Member extends MemberFacts {
+  readonly vo: string;
   readonly gid: number;
   /** Numeric groups: own group, then members@vo. */
   readonly groups: readonly number[];
-  readonly roles: readonly string[];
-  readonly state: 'active' | 'revoked';
 }
 
 export type NodeRole = 'registry' | 'dir' | 'mrc' | 'osd' | 'relay' | 'mount';

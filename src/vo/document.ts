@@ -1,6 +1,6 @@
 import { X509Certificate, type KeyObject } from 'node:crypto';
 import { XosError } from '../core/errors.ts';
-import type { NodeRole } from '../core/model.ts';
+import type { MemberFacts, NodeRecord } from '../core/model.ts';
 import type { LoginPolicy } from './login-policy.ts';
 import { signBytes, verifyBytes } from './keys.ts';
 
@@ -25,22 +25,12 @@ export interface MembershipDocument {
   readonly nodes: readonly DocumentNode[];
 }
 
-export interface DocumentMember {
-  readonly user: string;
-  readonly uid: number;
-  readonly roles: readonly string[];
-  readonly state: 'active' | 'revoked';
+export interface DocumentMember extends MemberFacts {
   /** An admin unlocked the member then: failures of before do not count. */
   readonly unlocked_ms?: number;
 }
 
-export interface DocumentNode {
-  readonly node: string;
-  readonly address: string;
-  readonly port: number;
-  readonly roles: readonly NodeRole[];
-  readonly state: 'invited' | 'admitted' | 'revoked';
-}
+export type DocumentNode = NodeRecord;
 
 export interface RevocationDocument {
   readonly kind: 'revocation';

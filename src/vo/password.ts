@@ -1,41 +1,58 @@
 import { scrypt, timingSafeEqual } from 'node:crypto';
+import { hashPassword, passwordSetting } from '../../native/peer/index.ts';
 import { XosError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { Random } from '../core/ports.ts';
 
 /**
- * Verifiers of passwords: scrypt (RFC 7914) with N=2^14, r=8, p=5, one of the equal choices of the OWASP Password Storage Cheat Sheet
- * and the one with the least memory (16 MiB while it runs). The parameters stand in each verifier, so they can rise later:
- * `scrypt$14$8$5$SALT$HASH`, base64url. Runs on libuv's threads.
+ * Verifiers of passwords: yescrypt by libcrypt with the cost that Debian 13 gives its own users (`$y$j9T$…`, crypt(5); N=4096, r=32: 16 MiB
+ * while it runs). Those of before are scrypt, `scrypt$LOG_N$R$P$SALT$HASH`, and are replaced at the next login. Method and cost stand in each
+ * verifier, so they can rise later. Runs on libuv's threads.
  */
-const cost = { log_n: 14, r: 8, p: 5 } as const;
-const hash_bytes = 32;
+const method = '$y$';
+const cost = 5;
+const yescrypt_form = /^(\$y\$[./0-9A-Za-z]+\$)[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}$/;
+const present = '$y$j9T$';
+/** Of nobody: what is compared with when there is no such user. */
+const nobody = `${present}......................`;
+const scrypt_form = /^scrypt\$(\d{1,2})\$(\d{1,2})\$(\d{1,2})\$([\w-]+)\$([\w-]+)$/;
 const running_max = 2;
 const waiting_max = 64;
 
 let running = 0;
 const waiting: (() => void)[] = [];
 
-async function hash(password: string, salt: Buffer, { log_n, r, p }: { log_n: number; r: number; p: number }, admit?: () => void): Promise<Buffer> {
+/** Two at a time: more would only take the libuv threads from the disk, and 16 MiB each. */
+async function inTurn<T>(work: () => Promise<T>, admit?: () => void): Promise<T> {
   if (waiting.length >= waiting_max) throw new XosError('XOS_BUSY', 'too many passwords are being checked; try again in a moment');
-  // Two at a time: more would only take the libuv threads from the disk, and 16 MiB each.
   if (running >= running_max) await new Promise<void>((resolve) => waiting.push(resolve));
   running++;
   try {
     admit?.();
-    return await new Promise<Buffer>((resolve, reject) => {
-      const options = { N: 2 ** log_n, r, p, maxmem: 256 * 2 ** log_n * r };
-      scrypt(password.normalize('NFC'), salt, hash_bytes, options, (failed, key) => (failed === null ? resolve(key) : reject(failed)));
-    });
+    return await work();
   } finally {
     running--;
     waiting.shift()?.();
   }
 }
 
+function scryptOf(password: string, [, log_n, r, p, salt, expected]: RegExpExecArray): Promise<boolean> {
+  const wanted = Buffer.from(expected!, 'base64url');
+  const [N, blocks] = [2 ** Number(log_n), Number(r)];
+  return new Promise((resolve, reject) => {
+    scrypt(password, Buffer.from(salt!, 'base64url'), 32, { N, r: blocks, p: Number(p), maxmem: 256 * N * blocks }, (failed, key) =>
+      failed === null ? resolve(wanted.length === key.length && timingSafeEqual(wanted, key)) : reject(failed));
+  });
+}
+
+async function cryptOf(password: string, verifier: string): Promise<boolean> {
+  const [made, wanted] = [Buffer.from(await hashPassword(password, verifier)), Buffer.from(verifier)];
+  return made.length === wanted.length && timingSafeEqual(made, wanted);
+}
+
 /** Throws XOS_BAD_PASSWORD with the rule that it breaks. `length_min`: in characters, of the VO's policy. */
 export function checkNewPassword(password: unknown, length_min: number = limits.password_bytes_min): string {
-  const size = typeof password === 'string' ? Buffer.byteLength(password) : -1;
+  const size = typeof password === 'string' ? Buffer.byteLength(password.normalize('NFC')) : -1;
   if (size < 0 || [...(password as string)].length < length_min) throw new XosError('XOS_BAD_PASSWORD', `the password is too short: at least ${length_min} characters`, { rule: 'short', least: length_min });
   if (size > limits.password_bytes_max) throw new XosError('XOS_BAD_PASSWORD', `the password is too long: at most ${limits.password_bytes_max} bytes`);
   if (/[\u0000\n\r]/.test(password as string)) throw new XosError('XOS_BAD_PASSWORD', 'the password holds a line end or a NUL');
@@ -43,10 +60,12 @@ export function checkNewPassword(password: unknown, length_min: number = limits.
 }
 
 export async function makeVerifier(password: string, random: Random): Promise<string> {
-  const salt = random.bytes(16);
-  const key = await hash(password, salt, cost);
-  return `scrypt$${cost.log_n}$${cost.r}$${cost.p}$${salt.toString('base64url')}$${key.toString('base64url')}`;
+  const setting = passwordSetting(method, cost, random.bytes(16));
+  return await inTurn(() => hashPassword(password.normalize('NFC'), setting));
 }
+
+/** Whether a verifier is to be made anew from its password, as soon as that is at hand. */
+export const isOutdated = (verifier: string): boolean => yescrypt_form.exec(verifier)?.[1] !== present;
 
 /**
  * True when the password is the verifier's. `verifier` null (no such user) costs the same time and is false, so that an answer's time
@@ -54,14 +73,12 @@ export async function makeVerifier(password: string, random: Random): Promise<st
  * thus counted one by one.
  */
 export async function checkPassword(password: string, verifier: string | null, admit?: () => void): Promise<boolean> {
-  const match = /^scrypt\$(\d{1,2})\$(\d{1,2})\$(\d{1,2})\$([\w-]+)\$([\w-]+)$/.exec(verifier ?? '');
-  const bounded = Buffer.byteLength(password) <= limits.password_bytes_max ? password : '';
-  if (match === null) {
-    await hash(bounded, Buffer.alloc(16), cost, admit);
-    return false;
-  }
-  const [, log_n, r, p, salt, expected] = match;
-  const key = await hash(bounded, Buffer.from(salt!, 'base64url'), { log_n: Number(log_n), r: Number(r), p: Number(p) }, admit);
-  const wanted = Buffer.from(expected!, 'base64url');
-  return bounded === password && wanted.length === key.length && timingSafeEqual(wanted, key);
+  const normal = password.normalize('NFC');
+  // What is longer than a password can be (or becomes it when normalised) costs the same, and is wrong.
+  const fits = Buffer.byteLength(normal) <= limits.password_bytes_max && !normal.includes('\0');
+  const shown = fits ? normal : '';
+  const old = scrypt_form.exec(verifier ?? '');
+  const known = old !== null || yescrypt_form.test(verifier ?? '');
+  const right = await inTurn(() => (old !== null ? scryptOf(shown, old) : cryptOf(shown, known ? verifier! : nobody)), admit);
+  return right && known && fits;
 }

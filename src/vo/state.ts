@@ -1,6 +1,6 @@
 import type { WireError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import type { NodeRole } from '../core/model.ts';
+import type { MemberFacts, NodeRecord, NodeRole } from '../core/model.ts';
 import type { Applied, StateMachine } from '../group/index.ts';
 import { uidOf } from '../account/uid.ts';
 import type { MembershipDocument, RevocationDocument } from './document.ts';
@@ -30,11 +30,7 @@ export interface VoState {
   readonly login_policy?: Partial<LoginPolicy>;
 }
 
-export interface MemberEntry {
-  readonly user: string;
-  readonly uid: number;
-  readonly roles: readonly string[];
-  readonly state: 'active' | 'revoked';
+export interface MemberEntry extends MemberFacts {
   readonly verifier: string;
   readonly added_ms: number;
   /** When the password was set; absent: when the member was added. */
@@ -47,12 +43,7 @@ export interface MemberEntry {
   readonly unlocked_ms?: number;
 }
 
-export interface NodeEntry {
-  readonly node: string;
-  readonly address: string;
-  readonly port: number;
-  readonly roles: readonly NodeRole[];
-  readonly state: 'invited' | 'admitted' | 'revoked';
+export interface NodeEntry extends NodeRecord {
   /** Hash of the secret of the token that is still good; null when there is none. */
   readonly token: string | null;
   readonly token_expires_ms: number;
@@ -76,6 +67,8 @@ export type RegistryCommand =
   | { readonly kind: 'member-remove'; readonly user: string; readonly at_ms: number }
   | { readonly kind: 'member-roles'; readonly user: string; readonly roles: readonly string[] }
   | { readonly kind: 'member-password'; readonly user: string; readonly verifier: string; readonly change?: boolean; readonly at_ms?: number }
+  /** The same password by another method; nothing when it was changed meanwhile. */
+  | { readonly kind: 'member-rehash'; readonly user: string; readonly before: string; readonly verifier: string }
   | { readonly kind: 'member-unlock'; readonly user: string; readonly at_ms: number }
   | { readonly kind: 'login-policy'; readonly change: Partial<LoginPolicy> }
   | { readonly kind: 'login-failed'; readonly user: string; readonly at_ms: number }
@@ -121,6 +114,7 @@ function applyToVo(vo: VoState, command: Exclude<RegistryCommand, { kind: 'found
     case 'member-remove': return memberRemove(vo, command);
     case 'member-roles': return withMember(vo, command.user, ['membership'], () => ({ roles: command.roles }));
     case 'member-password': return withMember(vo, command.user, [], (member) => newPassword(member, command));
+    case 'member-rehash': return withMember(vo, command.user, [], ({ verifier }) => (verifier === command.before ? { verifier: command.verifier } : {}));
     case 'member-unlock': return withMember(vo, command.user, ['membership'], () => ({ unlocked_ms: command.at_ms }));
     case 'login-policy': return { vo: { ...vo, login_policy: { ...vo.login_policy, ...command.change } }, effects: ['membership'] };
     // Failures are counted beside the log (attempts.ts); logs of before hold these.

@@ -177,10 +177,15 @@ asRoot('refused: another node with a proof that n1 made, and its wish to close w
   t.not(n2.parts.table.get(request.session), null);
 });
 
-asRoot('refused: everything, while the clock of the target is off by an hour', async (t) => {
+asRoot('refused: everything, while the clock of the target is off by an hour or a day, and the reason is the clock', async (t) => {
   const { n1, n2 } = await twoNodes(t);
-  n2.clock_ms = -3_600_000;
-  t.is(await code(open(n1, await openRequest())), 'XOS_CLOCK_OFF');
+  for (const [clock_ms, reason] of [[-3_600_000, 'XOS_CLOCK_OFF'], [-86_400_000, 'XOS_CLOCK_OFF'], [86_400_000, 'XOS_CREDENTIAL_EXPIRED']] as const) {
+    n2.clock_ms = clock_ms;
+    t.is(await code(open(n1, await openRequest())), reason);
+  }
+  n2.clock_ms = 0;
+  await open(n1, await openRequest());
+  t.pass('and is well again with its clock');
 });
 
 asRoot('refused: everything, once the facts of the VO have expired', async (t) => {

@@ -1,13 +1,15 @@
 import test from 'ava';
 import { XosError } from '../../src/core/errors.ts';
-import { checkNewPassword, checkPassword, makeVerifier } from '../../src/vo/password.ts';
+import { scryptSync } from 'node:crypto';
+import { checkNewPassword, checkPassword, isOutdated, makeVerifier } from '../../src/vo/password.ts';
 import { seededRandom } from '../support/ports.ts';
 
 test('a verifier takes its password and no other, and does not hold it', async (t) => {
   const verifier = await makeVerifier('correct horse', seededRandom('a'));
-  t.regex(verifier, /^scrypt\$14\$8\$5\$/);
+  t.regex(verifier, /^\$y\$j9T\$/, "Debian's own method and cost");
+  t.false(isOutdated(verifier));
   t.true(await checkPassword('correct horse', verifier));
-  for (const wrong of ['', 'Correct horse', 'correct horse ', 'x'.repeat(100_000)]) t.false(await checkPassword(wrong, verifier));
+  for (const wrong of ['', 'Correct horse', 'correct horse ', 'correct horse\0', 'x'.repeat(511), 'x'.repeat(100_000)]) t.false(await checkPassword(wrong, verifier));
 });
 
 test('one password has different verifiers, and Unicode forms of one word are one', async (t) => {
@@ -17,12 +19,12 @@ test('one password has different verifiers, and Unicode forms of one word are on
 });
 
 test('no member and a damaged verifier are false, not errors', async (t) => {
-  for (const verifier of [null, '', 'scrypt$14$8$5$', 'md5$x']) t.false(await checkPassword('anything', verifier));
+  for (const verifier of [null, '', 'scrypt$14$8$5$', 'md5$x', '$y$', '$y$j9T$salt', '$6$salt$hash']) t.false(await checkPassword('anything', verifier));
 });
 
 test('new passwords keep the rules', (t) => {
   t.is(checkNewPassword('12345678'), '12345678');
-  for (const bad of ['1234567', 'x'.repeat(513), 'line\nbreak', 'nul\0nul!!', undefined, 5]) t.is(t.throws<XosError>(() => checkNewPassword(bad)).code, 'XOS_BAD_PASSWORD');
+  for (const bad of ['1234567', 'x'.repeat(512), '\u0958'.repeat(170), 'line\nbreak', 'nul\0nul!!', undefined, 5]) t.is(t.throws<XosError>(() => checkNewPassword(bad)).code, 'XOS_BAD_PASSWORD');
 });
 
 test('a VO may want longer ones, counted in characters', (t) => {
@@ -42,4 +44,16 @@ test('guesses that were sent all at once are admitted one by one', async (t) => 
   const results = await Promise.all(Array.from({ length: 20 }, () => guess().catch((thrown: XosError) => thrown.code)));
   t.true(results.filter((result) => result === 'compared').length <= 4, 'two run at a time');
   t.is(results.at(-1), 'XOS_LOCKED');
+});
+
+test('a verifier of before is still good, and is to be made anew', async (t) => {
+  const salt = Buffer.alloc(16, 5);
+  for (const p of [5, 1]) {
+    const hash = scryptSync('correct horse', salt, 32, { N: 2 ** 14, r: 8, p, maxmem: 2 ** 26 });
+    const verifier = `scrypt$14$8$${p}$${salt.toString('base64url')}$${hash.toString('base64url')}`;
+    t.true(await checkPassword('correct horse', verifier));
+    t.false(await checkPassword('correct house', verifier));
+    t.true(isOutdated(verifier));
+  }
+  t.true(isOutdated('$y$j75$F5Jx5fExrKuPp53xLKQ..1$qx7cYvtEBWNZkl6lWjoEa3tV3.lN.0pVV0Ns1n8VKZ8'), 'a lower cost');
 });

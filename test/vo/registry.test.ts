@@ -1,6 +1,6 @@
 // A registry with CDA and RCA on n1, asked by n2 over real gRPC; the log is in memory, the clock can be moved.
 import test, { type ExecutionContext } from 'ava';
-import { createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { createPublicKey, scryptSync, X509Certificate, type KeyObject } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { XosError } from '../../src/core/errors.ts';
 import { MemoryLog, memoryStore, type MemoryStore } from '../../src/group/index.ts';
@@ -76,6 +76,23 @@ test('a credential says who the member is, for 8 hours, for the key of the reque
   t.deepEqual(read.claims, { vo: 'demo', number: 1, user: 'alice', uid: 1_879_113_729, groups: [1_879_113_729, 1_879_113_728], roles: ['admin'], session });
   t.true(new X509Certificate(pem).checkPrivateKey(key));
   t.true(Math.abs(read.expires_ms - read.not_before_ms - (8 * 3_600_000 + 60_000)) <= 1_000);
+});
+
+test('a verifier of before is replaced at the next login, and neither age nor history of the password changes', async (t) => {
+  const vo = await founded(t);
+  const salt = Buffer.alloc(16, 5);
+  const verifier = `scrypt$14$8$1$${salt.toString('base64url')}$${scryptSync(password, salt, 32, { N: 2 ** 14, r: 8, p: 1, maxmem: 2 ** 26 }).toString('base64url')}`;
+  await vo.registry.propose({ kind: 'member-password', user: 'alice', verifier, at_ms: Date.now() });
+  const before = vo.registry.require().members['alice']!;
+  await credential(vo, 'alice');
+  while (vo.registry.require().members['alice']!.verifier === verifier) await systemClock.sleep(5);
+  const { verifier: made, ...rest } = vo.registry.require().members['alice']!;
+  t.regex(made, /^\$y\$j9T\$/);
+  t.deepEqual({ ...rest, verifier }, before);
+  await credential(vo, 'alice');
+  // Changed meanwhile: what was made of the old password is not put in the new one's place.
+  await vo.registry.propose({ kind: 'member-rehash', user: 'alice', before: verifier, verifier: 'late' });
+  t.is(vo.registry.require().members['alice']!.verifier, made);
 });
 
 test('renewal: by a proof of the key of a credential that is still good, once', async (t) => {

@@ -173,6 +173,25 @@ Napi::Value revoke_credentials(const Napi::CallbackInfo& info) {
   }
 }
 
+Napi::Value hash_password(const Napi::CallbackInfo& info) {
+  auto phrase = text(info, 0, "phrase"), setting = text(info, 1, "setting");
+  auto hash = std::make_shared<std::string>();
+  return Task::start(
+      info.Env(), [=] { *hash = xos::peer::hash_password(phrase, setting); }, [=](Napi::Env env) -> Napi::Value { return Napi::String::New(env, *hash); });
+}
+
+Napi::Value password_setting(const Napi::CallbackInfo& info) {
+  const auto prefix = text(info, 0, "prefix");
+  const int cost = integer(info, 1, "cost");
+  if (info.Length() < 3 || !info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) throw Napi::TypeError::New(info.Env(), "random must be a Uint8Array");
+  const auto random = info[2].As<Napi::Uint8Array>();
+  try {
+    return Napi::String::New(info.Env(), xos::peer::password_setting(prefix, static_cast<unsigned long>(cost), {random.Data(), random.Data() + random.ByteLength()}));
+  } catch (const xos::peer::SystemError& error) {
+    throw to_js(info.Env(), error);
+  }
+}
+
 Napi::Value set_dumpable(const Napi::CallbackInfo& info) {
   if (info.Length() < 1 || !info[0].IsBoolean()) throw Napi::TypeError::New(info.Env(), "dumpable must be a boolean");
   try {
@@ -201,6 +220,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("readSessionKey", Napi::Function::New(env, read_session_key, "readSessionKey"));
   exports.Set("updateKey", Napi::Function::New(env, update_key, "updateKey"));
   exports.Set("revokeCredentials", Napi::Function::New(env, revoke_credentials, "revokeCredentials"));
+  exports.Set("hashPassword", Napi::Function::New(env, hash_password, "hashPassword"));
+  exports.Set("passwordSetting", Napi::Function::New(env, password_setting, "passwordSetting"));
   exports.Set("setDumpable", Napi::Function::New(env, set_dumpable, "setDumpable"));
   exports.Set("tuneAllocator", Napi::Function::New(env, tune_allocator, "tuneAllocator"));
   exports.Set("trimMemory", Napi::Function::New(env, trim_memory, "trimMemory"));

@@ -63,6 +63,21 @@ static void revocation_without_the_module() {
   CHECK(!xos::peer::revoke_credentials({}, {}));
 }
 
+static void passwords() {
+  const std::vector<uint8_t> random(16, 7);
+  const auto setting = xos::peer::password_setting("$y$", 1, random);
+  const auto hash = xos::peer::hash_password("correct horse", setting);
+  CHECK(setting.starts_with("$y$j75$") && hash.starts_with(setting) && hash.size() > setting.size() + 40);
+  CHECK(xos::peer::hash_password("correct horse", hash) == hash);
+  CHECK(xos::peer::hash_password("Correct horse", hash) != hash);
+  CHECK(xos::peer::password_setting("$y$", 5, random).starts_with("$y$j9T$"));  // Debian's default
+  CHECK(errno_of([] { xos::peer::hash_password("x", "no setting"); }) == EINVAL);
+  CHECK(errno_of([&] { xos::peer::hash_password(std::string(512, 'x'), setting); }) == ERANGE);
+  CHECK(xos::peer::hash_password(std::string(511, 'x'), setting).starts_with(setting));
+  CHECK(errno_of([] { xos::peer::password_setting("$y$", 1, {1, 2, 3}); }) == EINVAL);
+  CHECK(errno_of([&] { xos::peer::password_setting("$nope$", 1, random); }) == EINVAL);
+}
+
 static void bind_and_unmount() {
   if (::geteuid() != 0 || ::unshare(CLONE_NEWNS) != 0) {
     std::printf("skip bind_and_unmount: needs root and a mount namespace\n");
@@ -109,6 +124,7 @@ int main() {
   CHECK(errno_of([] { xos::peer::stat_file_system("/no/such/path"); }) == ENOENT);
   CHECK(!xos::peer::read_session_key("xos:no-such-key-for-a-test").has_value());
   revocation_without_the_module();
+  passwords();
   CHECK(errno_of([] { xos::peer::update_key(0x7ffffff0, reinterpret_cast<const uint8_t*>("x"), 1); }) == ENOKEY);
   xos::peer::tune_allocator();
   freed_memory_goes_back();

@@ -1,4 +1,4 @@
-import type { NodeRole } from '../../core/model.ts';
+import type { MemberFacts, NodeRecord } from '../../core/model.ts';
 import type { LoginPolicy } from '../../vo/login-policy.ts';
 
 /**
@@ -51,12 +51,8 @@ export interface VoSummary {
   readonly nodes: number;
 }
 
-export interface MemberSummary {
-  readonly user: string;
+export interface MemberSummary extends MemberFacts {
   readonly vo: string;
-  readonly uid: number;
-  readonly roles: readonly string[];
-  readonly state: 'active' | 'revoked';
   readonly added_ms: number;
 }
 
@@ -72,12 +68,7 @@ export interface MemberDetails extends MemberSummary {
   readonly places: readonly { readonly node: string; readonly failures: number; readonly locked_until_ms: number | null }[];
 }
 
-export interface NodeSummary {
-  readonly node: string;
-  readonly address: string;
-  readonly port: number;
-  readonly roles: readonly NodeRole[];
-  readonly state: 'invited' | 'admitted' | 'revoked';
+export interface NodeSummary extends NodeRecord {
   /** Milliseconds since 1970 when its certificate ends; null without one. */
   readonly certificate_expires_ms: number | null;
 }

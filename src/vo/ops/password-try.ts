@@ -1,6 +1,6 @@
 import { XosError } from '../../core/errors.ts';
 import type { AttemptKey } from '../attempts.ts';
-import { checkPassword } from '../password.ts';
+import { checkPassword, isOutdated, makeVerifier } from '../password.ts';
 import type { Registry } from '../registry.ts';
 import type { MemberEntry } from '../state.ts';
 
@@ -49,7 +49,20 @@ export async function tryPassword(registry: Registry, attempt: PasswordTry): Pro
   registry.trustPlace(placesOf(attempt)[1]);
   // Not the source: who has a name of his own could clear it between guesses at others.
   if (registry.attempts.clear([placesOf(attempt), ['member', user]])) registry.saveAttempts();
+  // Not waited for: a crash loses it, and the next login does it.
+  if (isOutdated(member.verifier)) void rehash(registry, member, attempt.password);
   return member;
+}
+
+/** Puts a verifier by today's method in the place of one that was made by another. */
+async function rehash(registry: Registry, member: MemberEntry, password: string): Promise<void> {
+  const { log, random } = registry.ports;
+  try {
+    await registry.propose({ kind: 'member-rehash', user: member.user, before: member.verifier, verifier: await makeVerifier(password, random) });
+    log.info('the verifier of a password was made anew', { user: member.user });
+  } catch (thrown) {
+    log.warn('the verifier of a password could not be made anew; the next login tries again', { user: member.user, reason: (thrown as Error).message });
+  }
 }
 
 /** What is counted against a member now, for `member-show`. */
