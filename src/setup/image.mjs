@@ -1,8 +1,10 @@
 // npm run image -- FLAVOUR: builds an image. npm run image -- boot FLAVOUR: starts it in QEMU. See image/README.md.
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { buildImage } from './image/builder.mjs'
+import { settle } from './build/build.mjs'
+import { buildImage, prepareRoots } from './image/builder.mjs'
 import { OUTPUTS, flavourNames, readFlavour } from './image/flavour.mjs'
+import { missingPackages } from './lib/debian.mjs'
 import { SetupError } from './lib/errors.mjs'
 import { build } from './lib/paths.mjs'
 import { createProgress } from './lib/progress.mjs'
@@ -46,7 +48,9 @@ async function make(name, values, signal) {
   if (unknown !== undefined) throw new SetupError('XOS_USAGE', `cannot make '${unknown}' of an image; there are ${OUTPUTS.join(', ')}`)
   const progress = createProgress(values.json ? process.stderr : process.stdout)
   const begun = performance.now()
-  const { root, typeErrors, missing } = values.packages === undefined ? await setUp('npm run image', { progress, signal }) : { root: '', typeErrors: [], missing: [] }
+  // Nothing of the roots depends on our own programs; what makes roots is there, or set-up installs it first.
+  const early = missingPackages().length === 0 ? prepareRoots(readFlavour(name), { log: setupLog, signal, progress }) : null
+  const [{ root, typeErrors, missing }] = await settle([values.packages === undefined ? setUp('npm run image', { progress, signal }) : { root: '', typeErrors: [], missing: [] }, early])
   if (typeErrors.length > 0 || missing.length > 0) throw new SetupError('XOS_BUILD_INCOMPLETE', `cannot make an image of a build with errors: ${[...missing, ...typeErrors].slice(0, 3).join('; ')}`, { log: setupLog })
   const output = values.output === undefined ? join(build, 'image', name) : resolve(values.output)
   const made = await buildImage({ flavour: name, output, version: values.version, keyFolder: values.key && resolve(values.key), outputs, gridRoot: root, packages: values.packages && resolve(values.packages), log: setupLog, signal, progress })

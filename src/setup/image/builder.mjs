@@ -9,6 +9,7 @@ import { commandLine, makeUnifiedKernel } from './boot-files.mjs'
 import { readFlavour } from './flavour.mjs'
 import { makeIdentity } from './identity.mjs'
 import { makeInitrd } from './initrd.mjs'
+import { makeKernelModules } from './kernel-modules.mjs'
 import { findKeys } from './keys.mjs'
 import { makeOutputs } from './outputs.mjs'
 import { findPrograms, packagedPrograms } from './programs.mjs'
@@ -46,11 +47,17 @@ export async function buildImage(options) {
   }
 }
 
-async function prepareRoots(flavour, { log, signal, progress }) {
+/**
+ * Makes the tools root and the flavour's root of packages, side by side, unless they are there: the mirror, the disk and dpkg take turns in being what one of them waits for.
+ * @param {import('./flavour.mjs').Flavour} flavour @param {Pick<ImageOptions, 'log' | 'signal' | 'progress'>} options @returns {Promise<{tools: string, base: string}>} paths
+ */
+export async function prepareRoots(flavour, { log, signal, progress }) {
   const common = { log, signal }
-  const tools = toolsRoot().ready ? await ensureToolsRoot(common) : await progress.step('make the tools root', 100, (note) => ensureToolsRoot({ ...common, note }))
-  const base = imageRoot(flavour.roots).ready ? await ensureImageRoot({ ...common, flavours: flavour.roots })
-    : await progress.step(`make the root of '${flavour.name}' (Debian 13)`, 60, (note) => ensureImageRoot({ ...common, flavours: flavour.roots, note }))
+  const [tools, base] = await settle([
+    toolsRoot().ready ? ensureToolsRoot(common) : progress.step('make the tools root', 100, (note) => ensureToolsRoot({ ...common, note })),
+    imageRoot(flavour.roots).ready ? ensureImageRoot({ ...common, flavours: flavour.roots })
+      : progress.step(`make the root of '${flavour.name}' (Debian 13)`, 60, (note) => ensureImageRoot({ ...common, flavours: flavour.roots, note })),
+  ])
   return { tools, base }
 }
 
@@ -69,7 +76,10 @@ async function makeAll(context, base, { keyFolder, outputs, gridRoot, packages, 
   const { flavour, identity, work, tool } = context
   const keys = await findKeys(keyFolder, tool)
   if (keys.isDevelopment) progress.say(`  ! signed with this clone's development keys ('${keys.folder}'); for images that others use give your own with --key FOLDER`)
-  const programs = flavour.programs.length === 0 ? [] : packages !== undefined ? findPrograms(flavour.programs, packages) : await progress.step('make our Debian packages', 20, (note) => packagedPrograms(flavour.programs, gridRoot, { log, signal, note }))
+  const [programs] = await settle([
+    flavour.programs.length === 0 ? [] : packages !== undefined ? findPrograms(flavour.programs, packages) : progress.step('make our Debian packages', 20, (note) => packagedPrograms(flavour.programs, gridRoot, { log, signal, note })),
+    progress.step('make our kernel modules', 10, () => makeKernelModules(context, keys, { log, signal })),
+  ])
   const [root, initrd] = await settle([
     progress.step(`make the root of ${flavour.name} ${identity.version}`, 30, (note) => makeRootImage({ ...context, note }, { base, programs, files: { 'usr/lib/xos/update.pub': readFileSync(keys.updatePublic, 'utf8') } })),
     makeInitrd(context),
