@@ -15,7 +15,7 @@ export async function makeIso(context, made, path) {
   const tree = join(work, 'iso')
   const esp = join(work, 'iso-esp')
   for (const folder of [tree, esp]) rmSync(folder, { recursive: true, force: true })
-  layOut(esp, { 'EFI/BOOT/BOOTX64.EFI': { from: await makeUefiLoader(context, made.keys) }, [`EFI/Linux/xos-${version}.efi`]: { from: made.uki }, 'loader/loader.conf': 'timeout 2\n' })
+  layOut(esp, { 'EFI/BOOT/BOOTX64.EFI': { from: await makeUefiLoader(context, made.keys) }, [`EFI/Linux/xos-${version}.efi`]: { from: made.uki }, 'loader/loader.conf': 'timeout 1\n' })
   // FAT16, without which some firmware does not take the partition of a hybrid ISO for an EFI one; at least 16 MiB make it one.
   const efi = join(work, 'efi.img')
   const size_mib = Math.max(24, Math.ceil((statSync(made.uki).size + statSync(join(esp, 'EFI/BOOT/BOOTX64.EFI')).size) / MIB) + 4)
