@@ -1,28 +1,15 @@
 // group of grid users: getgrnam, getgrgid, getgrent and the groups of a login (initgroups). See passwd.c.
 #include <errno.h>
 #include <grp.h>
-#include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../common/name.h"
-#include "table.h"
+#include "records.h"
 
-#define PATH "/run/xos/group"
 enum { NAME, PASSWORD, GID, MEMBERS, FIELDS };
 
-struct record {
-  char *field[FIELDS];
-  gid_t gid;
-};
-
-static int next(struct xos_table *table, struct record *record) {
-  struct xos_name name;
-  while (xos_table_next(table, record->field, FIELDS))
-    if (xos_name_parse(record->field[NAME], &name) == XOS_NAME_GRID && xos_table_id(record->field[GID], &record->gid)) return 1;
-  return 0;
-}
+static int believe(struct xos_record *record) { return xos_table_id(record->field[GID], &record->id); }
 
 /// One name of a list `a@v,b@v`; moves `*list` on, to NULL after the last one. Returns its length.
 static size_t member(const char **list, const char **start) {
@@ -43,7 +30,8 @@ static int is_member(const char *list, const char *user) {
 }
 
 /// Lays out array, names and members in the caller's buffer, the array first and aligned.
-static enum nss_status give(const struct record *record, struct group *result, char *buffer, size_t size, int *error) {
+static enum nss_status give(const struct xos_record *record, void *into, char *buffer, size_t size, int *error) {
+  struct group *result = into;
   size_t skip = -(uintptr_t)buffer % _Alignof(char *), names = 1;
   const char *list = record->field[MEMBERS], *start;
   for (const char *at = list; *at; at++) names += *at == ',';
@@ -53,7 +41,7 @@ static enum nss_status give(const struct record *record, struct group *result, c
     return NSS_STATUS_TRYAGAIN;
   }
   char **members = (char **)(void *)(buffer + skip), *to = (char *)members + array;
-  result->gr_gid = record->gid;
+  result->gr_gid = record->id;
   result->gr_mem = members;
   result->gr_name = to;
   to = stpcpy(to, record->field[NAME]) + 1;
@@ -70,38 +58,18 @@ static enum nss_status give(const struct record *record, struct group *result, c
   return NSS_STATUS_SUCCESS;
 }
 
-static enum nss_status not_found(int *error) {
-  *error = ENOENT;
-  return NSS_STATUS_NOTFOUND;
-}
-
-static enum nss_status look_up(const char *name, gid_t gid, struct group *result, char *buffer, size_t size, int *error) {
-  struct xos_table table;
-  struct record record;
-  enum nss_status status = xos_table_open(&table, PATH);
-  if (status != NSS_STATUS_SUCCESS) {
-    *error = errno;
-    return status;
-  }
-  status = not_found(error);
-  char key[XOS_NAME_MAX + 2];
-  if (name) snprintf(key, sizeof key, "%s:", name);
-  else snprintf(key, sizeof key, ":%u:", gid);
-  while (status == NSS_STATUS_NOTFOUND && xos_table_seek(&table, key) && next(&table, &record))
-    if (name ? strcmp(record.field[NAME], name) == 0 : record.gid == gid) status = give(&record, result, buffer, size, error);
-  xos_table_close(&table);
-  return status;
-}
+static const struct xos_kind kind = {.path = "/run/xos/group", .fields = FIELDS, .believe = believe, .give = give};
+static struct xos_walk walk = XOS_WALK_INITIALIZER;
 
 enum nss_status _nss_xos_getgrnam_r(const char *name, struct group *result, char *buffer, size_t size, int *error) {
   struct xos_name parts;
-  if (xos_name_parse(name, &parts) != XOS_NAME_GRID) return not_found(error);
-  return look_up(name, 0, result, buffer, size, error);
+  if (xos_name_parse(name, &parts) != XOS_NAME_GRID) return xos_not_found(error);
+  return xos_look_up(&kind, name, 0, result, buffer, size, error);
 }
 
 enum nss_status _nss_xos_getgrgid_r(gid_t gid, struct group *result, char *buffer, size_t size, int *error) {
-  if (gid < XOS_ID_FIRST || gid > XOS_ID_LAST) return not_found(error);
-  return look_up(NULL, gid, result, buffer, size, error);
+  if (gid < XOS_ID_FIRST || gid > XOS_ID_LAST) return xos_not_found(error);
+  return xos_look_up(&kind, NULL, gid, result, buffer, size, error);
 }
 
 static int has(const gid_t *groups, long count, gid_t gid) {
@@ -113,16 +81,16 @@ static int has(const gid_t *groups, long count, gid_t gid) {
 /// Adds the groups that list `user` to `*groups`, which holds `*count` of `*size` and may be reallocated up to `limit` (<= 0: no limit).
 enum nss_status _nss_xos_initgroups_dyn(const char *user, gid_t first, long *count, long *size, gid_t **groups, long limit, int *error) {
   struct xos_name parts;
-  if (xos_name_parse(user, &parts) != XOS_NAME_GRID) return not_found(error);
+  if (xos_name_parse(user, &parts) != XOS_NAME_GRID) return xos_not_found(error);
   struct xos_table table;
-  struct record record;
-  enum nss_status status = xos_table_open(&table, PATH);
+  struct xos_record record;
+  enum nss_status status = xos_table_open(&table, kind.path);
   if (status != NSS_STATUS_SUCCESS) {
     *error = errno;
     return status;
   }
-  while (xos_table_seek(&table, user) && next(&table, &record)) {
-    if (record.gid == first || has(*groups, *count, record.gid) || !is_member(record.field[MEMBERS], user)) continue;
+  while (xos_table_seek(&table, user) && xos_record_next(&kind, &table, &record)) {
+    if (record.id == first || has(*groups, *count, record.id) || !is_member(record.field[MEMBERS], user)) continue;
     if (*count == *size) {
       if (limit > 0 && *size >= limit) break;
       long larger = *size > 0 ? 2 * *size : 16;
@@ -136,42 +104,17 @@ enum nss_status _nss_xos_initgroups_dyn(const char *user, gid_t first, long *cou
       *groups = moved;
       *size = larger;
     }
-    (*groups)[(*count)++] = record.gid;
+    (*groups)[(*count)++] = record.id;
   }
   xos_table_close(&table);
   return status;
 }
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct xos_table walk;
-static struct record held;
-static int has_held;
-
-static void rewind_walk(void) {
-  pthread_mutex_lock(&lock);
-  xos_table_close(&walk);
-  has_held = 0;
-  pthread_mutex_unlock(&lock);
-}
-
 enum nss_status _nss_xos_setgrent(int stay_open) {
   (void)stay_open;
-  rewind_walk();
-  return NSS_STATUS_SUCCESS;
+  return xos_walk_rewind(&walk);
 }
 
-enum nss_status _nss_xos_endgrent(void) {
-  rewind_walk();
-  return NSS_STATUS_SUCCESS;
-}
+enum nss_status _nss_xos_endgrent(void) { return xos_walk_rewind(&walk); }
 
-enum nss_status _nss_xos_getgrent_r(struct group *result, char *buffer, size_t size, int *error) {
-  pthread_mutex_lock(&lock);
-  enum nss_status status = walk.text ? NSS_STATUS_SUCCESS : xos_table_open(&walk, PATH);
-  if (status != NSS_STATUS_SUCCESS) *error = errno;
-  else if (!has_held && !next(&walk, &held)) status = not_found(error);
-  else status = give(&held, result, buffer, size, error);
-  has_held = status == NSS_STATUS_TRYAGAIN && walk.text;
-  pthread_mutex_unlock(&lock);
-  return status;
-}
+enum nss_status _nss_xos_getgrent_r(struct group *result, char *buffer, size_t size, int *error) { return xos_walk_next(&kind, &walk, result, buffer, size, error); }
