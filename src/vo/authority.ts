@@ -32,25 +32,49 @@ interface Order {
   readonly key?: KeyObject;
 }
 
+interface Signer {
+  readonly key: webcrypto.CryptoKey;
+  /** Name of the issuer; null for a certificate that its own key signs. */
+  readonly name: string | null;
+  readonly identifier: x509.Extension;
+}
+
+/** What is made of an issuer once: that took a third of the time of issuing. */
+const signers = new WeakMap<Issuer, Promise<Signer>>();
+
+async function signerOf(key: KeyObject, certificate: string | null): Promise<Signer> {
+  const publicKey = await webcrypto.subtle.importKey('spki', publicDer(key), algorithm, true, ['verify']);
+  return {
+    key: await webcrypto.subtle.importKey('pkcs8', key.export({ type: 'pkcs8', format: 'der' }), algorithm, false, ['sign']),
+    name: certificate === null ? null : new x509.X509Certificate(certificate).subject,
+    identifier: await x509.AuthorityKeyIdentifierExtension.create(publicKey),
+  };
+}
+
+function signerFor({ issuer, key }: Order): Promise<Signer> {
+  if (issuer === null) return signerOf(key!, null);
+  const made = signers.get(issuer) ?? signerOf(issuer.key, issuer.certificate);
+  signers.set(issuer, made);
+  return made;
+}
+
 async function issue(order: Order): Promise<string> {
-  const signer = order.issuer?.key ?? order.key!;
+  const signer = await signerFor(order);
   const publicKey = await webcrypto.subtle.importKey('spki', order.publicKey, algorithm, true, ['verify']);
-  const signingKey = await webcrypto.subtle.importKey('pkcs8', signer.export({ type: 'pkcs8', format: 'der' }), algorithm, false, ['sign']);
-  const issuerKey = await webcrypto.subtle.importKey('spki', publicDer(signer), algorithm, true, ['verify']);
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: order.serial.toString('hex'),
     subject: order.subject,
-    issuer: order.issuer === null ? order.subject : new x509.X509Certificate(order.issuer.certificate).subject,
+    issuer: signer.name ?? order.subject,
     // Whole seconds: that is what a certificate can say.
     notBefore: new Date(Math.floor(order.not_before_ms / 1_000) * 1_000),
     notAfter: new Date(Math.floor(order.not_after_ms / 1_000) * 1_000),
     publicKey,
-    signingKey,
+    signingKey: signer.key,
     signingAlgorithm: algorithm,
     extensions: [
       ...order.extensions,
       await x509.SubjectKeyIdentifierExtension.create(publicKey),
-      await x509.AuthorityKeyIdentifierExtension.create(issuerKey),
+      signer.identifier,
     ],
   });
   return `${certificate.toString('pem')}\n`;

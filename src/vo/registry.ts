@@ -63,6 +63,8 @@ export class Registry {
   /** Writes the attempts down, soon: a crash may lose the last ones. */
   readonly saveAttempts: () => void;
   #authorities: Authorities | null = null;
+  #userIssuer: Issuer | null = null;
+  #nodeIssuer: Issuer | null = null;
   #documents: SignedDocuments | null = null;
   #documentsAt_ms = 0;
 
@@ -167,12 +169,13 @@ export class Registry {
     return fingerprint(this.#keys().root);
   }
 
+  /** The same object at each call: who issues keeps what it makes of it. */
   userIssuer(): Issuer {
-    return { key: keyFromPem(this.#keys().user_ca_key), certificate: this.#keys().user_ca };
+    return (this.#userIssuer ??= { key: keyFromPem(this.#keys().user_ca_key), certificate: this.#keys().user_ca });
   }
 
   nodeIssuer(): Issuer {
-    return { key: keyFromPem(this.#keys().node_ca_key), certificate: this.#keys().node_ca };
+    return (this.#nodeIssuer ??= { key: keyFromPem(this.#keys().node_ca_key), certificate: this.#keys().node_ca });
   }
 
   /**
