@@ -23,7 +23,7 @@ export const limits = {
   links_max: 7,
   passive_max: 32,
   link_round_ms: second_ms,
-  link_keepalive_ms: 4 * second_ms,
+  link_keepalive_ms: 8 * second_ms,
   /** An answer that is this late is taken for lost and asked for again, at the end the link is given up. */
   link_answer_ms: second_ms,
   link_tries_max: 3,

@@ -4,16 +4,18 @@ import type { CycleRow } from '../../../src/sim/run.ts'
 import type { Bench } from '../bench.ts'
 import { type Part, topicOf } from '../part.ts'
 import type { Topic } from '../topic.ts'
-import { type Simulation, simulate } from './simulation.ts'
+import { realPart } from './real.ts'
+import { type Simulation, simulate, totalsOf } from './simulation.ts'
 
 const seed = 7
 
-/** The cycles at the end of a run, in which nothing grows any more. */
-const settled = <T>(list: readonly T[]): readonly T[] => list.slice(-3)
+/** The cycles at the end of a run in which nothing grows any more and nobody asks anything. */
+const settled = <T>({ result }: Simulation, list: readonly T[]): readonly T[] => list.filter((_, at) => result.cycles[at]?.some === null).slice(-3)
 const mean = <T>(list: readonly T[], value: (item: T) => number): number => list.reduce((sum, item) => sum + value(item), 0) / list.length
-const bytesOf = ({ result }: Simulation): number => mean(settled(result.cycles), (row) => row.bytes)
+const bytesOf = (run: Simulation): number => mean(settled(run, run.result.cycles), (row) => row.bytes)
 const asking = ({ result }: Simulation): readonly CycleRow[] => result.cycles.filter((row) => row.some !== null)
 const messagesOf = (run: Simulation): number => mean(asking(run), (row) => row.some!.messages)
+const strangersOf = (run: Simulation): number => mean(asking(run), (row) => row.some!.strangers)
 const walking = ({ result }: Simulation): readonly CycleRow[] => result.cycles.filter((row) => row.all !== null && row.all.ended > 0)
 const shareOf = (run: Simulation): number => mean(walking(run), (row) => row.all!.share)
 
@@ -26,21 +28,26 @@ function scale(bench: Bench): Part {
       { id: 'cpu', label: 'CPU time of a 10 s cycle for 10^6 nodes', unit: 's' },
       { id: 'bytes-few', label: 'bytes a node sends in a cycle, 1,000 nodes', unit: 'B' },
       { id: 'bytes-many', label: `bytes a node sends in a cycle, ${many.toLocaleString('en')} nodes`, unit: 'B' },
+      { id: 'many-messages', label: `messages of a query for 50 nodes, ${many.toLocaleString('en')} nodes`, unit: 'count' },
+      { id: 'many-strangers', label: 'nodes asked that do not match', unit: 'count' },
     ],
     bars: [
       // The process itself takes some 60 MB: with fewer nodes there is no saying what each of them costs.
       ...(quick ? [] : [{ label: 'memory a node at 10^6', measure: 'memory', against: 700, atMost: 1 }]),
       { label: 'CPU time of a cycle', measure: 'cpu', against: 15, atMost: 1 },
       { label: 'traffic of many nodes against few', measure: 'bytes-many', against: 'bytes-few', atMost: 1.1, atLeast: 0.9 },
+      { label: `messages of a query, ${many.toLocaleString('en')} nodes`, measure: 'many-messages', against: 13, atMost: 1 },
+      { label: `others asked, ${many.toLocaleString('en')} nodes`, measure: 'many-strangers', against: 5, atMost: 1 },
     ],
     probes: [{
-      ids: ['memory', 'cpu', 'bytes-few', 'bytes-many'],
+      ids: ['memory', 'cpu', 'bytes-few', 'bytes-many', 'many-messages', 'many-strangers'],
       run: async () => {
         const large = await simulate('scale', many, { seed, signal })
         const small = await simulate('scale', 1_000, { seed, signal })
         return {
-          memory: Math.max(...large.spent.map(({ memory_bytes }) => memory_bytes)) / many,
-          cpu: mean(settled(large.spent), ({ cpu_seconds }) => cpu_seconds) * (1e6 / many), 'bytes-few': bytesOf(small), 'bytes-many': bytesOf(large),
+          // At the end: in the first cycles the collector has not yet taken what joining left.
+          memory: large.spent.at(-1)!.memory_bytes / many, 'many-messages': messagesOf(large), 'many-strangers': strangersOf(large),
+          cpu: mean(settled(large, large.spent), ({ cpu_seconds }) => cpu_seconds) * (1e6 / many), 'bytes-few': bytesOf(small), 'bytes-many': bytesOf(large),
         }
       },
     }],
@@ -70,7 +77,7 @@ function queries(bench: Bench): Part {
       run: async () => {
         const settle = await simulate('settle', nodes, { seed, cycles: 20, signal })
         const query = await simulate('query', nodes, { seed, cycles: 20, signal })
-        return { slots: settle.result.cycles.at(-1)!.live!, messages: messagesOf(query), strangers: mean(asking(query), (row) => row.some!.strangers), all: shareOf(query) }
+        return { slots: settle.result.cycles.at(-1)!.live!, messages: messagesOf(query), strangers: strangersOf(query), all: shareOf(query) }
       },
     }],
   }
@@ -111,7 +118,44 @@ function trouble(bench: Bench): Part {
   }
 }
 
+function others(bench: Bench): Part {
+  const { signal } = bench.options
+  const [subscribers, members, keys] = [bench.count(10_000, 1_000), bench.count(16_384, 1_024), bench.count(20_000, 2_000)]
+  const size = (count: number): string => count.toLocaleString('en')
+  const rounds = { ring: 20, torus: 20, tree: 25 } as const
+  const found = (totals: Readonly<Record<string, number | null>>, name: string): number => totals[name] ?? Number.POSITIVE_INFINITY
+  return {
+    measures: [
+      { id: 'delivered', label: `topic with ${size(subscribers)} subscribers: delivered`, unit: 'count' },
+      { id: 'redundancy', label: 'the same: redundancy', unit: 'count' },
+      { id: 'delivered-after', label: 'the next 10 messages after 80 % died: delivered', unit: 'count' },
+      { id: 'redundancy-after', label: 'the same: redundancy', unit: 'count' },
+      ...Object.keys(rounds).map((shape) => ({ id: shape, label: `rounds until a ${shape} of ${size(members)} is perfect`, unit: 'count' as const })),
+      { id: 'look-ups', label: `DHT look-ups that are right at 1 % churn a cycle, ${size(keys)} nodes`, unit: 'count' },
+    ],
+    bars: [
+      { label: 'broadcast delivered', measure: 'delivered', against: 1, atLeast: 1 },
+      { label: 'redundancy of a broadcast', measure: 'redundancy', against: 0.4, atMost: 1 },
+      { label: 'delivered after 80 % died', measure: 'delivered-after', against: 0.999, atLeast: 1 },
+      { label: 'redundancy after 80 % died', measure: 'redundancy-after', against: 0.4, atMost: 1 },
+      ...Object.entries(rounds).map(([shape, most]) => ({ label: `perfect ${shape} of ${size(members)}`, measure: shape, against: most, atMost: 1 })),
+      { label: 'DHT look-ups', measure: 'look-ups', against: 0.999, atLeast: 1 },
+    ],
+    probes: [
+      {
+        ids: ['delivered', 'redundancy', 'delivered-after', 'redundancy-after'],
+        run: async () => {
+          const totals = await totalsOf('topics', subscribers, { seed, signal })
+          return { delivered: found(totals, 'delivered'), redundancy: found(totals, 'redundancy'), 'delivered-after': found(totals, 'delivered_after'), 'redundancy-after': found(totals, 'redundancy_after') }
+        },
+      },
+      { ids: Object.keys(rounds), run: async () => await totalsOf('shapes', members, { seed, signal }) as Record<string, number> },
+      { ids: ['look-ups'], run: async () => ({ 'look-ups': found(await totalsOf('dht', keys, { seed, signal }), 'right') }) },
+    ],
+  }
+}
+
 /** Runs without the grid and without anchors: the bars are numbers of the issue. */
 export async function overlayTopic(bench: Bench): Promise<Topic> {
-  return topicOf('overlay', [scale(bench), queries(bench), trouble(bench)])
+  return topicOf('overlay', [scale(bench), queries(bench), trouble(bench), others(bench), realPart(bench)])
 }

@@ -12,8 +12,10 @@ import type { Answer, Order, Shown } from './fleet-node.ts';
 import { identityOf } from './instances.ts';
 
 const program = new URL('./fleet-node.ts', import.meta.url).pathname;
-/** As small as it goes: there are hundreds of them. */
-const node_options = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--single-threaded-gc', '--v8-pool-size=1'];
+/** As small as it goes, where there are hundreds of them. */
+const node_options = ['--disable-warning=ExperimentalWarning'];
+const lean_options = ['--max-semi-space-size=1', '--single-threaded-gc', '--v8-pool-size=1'];
+const lean_from = 50;
 const router_mac = '02:00:00:00:00:01';
 const router = '169.254.0.1';
 const begin_at_once = 20;
@@ -99,7 +101,7 @@ export class Fleet {
       if (fabric !== null) await new Promise<void>((resolve, reject) => { fabric.stdout!.once('data', () => resolve()); fabric.once('close', () => reject(new Error('no network namespace could be made'))); });
       for (let at = 0; at < count; at += begin_at_once) {
         signal.throwIfAborted();
-        const some = records.slice(at, at + begin_at_once).map(({ node }) => begin(node, loopback));
+        const some = records.slice(at, at + begin_at_once).map(({ node }) => begin(node, loopback, count >= lean_from));
         nodes.push(...some);
         await Promise.all(some.map((node) => node.ask({ op: 'ready' })));
         if (fabric !== null) await connect(fabric.pid!, some, at);
@@ -127,8 +129,8 @@ export class Fleet {
 
 const address = (i: number): string => `10.99.${Math.floor((i + 1) / 250)}.${1 + ((i + 1) % 250)}`;
 
-function begin (name: string, loopback: boolean): FleetNode {
-  const argv = [process.execPath, ...node_options, program];
+function begin (name: string, loopback: boolean, lean: boolean): FleetNode {
+  const argv = [process.execPath, ...node_options, ...(lean ? lean_options : []), program];
   const [file, words] = loopback ? [argv[0]!, argv.slice(1)] : ['unshare', ['--net', ...argv]];
   return new FleetNode(name, spawn(file, words, { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] }));
 }

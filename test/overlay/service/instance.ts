@@ -56,7 +56,7 @@ export function fastClock (speed: number): Clock {
   const [wall_ms, began_ms] = [Date.now(), performance.now()];
   const passed = (): number => (performance.now() - began_ms) * speed;
   return {
-    now_ms: () => wall_ms + passed(), monotonic_ms: () => began_ms + passed(),
+    now_ms: () => Math.floor(wall_ms + passed()), monotonic_ms: () => began_ms + passed(),
     sleep: (ms, signal) => systemClock.sleep(ms / speed, signal), deadline: (ms, signal) => systemClock.deadline(ms / speed, signal),
   };
 }

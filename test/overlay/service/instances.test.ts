@@ -24,7 +24,7 @@ async function real (grid: Instances, messages: number): Promise<Figures> {
     const { topics } = parts;
     const deliver = topics.deliver.bind(topics);
     // The hops are the broadcast's; those who subscribe are not told.
-    topics.deliver = ((self: number, kept: never, hop: number) => { if (hop > 0) hops.push(hop); deliver(self, kept, hop); }) as typeof topics.deliver;
+    topics.deliver = ((self: number, kept: never, hop: number) => { if (hop > 0) hops.push(hop); deliver(self, kept); }) as typeof topics.deliver;
   }
   for (let i = 0; i < messages; i++) {
     services[(i * 7) % count]!.tell('demo/app/figures', Buffer.from(`${i}`));
