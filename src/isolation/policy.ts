@@ -74,7 +74,10 @@ export const policy_rules: Readonly<Record<PolicyKey, Rule>> = {
   'io.weight': { ...weight, fallback: '100', summary: 'share of the disks, where their scheduler knows weights' },
   'io.read.max': { ...bytes, fallback: 'max', summary: "most bytes a second read from the node's disk" },
   'io.write.max': { ...bytes, fallback: 'max', summary: "most bytes a second written to the node's disk" },
-  network: { ...words('host', 'none'), fallback: 'host', summary: "the node's network, or none but loopback" },
+  network: {
+    ...words('host', 'none'), fallback: 'host', summary: "the node's network, or none but loopback",
+    rule: "host (the node's) or none (a network of the cell's own with loopback and nothing else); one of its own with a way out is not offered",
+  },
   isolated: { ...words('no', 'yes'), fallback: 'no', summary: 'jobs see nothing of other users and VOs, and have no network' },
   trust: { ...words('trusted', 'untrusted'), fallback: 'trusted', summary: 'untrusted programs get fewer system calls, no setuid and few devices' },
   devices: { ...words('all', 'few'), fallback: 'all', summary: 'devices in /dev: all, or null, zero, full, random, urandom and terminals' },

@@ -19,10 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "selftest_module.h"
 #include "table.h"
 
 static volatile struct {
-	unsigned long executed, failed, busy;
+	unsigned long executed, failed;
 	int stop;
 } *shared;
 
@@ -58,49 +59,11 @@ static void replace_tables(void)
 	_exit(0);
 }
 
-static long memory_kib(const char *field)
-{
-	char line[256];
-	long value = -1;
-	FILE *file = fopen("/proc/meminfo", "r");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, field, strlen(field)))
-			value = atol(line + strlen(field) + 1);
-	if (file)
-		fclose(file);
-	return value;
-}
-
-static int load(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), result = fd < 0 ? -1 : (int)syscall(SYS_finit_module, fd, "", 0);
-
-	if (fd >= 0)
-		close(fd);
-	return result;
-}
-
-static int unload(void)
-{
-	const struct timespec pause = {.tv_nsec = 1000000};
-	int tries;
-
-	for (tries = 0; tries < 5000; tries++) {
-		if (syscall(SYS_delete_module, "xos_exec", O_NONBLOCK) == 0)
-			return 0;
-		if (errno != EAGAIN && errno != EBUSY && errno != EWOULDBLOCK)
-			return -1;
-		shared->busy++;	/* an execve is in it: its count keeps it there */
-		nanosleep(&pause, NULL);
-	}
-	return -1;
-}
-
 int main(int argc, char **argv)
 {
 	const struct rule rule = {"/t/**", XOS_EXEC_GRID, 0, ANY};
 	pid_t pids[4];
+	unsigned long busy = 0;
 	long before = 0;
 	int rounds, round, i;
 
@@ -109,7 +72,7 @@ int main(int argc, char **argv)
 	rounds = atoi(argv[2]);
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	prepare(argv[3]);
-	unload();
+	module_unload("xos_exec", NULL);
 	for (i = 0; i < 4; i++) {
 		pids[i] = fork();
 		if (pids[i] == 0) {
@@ -121,12 +84,12 @@ int main(int argc, char **argv)
 	for (round = 0; round < rounds; round++) {
 		if (round == rounds / 10)
 			before = memory_kib("SUnreclaim:");	/* caches are warm now */
-		if (load(argv[1])) {
+		if (module_load(argv[1])) {
 			printf("not ok: cannot load in round %d: %s\n", round, strerror(errno));
 			break;
 		}
 		table_set_of(VO, XOS_EXEC_GRID, 0, &rule, 1);
-		if (unload()) {
+		if (module_unload("xos_exec", &busy)) {
 			printf("not ok: cannot unload in round %d: %s\n", round, strerror(errno));
 			break;
 		}
@@ -135,6 +98,6 @@ int main(int argc, char **argv)
 	for (i = 0; i < 4; i++)
 		waitpid(pids[i], NULL, 0);
 	printf("%s: %d of %d rounds, %lu programs, %lu failed, %lu times busy, SUnreclaim %ld -> %ld KiB\n", round == rounds && !shared->failed ? "ok" : "not ok",
-	       round, rounds, shared->executed, shared->failed, shared->busy, before, memory_kib("SUnreclaim:"));
+	       round, rounds, shared->executed, shared->failed, busy, before, memory_kib("SUnreclaim:"));
 	return round != rounds || shared->failed;
 }

@@ -18,6 +18,7 @@
 
 #include "../uapi/xos_proxy.h"
 #include "check.h"
+#include "selftest_module.h"
 
 enum { PROCESSES = 16 };
 
@@ -62,29 +63,6 @@ static void make_traffic(void)
 		if (shared->pids[i])
 			kill(shared->pids[i], SIGKILL);
 	_exit(0);
-}
-
-static long memory_kib(const char *field)
-{
-	char line[256];
-	long value = -1;
-	FILE *file = fopen("/proc/meminfo", "r");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, field, strlen(field)))
-			value = atol(line + strlen(field));
-	if (file)
-		fclose(file);
-	return value;
-}
-
-static int load(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), result = fd < 0 ? -1 : (int)syscall(SYS_finit_module, fd, "", 0);
-
-	if (fd >= 0)
-		close(fd);
-	return result;
 }
 
 static int open_device(void)
@@ -132,14 +110,14 @@ int main(int argc, char **argv)
 		return 2;
 	rounds = atoi(argv[2]);
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	syscall(SYS_delete_module, "xos_proxy", O_NONBLOCK);
+	module_unload("xos_proxy", NULL);
 	traffic = fork();
 	if (traffic == 0)
 		make_traffic();
 	for (round = 0; round < rounds && failures == 0; round++) {
 		if (round == rounds / 10)
 			before = memory_kib("SUnreclaim:");	/* caches are warm now */
-		if (!CHECK(load(argv[1]) == 0))
+		if (!CHECK(module_load(argv[1]) == 0))
 			break;
 		fd = open_device();
 		CHECK(fd >= 0);

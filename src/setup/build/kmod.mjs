@@ -76,6 +76,6 @@ async function buildSelftests(tools, folder, settings) {
   if (existsSync(join(selftest, 'Makefile'))) return void await runTool(tools, ['make', '-C', selftest], settings)
   for (const name of existsSync(selftest) ? readdirSync(selftest) : []) {
     if (!name.endsWith('.c')) continue
-    await runTool(tools, ['gcc', '-static', '-O2', '-Wall', '-Wextra', '-Werror', '-pthread', `-I${join(folder, 'uapi')}`, `-I${selftest}`, '-o', join(selftest, basename(name, '.c')), join(selftest, name)], settings)
+    await runTool(tools, ['gcc', '-static', '-O2', '-Wall', '-Wextra', '-Werror', '-pthread', `-I${join(folder, 'uapi')}`, `-I${selftest}`, `-I${join(folder, '../include')}`, '-o', join(selftest, basename(name, '.c')), join(selftest, name)], settings)
   }
 }

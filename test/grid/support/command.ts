@@ -1,16 +1,9 @@
 import { spawn } from 'node:child_process'
+import type { Finished, RunOptions as CommandOptions } from '../../support/command.ts'
 
-export interface Finished {
-  readonly status: number
-  readonly stdout: string
-  readonly stderr: string
-}
+export type { Finished }
 
-export interface RunOptions {
-  /** Standard input; empty when absent. */
-  readonly input?: string | Buffer
-  /** Ends the command with KILL and fails; default one minute. */
-  readonly timeout_ms?: number
+export interface RunOptions extends CommandOptions {
   readonly env?: NodeJS.ProcessEnv
 }
 

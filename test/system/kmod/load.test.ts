@@ -1,12 +1,10 @@
-// All modules come and go a thousand times while programs use them: nothing leaks, nothing is told by the kernel.
+// All modules come and go while programs use them: nothing leaks, nothing is told by the kernel.
 //
 //   test ── n1 (kernel 6.12 with checks in slabs; two programs that use what comes and goes)
 import test from 'ava'
 import { kernelSelftest, moduleNames } from '../../../src/setup/build/kmod.mjs'
 import { bootGuest, checkedKernel, type Guest } from '../support/guest.ts'
-
-/** By hand, on a busy machine, fewer: XOS_ROUNDS=100. */
-const rounds = Number(process.env['XOS_ROUNDS'] ?? 1000)
+import { rounds, whole } from './selftest.ts'
 
 /** Objects that the kernel holds in the slabs which modules take from; their numbers are exact in slabs with checks. What can be had again is given back first. */
 async function held (g: Guest): Promise<{ readonly objects: number, readonly keys: number }> {
@@ -15,8 +13,9 @@ async function held (g: Guest): Promise<{ readonly objects: number, readonly key
   return { objects, keys }
 }
 
-test.serial('modules are loaded and unloaded a thousand times under load, and leave nothing', async (t) => {
+test.serial(`modules are loaded and unloaded ${rounds} times under load, and leave nothing`, async (t) => {
   t.timeout(3_600_000)
+  if (rounds < whole) t.log(`${rounds} rounds; XOS_ROUNDS=${whole} does as many`)
   const names = moduleNames()
   t.true(names.includes('xos_cred'))
   const g = await bootGuest(t, { ...checkedKernel, modules: names })
@@ -38,7 +37,7 @@ test.serial('modules are loaded and unloaded a thousand times under load, and le
   await g.must('pkill -9 -x xos_cred_test; sleep 2; true')
   const after = await held(g)
   t.log(`objects of kmalloc: ${before.objects} before, ${after.objects} after; keys: ${before.keys} and ${after.keys}`)
-  // One lost in each round would be a thousand; the rest of a machine has some more or less at any time.
+  // One lost in each round would be as many as those; the rest of a machine has some more or less at any time.
   t.true(after.objects - before.objects < rounds / 2, `${after.objects - before.objects} objects more than before`)
   t.true(after.keys - before.keys < rounds / 10, `${after.keys - before.keys} keys more than before`)
   t.is(await g.splats(), '')

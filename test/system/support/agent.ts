@@ -1,20 +1,10 @@
 // The host's end of src/setup/guest/agent.c: shell lines as root of a guest, many at once over one virtio-serial port.
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
+import type { Finished, RunOptions } from '../../support/command.ts'
 import { within } from './socket.ts'
 
-export interface Finished {
-  /** As a shell has it: 128 + N for signal N. */
-  readonly status: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-export interface RunOptions {
-  readonly input?: string | Buffer
-  /** Default one minute; then the command is killed and the promise fails. */
-  readonly timeout_ms?: number
-}
+export type { Finished, RunOptions }
 
 export interface Running {
   readonly finished: Promise<Finished>
