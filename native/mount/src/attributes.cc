@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <string_view>
 
-#include "capability.h"
+#include "contents.h"
 #include "mount.h"
 
 namespace xos::fs {
@@ -93,6 +93,7 @@ void setattr_op(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fus
   // What was written before must not overwrite these times afterwards.
   if (f && (s.mask & (set_mtime | set_size))) r = m.push_size(req, f);
   if (r == 0 && (s.mask & set_size)) {
+    if (f) forget_contents(*f);
     bool empty_already = false;
     if (f && s.size == 0) {
       std::lock_guard lock(f->mutex);
@@ -115,6 +116,10 @@ void setattr_op(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fus
         std::lock_guard lock(f->mutex);
         f->mode = attr.mode;
         if (s.mask & (set_mtime | set_size)) f->mtime_ns = attr.mtime_ns;
+        if (s.mask & set_size) {
+          if (s.size == 0 && !f->dirty) f->contents.emplace();
+          f->contents_version = attr.data_version;
+        }
       }
       if ((s.mask & set_size) && f) m.files.set_kernel_version(ino, m.files.kernel_has(ino, attr.data_version - 1) ? attr.data_version : 0);
       r = m.settle_size(attr);

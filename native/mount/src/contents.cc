@@ -25,6 +25,18 @@ void will_write(OpenFile& f, uint64_t end) {
   changed(f, end, now.tv_sec * 1000000000LL + now.tv_nsec);
 }
 
+void wrote_contents(OpenFile& f, uint64_t offset, const char* data, size_t bytes) {
+  std::lock_guard lock(f.mutex);
+  if (!f.contents) return;
+  if (offset > f.contents->size() || offset + bytes > SmallFiles::file_max) f.contents.reset();
+  else f.contents->replace(offset, bytes, data, bytes);
+}
+
+void forget_contents(OpenFile& f) {
+  std::lock_guard lock(f.mutex);
+  f.contents.reset();
+}
+
 int Mount::write_now(OpenFile& f, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done) {
   ObjectIo::Summary s;
   done = 0;

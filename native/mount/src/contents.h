@@ -36,6 +36,10 @@ int with_capability(Mount& m, OpenFile& f, uint8_t rights, Work work) {
 
 /// Notes a write that reached the OSD.
 void wrote(OpenFile& f, uint64_t end, const ObjectIo::Summary& s);
+/// Keeps what is known of a small file's contents up to date with a write that was answered.
+void wrote_contents(OpenFile& f, uint64_t offset, const char* data, size_t bytes);
+/// After a change that does not tell the new contents.
+void forget_contents(OpenFile& f);
 /// Notes one that is still on its way: the size and time that this node's programs see.
 void will_write(OpenFile& f, uint64_t end);
 

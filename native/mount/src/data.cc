@@ -55,18 +55,23 @@ void read_op(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
   Mount& m = mount_of(req);
   OpenFile& f = *handle_of(fi).file;
   size = std::min<size_t>(size, 1u << 20);
-  auto buffer = BufferPool::instance().take(size);
   uint32_t held = 0;
   bool never_written;
   m.behind.drain(handle_of(fi).file);
   {
     std::lock_guard lock(f.mutex);
     never_written = f.layout.width == 0;
+    if (f.contents && !f.shared && m.cache.valid()) {
+      const size_t from = std::min<size_t>(static_cast<size_t>(offset), f.contents->size());
+      fuse_reply_buf(req, f.contents->data() + from, std::min(size, f.contents->size() - from));
+      return;
+    }
   }
   if (never_written) {
     fuse_reply_buf(req, nullptr, 0);
     return;
   }
+  auto buffer = BufferPool::instance().take(size);
   int r = with_capability(m, f, right_read, [&](const Opened& layout) {
     return m.objects.read(layout, static_cast<uint64_t>(offset), buffer.data, static_cast<uint32_t>(size), held);
   });
@@ -131,6 +136,7 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
   drop_privileges(m, req, f);
   const auto bytes = static_cast<uint32_t>(size);
   const uint64_t end = static_cast<uint64_t>(offset) + size;
+  uint64_t offset_written = static_cast<uint64_t>(offset);
   int r = WriteBehind::failed(f, handle_of(fi).failures_seen);
   if (r != 0) {
     // An earlier write that was answered already.
@@ -142,6 +148,7 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
                         [&](const Opened& layout) { return m.objects.append(layout, data, bytes, at, s); });
     if (r == 0) {
       wrote(f, at + size, s);
+      offset_written = at;
       // The kernel thinks that it went to `offset`; pages of other descriptors may hold something else there.
       if (at != static_cast<uint64_t>(offset)) m.invalidate_kernel(ino, static_cast<int64_t>(at), static_cast<int64_t>(size));
     }
@@ -151,12 +158,20 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
     uint32_t done = 0;
     r = m.write_now(f, static_cast<uint64_t>(offset), data, bytes, done);
     if (r != 0 && done > 0) {
+      forget_contents(f);
       fuse_reply_write(req, done);
       return;
     }
   }
-  if (r != 0) fuse_reply_err(req, r);
-  else fuse_reply_write(req, size);
+  if (r != 0) {
+    forget_contents(f);
+    fuse_reply_err(req, r);
+    return;
+  }
+  // Pages of a mapping are written without the kernel's lock on the file, so nobody knows their order.
+  if (fi->writepage) forget_contents(f);
+  else wrote_contents(f, offset_written, data, size);
+  fuse_reply_write(req, size);
 }
 
 void unlock_all(Mount& m, uint64_t ino, uint64_t owner, uint8_t kind) {
@@ -220,6 +235,7 @@ void fallocate_op(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t leng
     return;
   }
   m.behind.drain(handle_of(fi).file);
+  forget_contents(f);
   ObjectIo::Summary s;
   int r = with_capability(m, f, right_read | right_write, [&](const Opened& layout) {
     return m.objects.allocate(layout, static_cast<uint64_t>(offset), static_cast<uint64_t>(length), s);

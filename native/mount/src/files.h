@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -22,7 +23,6 @@ struct OpenFile {
   uint32_t mode = 0;
   uint64_t size = 0;                   // what this node knows; good while it writes alone
   int64_t mtime_ns = 0;
-  int64_t seen_mtime_ns = 0;           // of a shared file, when its pages were dropped last
   uint64_t disk_bytes = 0;
   bool dirty = false;                  // size and time are not at the MRC yet
   uint64_t dirty_count = 0;
@@ -31,6 +31,8 @@ struct OpenFile {
   uint8_t rights = 0;
   int64_t capability_until_ms = 0;
   PendingWrites pending;
+  std::optional<std::string> contents; // all of them, when they are few and this node knows them (see small_files.h)
+  uint64_t contents_version = 0;       // of the last flush; what was written since is in them
 };
 
 /// What a descriptor is to FUSE (fuse_file_info::fh points to it).

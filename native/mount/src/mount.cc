@@ -191,17 +191,14 @@ int Mount::settle_size(Attr& attr) {
     attr.disk_bytes = s.disk_bytes;
     // Unless the times were set after the last write.
     if (s.mtime_ns > attr.ctime_ns) attr.mtime_ns = attr.ctime_ns = s.mtime_ns;
-    bool changed = false;
     if (f) {
       std::lock_guard lock(f->mutex);
       f->shared = true;
-      changed = f->seen_mtime_ns != s.mtime_ns || f->size != s.size;
-      f->seen_mtime_ns = s.mtime_ns;
       f->size = s.size;
       f->disk_bytes = s.disk_bytes;
     }
-    // The kernel would drop old pages by itself when it sees these attributes, but ignores them when a write of ours comes between.
-    if (changed) fuse_lowlevel_notify_inval_inode(session, attr.id, 0, 0);
+    // The kernel drops old pages by itself when it sees another time or size. An invalidation from here would make it throw this very
+    // answer away as older than that, and read with the size from before.
     return 0;
   }
   if (f) {
@@ -247,7 +244,15 @@ int Mount::push_size(fuse_req_t req, const OpenFilePtr& file) {
   Attr attr = get_attr(r);
   version = attr.data_version;
   std::lock_guard lock(f.mutex);
-  if (f.dirty_count == count) f.dirty = false;
+  if (f.dirty_count == count) {
+    f.dirty = false;
+    // The version counts flushes: another step says that somebody else wrote too.
+    if (f.contents) {
+      if (f.shared || version != f.contents_version + 1 || f.contents->size() != f.size) f.contents.reset();
+      else small_files.keep(f.id, version, *f.contents);
+    }
+    f.contents_version = version;
+  }
   cache.keep_attr(attr, token);
   // What the kernel holds is the version before plus our own writes, if nobody else wrote.
   if (!f.shared && files.kernel_has(f.id, version - 1)) files.set_kernel_version(f.id, version);
@@ -303,6 +308,14 @@ Handle* Mount::make_handle(const Attr& attr, Opened opened, bool writes) {
     }
     f->mode = attr.mode;
     if (attr.writers == writers_others) f->shared = true;
+    if (f->readers + f->writers == 0) {
+      // Only what the leases say is still so: others, or a quicker thread of ours, may have written since the MRC answered.
+      auto now = cache.attr(attr.id);
+      if (now && now->data_version == attr.data_version) f->contents = attr.size == 0 ? std::string() : small_files.find(attr.id, attr.data_version);
+      f->contents_version = attr.data_version;
+    } else if (!f->dirty && f->contents_version != attr.data_version) {
+      f->contents.reset();
+    }
     ++(writes ? f->writers : f->readers);
   }
   take_opened(*f, std::move(opened));

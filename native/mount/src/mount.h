@@ -15,6 +15,7 @@
 #include "files.h"
 #include "mrc_client.h"
 #include "object_io.h"
+#include "small_files.h"
 #include "write_behind.h"
 
 namespace xos::fs {
@@ -28,6 +29,7 @@ struct Mount {
   const std::string vo;
   Cache cache;
   OpenFiles files;
+  SmallFiles small_files;
   MrcClient mrc;
   ObjectIo objects;
   WriteBehind behind;

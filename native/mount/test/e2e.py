@@ -221,6 +221,47 @@ def random_changes_are_seen_by_both_nodes_at_once(c, a, b):
 
 
 @test
+def open_descriptors_of_a_small_file_show_every_change_at_once(c, a, b):
+    """Descriptors on both nodes, writes through any of them, and a mapping: each read must give what a model holds."""
+    r = random.Random(5)
+    open_files, model = [], b""
+    write(f"{a}/small", b"")
+    for i in range(1500):
+        node = r.choice((a, b))
+        what = r.randrange(8)
+        if what == 0 and len(open_files) < 5:
+            open_files.append(open(f"{node}/small", r.choice(("rb", "r+b")), buffering=0))
+        elif what == 1 and open_files:
+            open_files.pop(r.randrange(len(open_files))).close()
+        elif what == 2:
+            model = r.randbytes(r.randrange(9000))
+            write(f"{node}/small", model)
+        elif what == 3:
+            more = r.randbytes(r.randrange(1, 3000))
+            write(f"{node}/small", more, "ab")
+            model += more
+        elif what == 4 and (writers := [f for f in open_files if f.writable()]):
+            f, at, data = r.choice(writers), r.randrange(20000), r.randbytes(r.randrange(1, 5000))
+            os.pwrite(f.fileno(), data, at)
+            model = model[:at].ljust(at, b"\0") + data + model[at + len(data):]
+        elif what == 5:
+            size = r.choice((0, r.randrange(18000)))
+            os.truncate(f"{node}/small", size)
+            model = model[:size].ljust(size, b"\0")
+        elif what == 6 and model:
+            with open(f"{node}/small", "r+b") as f, mmap.mmap(f.fileno(), len(model)) as m:
+                at = r.randrange(len(model))
+                m[at:at + 1] = b"!"
+                m.flush()
+            model = model[:at] + b"!" + model[at + 1:]
+        for where in open_files:
+            assert os.pread(where.fileno(), 30000, 0) == model, (i, what, where.name)
+        assert read(f"{a}/small") == model == read(f"{b}/small"), (i, what)
+    for f in open_files:
+        f.close()
+
+
+@test
 def two_nodes_fill_one_directory_without_waiting_for_each_other(c, a, b):
     def fill(d, who):
         for i in range(150):
@@ -892,4 +933,5 @@ def main():
     return 1 if failed or not passed else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
