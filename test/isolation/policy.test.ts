@@ -50,6 +50,10 @@ for (const [key, text] of bad) {
   });
 }
 
+test('a network of its own with a way out is refused with what there is instead', (t) => {
+  t.regex(t.throws(() => readSetting('network', 'private')).message, /^policy 'network' cannot be 'private': it is host .* or none \(a network of the cell's own with loopback and nothing else\)/);
+});
+
 test('a setting that this node does not know is left out and told, the others hold', (t) => {
   const told: string[] = [];
   t.deepEqual(readPolicy({ 'gpu.max': '1', 'pids.max': '64', 'cpu.weight': 'a lot', 'firewall.deny': '' }, (reason) => told.push(reason)), { 'pids.max': '64', 'firewall.deny': '' });
