@@ -41,6 +41,8 @@ export interface Disk {
   list(path: string): Promise<readonly string[]>;
   /** Does not follow links; null when it does not exist. */
   facts(path: string): Promise<FileFacts | null>;
+  /** Bytes that a process without privileges may still write to the file system of a path. Rejects when there is no such path. */
+  free(path: string): Promise<number>;
   /** chown(2); does not follow links. */
   own(path: string, owner: { uid: number; gid: number }): Promise<void>;
   /** Copies a tree into an existing directory as owner uid:gid; never replaces what is there. */

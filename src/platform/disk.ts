@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { chmod, lchown, lstat, mkdir, open, readFile, readdir, readlink, rename, rm, symlink, type FileHandle } from 'node:fs/promises';
+import { chmod, lchown, lstat, mkdir, open, readFile, readdir, readlink, rename, rm, statfs, symlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import type { Disk, FileFacts } from '../core/ports.ts';
@@ -123,6 +123,10 @@ export const systemDisk: Disk = {
     if (found === null) return null;
     const kind = found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'symlink' : 'other';
     return { kind, size_bytes: found.size, mode: found.mode & 0o7777, uid: found.uid, gid: found.gid };
+  },
+  async free(path) {
+    const { bavail, bsize } = await statfs(path);
+    return bavail * bsize;
   },
   own: (path, { uid, gid }) => lchown(path, uid, gid),
   copyTree,

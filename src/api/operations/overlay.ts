@@ -23,6 +23,26 @@ export interface OverlayOperations {
     response: { readonly nodes: readonly FoundNode[]; readonly complete: boolean };
   };
   /**
+   * As `node-query`, as long as the caller stays: a directory is opened for it on the nodes that fit what is fixed, and asked each second; what fits comes as
+   * progress, at once and whenever it changes. At most 48 nodes.
+   */
+  'node-follow': {
+    request: { readonly query: string; readonly count: number };
+    progress: { readonly nodes: readonly FoundNode[] };
+    response: Record<never, never>;
+  };
+  /**
+   * Changes what this node says of itself while it runs. Attributes (root) last; metrics (members, too) are numbers that change often, good for `life_s` seconds
+   * (default 60), and are asked as `metric.NAME`.
+   */
+  'node-describe': {
+    request: {
+      readonly set?: Readonly<Record<string, number | string | readonly string[]>>; readonly unset?: readonly string[];
+      readonly metrics?: Readonly<Record<string, number>>; readonly life_s?: number;
+    };
+    response: { readonly attributes: Readonly<Record<string, number | string | readonly string[]>>; readonly metrics: Readonly<Record<string, number>> };
+  };
+  /**
    * This node takes a position in a shape of the caller's application until the caller goes away; its neighbours come as progress, at once and
    * whenever they change. `shape`: ring, torus[:WxH], mesh[:WxH], tree[:ARITY], hypercube, nearest:COUNT.
    */

@@ -1,5 +1,6 @@
 import { XosError } from '../../core/errors.ts';
 import type { Descriptor, Peer } from '../core/index.ts';
+import { adsLimits } from '../ads/index.ts';
 import type { Constraint } from '../rss/index.ts';
 import { dynamic_attributes } from './find.ts';
 import type { RunningOverlay } from './handle.ts';
@@ -7,6 +8,11 @@ import { limits } from './limits.ts';
 import type { Condition } from './query-text.ts';
 
 let opened = 0;
+
+export const constraintsOf = (dynamic: readonly Condition[]): readonly Constraint[] => dynamic.filter((condition): condition is Exclude<Condition, { kind: 'near' }> & Constraint => condition.kind !== 'near');
+
+/** What the members of a directory have to report for these conditions. */
+export const metricsOf = (dynamic: readonly Condition[]): readonly string[] => [...new Set([...dynamic_attributes, ...constraintsOf(dynamic).map((condition) => (condition.kind === 'near' ? '' : condition.attribute))])].slice(0, adsLimits.metrics_max);
 
 /**
  * Of many nodes those that fit what is asked of them now: a directory (ADS) is opened on them for this one query, they report to it, it is asked and
@@ -16,10 +22,10 @@ let opened = 0;
 export async function askDirectory(service: Pick<RunningOverlay, 'parts' | 'options'>, found: readonly Descriptor[], dynamic: readonly Condition[], wanted: number, signal: AbortSignal): Promise<readonly Descriptor[]> {
   const { ads, known } = service.parts;
   const { node, ports } = service.options.context;
-  const constraints = dynamic.filter((condition): condition is Exclude<Condition, { kind: 'near' }> & Constraint => condition.kind !== 'near');
+  const constraints = constraintsOf(dynamic);
   const members = found.flatMap(({ node: name }) => (known.find(name) < 0 ? [] : [known.find(name)]));
   const app = `query/${node}/${++opened}`;
-  if (!ads.open(0, app, members, dynamic_attributes)) throw new XosError('XOS_BUSY', `cannot ask ${members.length} nodes what they do now: too much is being asked; narrow the query or try again`);
+  if (!ads.open(0, app, members, metricsOf(dynamic))) throw new XosError('XOS_BUSY', `cannot ask ${members.length} nodes what they do now: too much is being asked; narrow the query or try again`);
   try {
     await ports.clock.sleep(limits.directory_wait_ms, signal);
     const peers = await new Promise<readonly Peer[] | null>((resolve, reject) => {

@@ -1,12 +1,15 @@
 import { XosError } from '../../core/errors.ts';
 import { nobody, type Descriptor, type Peer } from '../core/index.ts';
 import { matcher, type Constraint, type Query } from '../rss/index.ts';
+import { metric_prefix } from './described.ts';
 import { parseQuery, type Condition } from './query-text.ts';
 import type { Parts } from './parts.ts';
 
-/** Attributes that change from second to second: they are asked of the nodes that RSS found (ADS), and never part of a descriptor. */
-export const dynamic_attributes = ['load', 'running', 'free_cpus', 'memory_free'] as const;
-export type DynamicAttribute = (typeof dynamic_attributes)[number];
+/** What job management says of a node: can be asked of each one. */
+const load_attributes = ['load', 'running', 'free_cpus', 'memory_free'] as const;
+/** Attributes that change from second to second: they are asked of the nodes that RSS found (ADS), and never part of a descriptor. Metrics of users are, too. */
+export const dynamic_attributes = [...load_attributes, 'disk_free'] as const;
+export type DynamicAttribute = (typeof load_attributes)[number];
 export type DynamicValues = Readonly<Record<DynamicAttribute, number>>;
 
 export interface ParsedQuery {
@@ -24,7 +27,13 @@ export function understand(parts: Pick<Parts, 'known'>, source: string): ParsedQ
   for (const condition of parseQuery(source)) {
     if (condition.kind === 'near') fixed.push(near(parts, condition));
     else if ((dynamic_attributes as readonly string[]).includes(condition.attribute)) dynamic.push(condition);
-    else {
+    else if (condition.attribute.startsWith(metric_prefix)) {
+      // A node says which metrics it has: who has none need not be asked.
+      const member = condition.attribute.slice(metric_prefix.length);
+      if (!hasMetric(parts, member)) throw new XosError('XOS_BAD_QUERY', `no node that this one knows has a metric '${member}'; 'xnode describe ${condition.attribute}=VALUE' gives a node one`, { attribute: condition.attribute });
+      fixed.push({ kind: 'has', attribute: 'metrics', member });
+      dynamic.push(condition);
+    } else {
       checkKnown(parts, condition);
       fixed.push(bothForms(condition));
     }
@@ -85,6 +94,18 @@ function checkKnown({ known }: Pick<Parts, 'known'>, condition: Exclude<Conditio
   if (seen) return;
   throw new XosError('XOS_BAD_QUERY', `no node that this one knows has an attribute '${attribute}'; there are ${[...names].sort().join(', ')}`, { attribute });
 }
+
+function hasMetric({ known }: Pick<Parts, 'known'>, name: string): boolean {
+  for (let peer = 0; peer < known.book.capacity; peer++) {
+    const metrics = known.descriptor(peer)?.attributes['metrics'];
+    if (Array.isArray(metrics) && metrics.includes(name)) return true;
+  }
+  return false;
+}
+
+/** Whether each node can be asked for all of that by itself; else a directory has to be opened. */
+export const askedDirectly = (conditions: readonly Condition[]): boolean =>
+  conditions.every((condition) => condition.kind !== 'near' && (load_attributes as readonly string[]).includes(condition.attribute));
 
 function near({ known }: Pick<Parts, 'known'>, { node, within_ms }: Extract<Condition, { kind: 'near' }>): Constraint {
   const peer = node === 'here' ? 0 : known.find(node);

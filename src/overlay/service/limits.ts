@@ -51,4 +51,18 @@ export const limits = {
   /** Up to so many nodes are asked one by one what they do; for more a directory (ADS) is opened, and asked when they had so long to report. */
   ask_directly_max: 16,
   directory_wait_ms: 1_500,
+  /** An application's directory is asked so often, and RSS for others to open it on. */
+  follow_ms: second_ms,
+  follow_again_ms: 30 * second_ms,
+  /** What users measure on a node, and how long a value is believed. */
+  metrics_max: 16,
+  metrics_per_user_max: 4,
+  metric_life_ms: minute_ms,
+  metric_life_ms_min: second_ms,
+  metric_life_ms_max: 60 * minute_ms,
+  /** How often the free disk is looked at. */
+  disk_free_ms: 30 * second_ms,
+  /** Descriptors that were asked for by root or members, a second. */
+  describe_per_second: 1,
+  describe_burst: 10,
 } as const;

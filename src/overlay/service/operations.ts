@@ -1,4 +1,6 @@
 import type { RunningOverlay } from './handle.ts';
+import { describeNode } from './ops/describe-node.ts';
+import { followNodes } from './ops/follow-nodes.ts';
 import { joinShape } from './ops/join-shape.ts';
 import { publishTopic } from './ops/publish-topic.ts';
 import { queryNodes } from './ops/query-nodes.ts';
@@ -12,6 +14,8 @@ export function registerOperations(service: RunningOverlay): readonly (() => voi
     api.register('topic-subscribe', (caller, request, signal) => subscribeTopic(service, caller, request, signal)),
     api.register('shape-join', (caller, request, signal) => joinShape(service, caller, request, signal)),
     api.register('node-query', (_caller, request, signal) => queryNodes(service, request, signal)),
+    api.register('node-follow', (_caller, request, signal) => followNodes(service, request, signal)),
+    api.register('node-describe', (caller, request) => describeNode(service, caller, request)),
     api.register('overlay-status', async () => service.show()),
   ];
 }

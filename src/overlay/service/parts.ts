@@ -1,6 +1,6 @@
 import type { DatagramSocket, Log } from '../../core/ports.ts';
 import { Book, CertificateVerifier, KnownPeers, Random, Rows, hashText, limits as core, type Metrics, type Peer } from '../core/index.ts';
-import { Ads } from '../ads/index.ts';
+import { Ads, type Values } from '../ads/index.ts';
 import { Dht, dhtCodecs } from '../dht/index.ts';
 import { Membership } from '../membership/index.ts';
 import { Broadcast } from '../pubsub/broadcast.ts';
@@ -41,7 +41,7 @@ export interface Parts {
 const key_specs = [{ attributes: ['cores', 'memory', 'arch'] }, { attributes: ['disk', 'gpus', 'ghz'] }] as const;
 
 /** Everything of one life of the overlay; nothing runs yet. */
-export function makeParts(options: OverlayOptions, metrics: Metrics, store: Store, epoch: number, log: Log, seeds: () => readonly Peer[]): Omit<Parts, 'socket'> {
+export function makeParts(options: OverlayOptions, metrics: Metrics, store: Store, epoch: number, log: Log, seeds: () => readonly Peer[], measured: () => Values): Omit<Parts, 'socket'> {
   const { context, node_ca, identity, refuse, attributes, rules } = options;
   const { node, vo } = context;
   const { clock } = context.ports;
@@ -79,7 +79,7 @@ export function makeParts(options: OverlayOptions, metrics: Metrics, store: Stor
   }));
   const search = host.add(new Search(host, links));
   const dht = host.add(new Dht(host, links));
-  const ads = host.add(new Ads(host, () => context.provided.loads?.now() ?? {}));
+  const ads = host.add(new Ads(host, () => ({ ...context.provided.loads?.now(), ...measured() })));
   const trust = new SealTrust({ vo, node, epoch, known, refuse });
   const topics = new Topics({
     vo, node, epoch, rules, members: context.members, clock, metrics, sign: self.sign, after: (delay_ms, what) => void host.after(0, delay_ms, what),

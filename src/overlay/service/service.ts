@@ -2,8 +2,11 @@ import type { OverlayStatus } from '../../api/operations/overlay.ts';
 import { XosError, describe } from '../../core/errors.ts';
 import type { Log } from '../../core/ports.ts';
 import type { Service, ServiceStatus } from '../../core/service.ts';
-import { Metrics, limits as core, type KnownPeers, type Peer } from '../core/index.ts';
+import { Metrics, WireError, limits as core, type KnownPeers, type Peer } from '../core/index.ts';
+import type { Values } from '../ads/index.ts';
 import { collectAttributes, type Attributes } from './attributes.ts';
+import { Bucket } from './bucket.ts';
+import { Described } from './described.ts';
 import { find, understand, type DynamicValues } from './find.ts';
 import type { RunningOverlay } from './handle.ts';
 import { Interests } from './interests.ts';
@@ -23,16 +26,23 @@ export class OverlayService implements Service, RunningOverlay {
   readonly options: OverlayOptions;
   readonly metrics = new Metrics();
   readonly interests: Interests;
+  described = new Described({});
   readonly #log: Log;
   readonly #undo: (() => void)[] = [];
   #stopping = new AbortController();
   #loops: Promise<void>[] = [];
   #parts: Parts | null = null;
+  /** What systeminformation found; null until then. */
+  #found: Attributes | null = null;
+  #disk_free: number | null = null;
+  readonly #changes: Bucket;
 
   constructor(options: OverlayOptions) {
     this.options = options;
     this.#log = options.context.ports.log.child('overlay');
-    this.interests = new Interests(options.context.ports.clock);
+    const { clock } = options.context.ports;
+    this.interests = new Interests(clock);
+    this.#changes = new Bucket(limits.describe_per_second, limits.describe_burst, clock.monotonic_ms());
   }
 
   async start(_signal: AbortSignal): Promise<void> {
@@ -40,7 +50,9 @@ export class OverlayService implements Service, RunningOverlay {
     const { context, facts } = this.options;
     const { clock, disk, datagrams } = context.ports;
     const store = new Store(disk, `${context.paths.state}/overlay`);
-    const parts = makeParts(this.options, this.metrics, store, await store.nextEpoch(clock.now_ms()), this.#log, () => this.seeds());
+    const epoch = await store.nextEpoch(clock.now_ms());
+    this.described = new Described(await store.loadAttributes());
+    const parts = makeParts(this.options, this.metrics, store, epoch, this.#log, () => this.seeds(), () => this.#measured());
     const socket = await datagrams.bind(this.options.listen, context.port, (bytes, address, port) => parts.transport.received(bytes, address, port));
     parts.transport.use(socket);
     this.#parts = { ...parts, socket };
@@ -51,7 +63,7 @@ export class OverlayService implements Service, RunningOverlay {
     const { signal } = this.#stopping;
     // Others should hear at once what this node is, but need not wait for it long.
     const found = collectAttributes(context.ports, signal).catch(() => null);
-    this.#loops = [this.#enter(found, signal), this.#describe(found, signal), this.#keepView(signal), this.#tellInterests(signal)];
+    this.#loops = [this.#enter(found, signal), this.#describe(found, signal), this.#keepView(signal), this.#tellInterests(signal), this.#lookAtDisk(signal)];
   }
 
   async stop(): Promise<void> {
@@ -150,6 +162,8 @@ export class OverlayService implements Service, RunningOverlay {
     if (parts === null) return;
     const [x, y, height, error] = parts.known.book.coordinates;
     parts.self.coordinates = { x: x!, y: y!, height: height!, error: error! };
+    const metrics = this.described.names(this.options.context.ports.clock.monotonic_ms());
+    parts.self.attributes = { ...this.#found, ...this.options.attributes, ...this.described.attributes, ...(metrics.length === 0 ? {} : { metrics }) };
     const encoded = parts.self.issue(this.options.context.ports.clock.now_ms());
     parts.known.setOwn(encoded);
     parts.transport.introduceAs(encoded);
@@ -212,13 +226,38 @@ export class OverlayService implements Service, RunningOverlay {
   }
 
   async #describe(collected: Promise<Attributes | null>, signal: AbortSignal): Promise<void> {
-    const { context, attributes } = this.options;
-    const parts = this.#parts!;
-    const found = await collected;
+    const { clock } = this.options.context.ports;
+    this.#found = await collected;
     while (!signal.aborted) {
-      if (found !== null) parts.self.attributes = { ...found, ...attributes };
       this.#issue();
-      await context.ports.clock.sleep(core.descriptor_refresh_ms, signal).catch(() => {});
+      await clock.sleep(core.descriptor_refresh_ms, signal).catch(() => {});
+    }
+  }
+
+  /** Throws XOS_BUSY, XOS_BAD_ARGUMENT. */
+  async describeAgain(): Promise<void> {
+    if (!this.#changes.take(this.options.context.ports.clock.monotonic_ms())) throw new XosError('XOS_BUSY', 'what this node is has changed too often just now; try again in some seconds');
+    const { store } = this.#need();
+    try {
+      this.#issue();
+    } catch (cause) {
+      if (!(cause instanceof WireError)) throw cause;
+      throw new XosError('XOS_BAD_ARGUMENT', `cannot describe this node: with its certificate it would say more than ${core.descriptor_bytes_max} bytes; say less`, {}, { cause });
+    }
+    await store.saveAttributes(this.described.attributes);
+  }
+
+  /** What is reported to directories beside what job management says. */
+  #measured(): Values {
+    return { ...(this.#disk_free === null ? {} : { disk_free: this.#disk_free }), ...this.described.values(this.options.context.ports.clock.monotonic_ms()) };
+  }
+
+  async #lookAtDisk(signal: AbortSignal): Promise<void> {
+    const { context } = this.options;
+    const { clock, disk } = context.ports;
+    while (!signal.aborted) {
+      this.#disk_free = await disk.free(context.paths.state).catch(() => null);
+      await clock.sleep(limits.disk_free_ms, signal).catch(() => {});
     }
   }
 

@@ -1,4 +1,6 @@
+import { XosError, describe } from '../../core/errors.ts';
 import type { Disk } from '../../core/ports.ts';
+import { parseAttributes, type Attributes } from './attributes.ts';
 import { limits } from './limits.ts';
 import { split } from './transport.ts';
 
@@ -8,7 +10,7 @@ export interface Seen {
   readonly address: string;
 }
 
-/** What of the overlay outlives xosd, in /var/lib/xos/overlay: the greatest epoch that was used, and whom it knew. */
+/** What of the overlay outlives xosd, in /var/lib/xos/overlay: the greatest epoch that was used, whom it knew, and what was said of this node while it ran. */
 export class Store {
   readonly #disk: Disk;
   readonly #directory: string;
@@ -25,6 +27,21 @@ export class Store {
     const epoch = Math.max(Math.floor(now_ms), Number.isSafeInteger(last) && last >= 0 ? last + 1 : 0);
     await this.#disk.writeAtomic(`${this.#directory}/epoch`, `${epoch}\n`);
     return epoch;
+  }
+
+  async saveAttributes(attributes: Attributes): Promise<void> {
+    await this.#disk.writeAtomic(`${this.#directory}/attributes.json`, JSON.stringify(attributes));
+  }
+
+  /** Empty when there are none. Throws XOS_CONFIG for what no program of ours wrote. */
+  async loadAttributes(): Promise<Attributes> {
+    const text = await this.#disk.read(`${this.#directory}/attributes.json`);
+    if (text === null) return {};
+    try {
+      return parseAttributes(JSON.parse(String(text)));
+    } catch (cause) {
+      throw new XosError('XOS_CONFIG', `cannot use '${this.#directory}/attributes.json': ${describe(cause)}; remove it and describe the node anew`, {}, { cause });
+    }
   }
 
   async saveView(seen: readonly Seen[]): Promise<void> {

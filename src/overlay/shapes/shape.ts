@@ -1,5 +1,6 @@
 import { XosError } from '../../core/errors.ts';
 import { limits } from './limits.ts';
+import { parseRanking } from './ranking.ts';
 
 /**
  * A shape says who is next to whom, by position (0 to size - 1): for each place beside a position the positions that may take it, best
@@ -19,12 +20,12 @@ export interface Shape {
 const bad = (text: string, why: string): XosError =>
   new XosError('XOS_BAD_SHAPE', `shape '${text.slice(0, 100)}' is not valid: ${why}`, { shape: text.slice(0, 100) });
 
-export const shape_help = 'ring, torus[:WxH], mesh[:WxH], tree[:ARITY], hypercube, or nearest:COUNT';
+export const shape_help = 'ring, torus[:WxH], mesh[:WxH], tree[:ARITY], hypercube, nearest:COUNT, or rank:COUNT:EXPRESSION in a, b and size';
 
 /** `ring`, `torus`, `torus:16x8`, `mesh:16x8`, `tree:2`, `hypercube`, `nearest:4`, for `size` members. Throws XOS_BAD_SHAPE. */
 export function parseShape(text: string, size: number): Shape {
   if (!Number.isInteger(size) || size < 1 || size > limits.members_max) throw bad(text, `it has ${size} members, which is not between 1 and ${limits.members_max}`);
-  const [kind = '', rest] = text.split(':', 2) as [string, string | undefined];
+  const [, kind = '', rest] = /^([^:]*)(?::(.*))?$/s.exec(text)! as unknown as [string, string, string | undefined];
   switch (kind) {
     case 'ring': return none(text, rest, ring(size));
     case 'torus': return grid(text, size, rest, true);
@@ -32,12 +33,27 @@ export function parseShape(text: string, size: number): Shape {
     case 'tree': return tree(text, size, whole(text, rest, 2, 2, 64));
     case 'hypercube': return none(text, rest, hypercube(text, size));
     case 'nearest': return ranked(text, size, whole(text, rest, 4, 1, limits.near_max), (a, b) => Math.abs(a - b));
+    case 'rank': return userRanked(text, size, rest);
     default: throw bad(text, `there are ${shape_help}`);
   }
 }
 
 /** A shape by the user's own ranking function: each member's neighbours are the `count` members at the least distance. */
 export const ranked = (name: string, size: number, count: number, distance: (a: number, b: number) => number): Shape => ({ name, size, distance, places: () => [], nearest: count });
+
+/** `rank:4:abs(a % 10 - b % 10) + abs(floor(a / 10) - floor(b / 10))`: the four members at the least distance, as the user measures it. */
+function userRanked(text: string, size: number, rest: string | undefined): Shape {
+  const match = /^([0-9]{1,6}):(.+)$/s.exec(rest ?? '');
+  if (match === null) throw bad(text, "it needs how many neighbours, and an expression: 'rank:4:abs(a - b)'");
+  const count = whole(text, match[1], 4, 1, limits.near_max);
+  const ranking = parseRanking(match[2]!, (why) => bad(text, why));
+  // What is no number is as far as can be.
+  const distance = (a: number, b: number): number => {
+    const found = ranking(a, b, size);
+    return Number.isNaN(found) ? Number.MAX_VALUE : Math.abs(found);
+  };
+  return ranked(text, size, count, distance);
+}
 
 const none = (text: string, rest: string | undefined, shape: Shape): Shape => {
   if (rest !== undefined) throw bad(text, `'${shape.name}' takes nothing after ':'`);

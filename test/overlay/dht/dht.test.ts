@@ -1,4 +1,4 @@
-// Look-ups over the table of RSS in the simulator, with real membership. node test/overlay/figures.ts has the figures for 10^5.
+// Look-ups over the table of RSS in the simulator, with real membership. npm run bench -- overlay has the figures for 10^5.
 import test from 'ava';
 import { mix32, type Peer } from '../../../src/overlay/core/index.ts';
 import { Dht, dhtCodecs, keyOf, type Key, type Value } from '../../../src/overlay/dht/index.ts';

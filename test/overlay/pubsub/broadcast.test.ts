@@ -1,4 +1,4 @@
-// Broadcast over the mesh in the simulator: a thousand nodes, real membership below. node test/overlay/figures.ts has the figures for 10^4.
+// Broadcast over the mesh in the simulator: a thousand nodes, real membership below. npm run bench -- overlay has the figures for 10^4.
 import test from 'ava';
 import { kinds } from '../../../src/overlay/pubsub/kinds.ts';
 import { limits } from '../../../src/overlay/pubsub/limits.ts';

@@ -1,4 +1,4 @@
-// Shapes in the simulator: 256 members that know ten others by chance. node test/overlay/figures.ts has the figures for 16,384.
+// Shapes in the simulator: 256 members that know ten others by chance. npm run bench -- overlay has the figures for 16,384.
 import test from 'ava';
 import { XosError } from '../../../src/core/errors.ts';
 import { Shapes, parseShape, ranked, shapeCodecs, type Shape } from '../../../src/overlay/shapes/index.ts';

@@ -1,7 +1,7 @@
 import type { FoundNode, OverlayOperations } from '../../../api/operations/overlay.ts';
 import { XosError } from '../../../core/errors.ts';
 import type { Descriptor } from '../../core/index.ts';
-import { find, fitsNow, understand } from '../find.ts';
+import { askedDirectly, find, fitsNow, understand } from '../find.ts';
 import { askDirectory } from '../ask-directory.ts';
 import { limits } from '../limits.ts';
 import type { RunningOverlay } from '../handle.ts';
@@ -21,7 +21,8 @@ export async function queryNodes(service: RunningOverlay, request: QueryNodes['r
   const { fixed, dynamic } = understand(service.parts, String(request.query ?? ''));
   const { found, complete } = await find(service.parts, fixed, dynamic.length === 0 ? count : count * margin, deadline);
   if (dynamic.length === 0) return { nodes: found.map((descriptor) => rowOf(descriptor)), complete };
-  if (found.length > limits.ask_directly_max) return { nodes: (await askDirectory(service, found, dynamic, count, deadline)).map((descriptor) => rowOf(descriptor)), complete };
+  if (found.length === 0) return { nodes: [], complete };
+  if (found.length > limits.ask_directly_max || !askedDirectly(dynamic)) return { nodes: (await askDirectory(service, found, dynamic, count, deadline)).map((descriptor) => rowOf(descriptor)), complete };
   const loads = await service.loads(found.map(({ node }) => node), deadline);
   const nodes = found.flatMap((descriptor) => {
     const values = loads.get(descriptor.node);
@@ -30,7 +31,7 @@ export async function queryNodes(service: RunningOverlay, request: QueryNodes['r
   return { nodes: count === 0 ? nodes : nodes.slice(0, count), complete: complete && loads.size === found.length };
 }
 
-function rowOf({ node, addresses, sites, attributes }: Descriptor, values: object = {}): FoundNode {
+export function rowOf({ node, addresses, sites, attributes }: Descriptor, values: object = {}): FoundNode {
   const shown = Object.entries(attributes).filter(([name]) => !name.startsWith('overlay.') && name !== 'node');
   return { node, address: split(addresses[0] ?? '')[0], sites, attributes: { ...Object.fromEntries(shown), ...values } };
 }
