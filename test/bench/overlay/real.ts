@@ -11,8 +11,9 @@ import type { Part } from '../part.ts'
 
 const seed = 5
 const loopback_port = 23_000
-/** In its first eight cycles a node exchanges twice as much as later. */
+/** In its first eight cycles a node exchanges twice as much as later, which counts where its time does. */
 const young_cycles = 9
+const settling_cycles = 4
 const few = 5
 
 const execute = promisify(execFile)
@@ -33,7 +34,7 @@ async function measure(bench: Bench, count: number, loopback: boolean): Promise<
     // With hundreds of processes on two processors one message keeps them busy for a while.
     const pause_ms = many ? 750 : 15
     await warm(fleet, many ? 20 : 600, pause_ms, signal)
-    await settle(fleet, young_cycles, signal)
+    await settle(fleet, many ? settling_cycles : young_cycles, signal)
     return await compare(fleet, { messages: many ? 40 : 200, pause_ms, idle_ms: many ? 20_000 : 60_000, seed, signal })
   } finally {
     await fleet.down()

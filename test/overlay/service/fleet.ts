@@ -132,7 +132,9 @@ const address = (i: number): string => `10.99.${Math.floor((i + 1) / 250)}.${1 +
 function begin (name: string, loopback: boolean, lean: boolean): FleetNode {
   const argv = [process.execPath, ...node_options, ...(lean ? lean_options : []), program];
   const [file, words] = loopback ? [argv[0]!, argv.slice(1)] : ['unshare', ['--net', ...argv]];
-  return new FleetNode(name, spawn(file, words, { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] }));
+  // Compiled once, not two hundred times.
+  const env = { ...process.env, NODE_COMPILE_CACHE: new URL('../../../build/compile-cache', import.meta.url).pathname };
+  return new FleetNode(name, spawn(file, words, { stdio: ['ignore', 'inherit', 'pipe', 'ipc'], env }));
 }
 
 async function inside (pid: number, lines: readonly string[]): Promise<void> {
