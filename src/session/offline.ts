@@ -16,7 +16,7 @@ const entries_max = 1_024;
 const name_pattern = /^[a-z_][a-z0-9_.-]{0,30}$/;
 
 /**
- * Passwords that the CDA confirmed on this node, for the time when it cannot be reached: scrypt of the password keyed with a secret of
+ * Passwords that the CDA confirmed on this node, for the time when it cannot be reached: a hash (src/vo/password.ts) of the password keyed with a secret of
  * this node, so that the file says nothing on another machine. Root's, 0600.
  */
 export class OfflineLogins {
@@ -24,7 +24,7 @@ export class OfflineLogins {
   readonly #secret: Buffer;
   readonly #ports: { readonly clock: Clock; readonly disk: Disk; readonly random: Random; readonly log: Log };
   #writing: Promise<void> = Promise.resolve();
-  /** By a key of this process: which password a member had at the last login, so that the next one costs no second scrypt. */
+  /** By a key of this process: which password a member had at the last login, so that the next one costs no second hash. */
   readonly #last = new Map<string, string>();
   readonly #process: Buffer;
 
