@@ -65,7 +65,7 @@ void Cell::run() {
 }
 
 void Cell::tell_usage() {
-  send(relay::frame_usage, bytes_of(measure_usage()));
+  send(relay::frame_usage, bytes_of(measure_usage(counters_)));
   tell_usage_at_ms_ = now_ms() + usage_ms;
 }
 
@@ -130,6 +130,7 @@ void Cell::spawn(relay::Reader& in, std::vector<int>& fds) {
     used_up_ = true;
   } else if (!readable || running_ || used_up_) started.error = readable ? "cannot start a job: the cell is in use" : "cannot start a job: its description is malformed";
   else started = start(order, fds);
+  counters_ = group_ ? GroupCounters(group_.get()) : GroupCounters();
   group_.reset();
   if (!started.error.empty()) {
     relay::Buffer buffer;

@@ -2,6 +2,7 @@
 #pragma once
 #include "channel.h"
 #include "spawn.h"
+#include "usage.h"
 
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
@@ -24,6 +25,7 @@ class Cell {
   std::vector<std::string> arguments_;
   std::string path_, cwd_;
   unique_fd group_;      ///< control group of the next job
+  GroupCounters counters_;  ///< of the job's control group; none after a restore, where pid 1 and the engine are in it too
   Filter filter_;        ///< empty: the VO is trusted
   std::string unfit_;    ///< not empty: the cell could not be made as its VO wants it, and runs nothing
   bool running_ = false, stopped_ = false, used_up_ = false, frozen_ = false;
