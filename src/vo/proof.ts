@@ -33,7 +33,7 @@ export const delegateProofBytes = (proof: Moment & { vo: string; session: string
 export const adminProofBytes = (proof: Moment & { vo: string; origin: string; operation: string; request: Uint8Array }): Buffer =>
   statement('xos-admin-v1', proof.vo, proof.origin, proof.operation, createHash('sha256').update(proof.request).digest('hex'), proof.issued_ms, hex(proof.nonce));
 
-/** Proofs are remembered for as long as any clock could still take them for new. */
+/** Proofs are remembered until no clock could take them for new any more. */
 const remembered_ms = 2 * (limits.proof_ms + limits.clock_skew_ms);
 
 /**
