@@ -179,9 +179,10 @@ export class Transport {
     if (node === undefined || !datagram.subarray(9, 17).equals(key.id)) return this.#who(datagram, address, port);
     const contact = this.#contact(node);
     if (contact?.session == null || contact.session.id !== from) return metrics.add('rejected.stale_key');
-    if (!contact.bucket.take(now_ms())) return metrics.add('rejected.flood');
     const piece = contact.session.open(datagram);
     if (typeof piece === 'string') return metrics.add(`rejected.${piece}`);
+    // Only what it proved to be its own counts against a peer: its id stands open in every datagram, and others must not use up its share.
+    if (!contact.bucket.take(now_ms())) return metrics.add('rejected.flood');
     contact.confirmed = true;
     contact.recent = [];
     const frame = contact.assembler.add(piece, now_ms());

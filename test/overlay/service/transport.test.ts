@@ -1,7 +1,7 @@
 // Two nodes and whoever else sends datagrams to them; the wire is a list, the certificates are real.
 import test from 'ava';
 import { sign, X509Certificate, type KeyObject } from 'node:crypto';
-import { Book, CertificateVerifier, KnownPeers, Metrics, encodeDescriptor } from '../../../src/overlay/core/index.ts';
+import { Book, CertificateVerifier, KnownPeers, Metrics, encodeDescriptor, limits as core } from '../../../src/overlay/core/index.ts';
 import { limits } from '../../../src/overlay/service/limits.ts';
 import { newOwnKey, type OwnKey } from '../../../src/overlay/service/session.ts';
 import { Transport, key_attribute, split } from '../../../src/overlay/service/transport.ts';
@@ -163,6 +163,45 @@ test('floods of introductions and of unreadable datagrams are cut off', async (t
   for (let i = 0; i < 1_000; i++) a.transport.received(Buffer.concat([Buffer.from([1]), Buffer.alloc(80, i)]), '10.0.0.3', 3);
   t.true(wire.sent.length <= limits.whos_burst);
   t.true(wire.sent.every(({ bytes }) => bytes.length < 80), 'no answer is longer than the question');
+});
+
+test('a peer that floods is heard at the rate that everybody may have, and keeps nobody else from being heard', async (t) => {
+  const { wire, a, b } = await setup();
+  const c = await wire.node('n3', 3);
+  for (const node of [a, c]) {
+    node.known.admit(b.descriptor);
+    b.known.admit(node.descriptor);
+  }
+  const burst = core.peer_messages_burst;
+  for (let i = 0; i < burst + 500; i++) a.transport.send('n2', Buffer.from('more'));
+  for (const { bytes, port } of wire.sent.splice(0)) if (port === 2) b.transport.received(bytes, '10.0.0.1', 1);
+  t.is(b.frames.length, burst);
+  t.is(b.metrics.get('rejected.flood'), 500);
+  c.transport.send('n2', Buffer.from('me too'));
+  wire.flow();
+  t.is(b.frames.at(-1), 'n3: me too');
+  wire.now += 1_000;
+  a.transport.send('n2', Buffer.from('again'));
+  wire.flow();
+  t.is(b.frames.at(-1), 'n1: again');
+});
+
+test('forged datagrams do not use up the share of the peer whose id they bear', async (t) => {
+  const { wire, a, b } = await setup();
+  a.known.admit(b.descriptor);
+  b.known.admit(a.descriptor);
+  a.transport.send('n2', Buffer.from('x'));
+  const data = wire.flow().find(({ bytes }) => bytes[0] === 1)!.bytes;
+  const forged = Buffer.from(data);
+  forged[forged.length - 1]! ^= 1;
+  for (let i = 0; i < 3_000; i++) {
+    forged.writeBigUInt64LE(BigInt(1_000 + i), 17);
+    b.transport.received(Buffer.from(forged), '10.0.0.66', 6);
+  }
+  t.is(b.metrics.get('rejected.forged'), 3_000);
+  a.transport.send('n2', Buffer.from('y'));
+  wire.flow();
+  t.is(b.frames.at(-1), 'n1: y');
 });
 
 test('addresses', (t) => {
