@@ -15,7 +15,7 @@ const end = '<!-- end of figures -->';
 const shown: readonly { readonly scenario: string; readonly nodes?: number; readonly cycles?: number; readonly picture?: boolean }[] = [
   { scenario: 'settle', nodes: 1_000, picture: false }, { scenario: 'settle', nodes: 10_000 },
   ...['query', 'churn', 'storm', 'half'].map((scenario) => ({ scenario, nodes: 3_000 })),
-  ...['skew', 'leave', 'partition', 'outage', 'lossy', 'drift', 'keys', 'near'].map((scenario) => ({ scenario, nodes: 1_500 })),
+  ...['skew', 'leave', 'partition', 'outage', 'lossy', 'slow', 'drift', 'keys', 'near'].map((scenario) => ({ scenario, nodes: 1_500 })),
 ];
 
 /** Beside them what has no world of attributes. */

@@ -25,6 +25,8 @@ export interface Scenario {
 
 const from = (first: number, deaths: number, joins = deaths) => (cycle: number): { deaths: number; joins: number } => (cycle >= first ? { deaths, joins } : { deaths: 0, joins: 0 });
 
+const matrix = (sites: number, value: (from: number, to: number) => number): readonly (readonly number[])[] => Array.from({ length: sites }, (_, one) => Array.from({ length: sites }, (__, other) => value(one, other)));
+
 /** Views as they would lie on disk, by node, from the moment before an outage. */
 const persisted = new WeakMap<World, Map<number, number[]>>();
 
@@ -92,6 +94,11 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'lossy', summary: 'of the messages 5 % are lost, 2 % doubled, 5 % out of order', nodes: 5_000, cycles: 26, slots_every: 4,
     world: { links: { loss: 0.05, duplicate: 0.02, reorder: 0.05 } }, queries: (cycle) => (cycle >= 20 ? { some: 20, all: 1 } : {}),
+  },
+  {
+    name: 'slow', summary: 'four sites; the last is 300 ms away, behind lines of 64 KiB/s', nodes: 2_000, cycles: 26, slots_every: 4, connected: true,
+    world: { links: { latency_ms: matrix(4, (from, to) => (from === to ? 1 : from === 3 || to === 3 ? 300 : 20)), bandwidth: matrix(4, (from, to) => (from !== to && (from === 3 || to === 3) ? 65_536 : 0)) } },
+    queries: (cycle) => (cycle >= 20 ? { some: 20, all: 1 } : {}),
   },
   { name: 'drift', summary: 'clocks run up to 20 % too fast or too slow', nodes: 5_000, cycles: 26, slots_every: 4, world: { drift: 0.2 } },
   {
