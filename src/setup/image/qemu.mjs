@@ -5,9 +5,10 @@ import { SetupError } from '../lib/errors.mjs'
 import { runTool } from './tools.mjs'
 
 /**
- * @param {{firmware: 'uefi' | 'bios', disk?: string, iso?: string, variables?: string, serial: readonly string[], memory_mib?: number, cpus?: number, network?: boolean, drives?: readonly string[],
+ * @param {{firmware: 'uefi' | 'bios', disk?: string, iso?: string, variables?: string, serial: readonly string[], memory_mib?: number, cpus?: number, network?: boolean | 'alone' | readonly {socket: string, mac: string}[], drives?: readonly string[],
  *   direct?: {linux: string, initrd: string, line: string}}} machine
- *   `disk`: a qcow2 file; `variables`: a file for UEFI's variables; `serial`: QEMU's arguments for the serial port; `drives`: files that are read-only disks; `direct`: a kernel that is started without a boot loader
+ *   `network`: a network card that reaches the world through this machine; `alone`: one with addresses and no world; or cards that are plugged into switches (test/system/support/network.ts), from
+ *   the first of which a machine without a disk starts. `disk`: a qcow2 file; `variables`: a file for UEFI's variables; `serial`: QEMU's arguments for the serial port; `drives`: files that are read-only disks; `direct`: a kernel that is started without a boot loader
  */
 export function imageArguments({ firmware, disk, iso, variables, serial, memory_mib = 1024, cpus = 2, network = false, drives = [], direct }) {
   return [
@@ -17,10 +18,17 @@ export function imageArguments({ firmware, disk, iso, variables, serial, memory_
     ...(disk === undefined ? [] : ['-drive', `if=none,id=disk,format=qcow2,file=${disk},cache=unsafe`, '-device', 'virtio-blk-pci,drive=disk']),
     ...(iso === undefined ? [] : ['-drive', `if=none,id=cd,media=cdrom,format=raw,readonly=on,file=${iso}`, '-device', 'ide-cd,drive=cd']),
     ...drives.flatMap((path, index) => ['-drive', `if=none,id=drive${index},format=raw,readonly=on,file=${path}`, '-device', `virtio-blk-pci,drive=drive${index}`]),
-    ...(network ? ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='] : []),
+    ...networkArguments(network, firmware),
     '-device', 'virtio-rng-pci',
     ...(direct === undefined ? [] : ['-kernel', direct.linux, '-initrd', direct.initrd, '-append', direct.line]),
   ]
+}
+
+function networkArguments(network, firmware) {
+  if (network === false) return []
+  if (!Array.isArray(network)) return ['-netdev', `user,id=net${network === 'alone' ? ',restrict=on' : ''}`, '-device', 'virtio-net-pci,netdev=net,romfile=']
+  return network.flatMap(({ socket, mac }, index) => ['-netdev', `stream,id=net${index},server=off,addr.type=unix,addr.path=${socket}`, // A BIOS starts from the network by the iPXE in the card's ROM, UEFI by a client of its own.
+    '-device', `virtio-net-pci,netdev=net${index},mac=${mac}${firmware === 'uefi' ? ',romfile=' : ''}`])
 }
 
 /**

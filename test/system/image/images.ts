@@ -1,6 +1,6 @@
 // The images that the tests start: version 1 as disk and ISO, an update to version 2, and updates that must not get through.
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buildImage } from '../../../src/setup/image/builder.mjs'
 import { imageRoot } from '../../../src/setup/image/root.mjs'
@@ -22,34 +22,50 @@ export interface Images {
   readonly tampered: string
   /** Version 3.0, signed as it should be, with a root that its own hash tree does not fit. */
   readonly broken: string
+  /** Kernel, initrd and command line of the disk, for a start with words of the test's own. */
+  readonly direct: { readonly linux: string, readonly initrd: string, readonly line: string }
 }
 
 /** A folder with our Debian packages, for who works on the images while others work on the programs. */
 const packages = process.env['XOS_IMAGE_PACKAGES']
 
 export async function testImages (): Promise<Images> {
-  const inputs = hashInputs(clone, ['image/base', 'image/update', 'image/pc', 'image/initrd', 'image/boot', 'image/tools', 'src/setup/image', ...(packages === undefined ? ['image/packages', 'image/systemd', 'src', 'native', 'pam'] : [])], [imageRoot(['base', 'update', 'pc']).path])
-  mkdirSync(folder, { recursive: true })
-  const lock = await waitLock(`${folder}.lock`, 'making the images of the tests', { timeout_ms: make_ms })
+  await once(folder, ['base', 'update', 'pc'], async (common) => {
+    await buildImage({ ...common, flavour: 'pc', version: '1.0', outputs: ['root', 'disk', 'iso'] })
+    const made = await buildImage({ ...common, flavour: 'pc', version: '2.0', outputs: ['update'] })
+    spoil(readFileSync(made.files.find(({ path }) => path.endsWith('.update'))?.path ?? ''))
+  })
+  const file = (end: string): string => join(folder, readdirSync(folder).find((name) => name.endsWith(end)) ?? end)
+  return {
+    disk: file('-1.0.img'), iso: file('-1.0.iso'), update: file('-2.0.update'), tampered: file('tampered.update'), broken: file('broken.update'),
+    direct: { linux: file('-1.0.linux'), initrd: file('-1.0.initrd'), line: readFileSync(file('-1.0.cmdline'), 'utf8').trim() },
+  }
+}
+
+/** An image by its outputs: what the head of a cluster gives its nodes, or the disk of a light node; and the file system in it. */
+export async function smallImage (flavour: 'cluster' | 'mobile', output: 'netboot' | 'disk'): Promise<{ readonly path: string, readonly root_bytes: number }> {
+  const where = join(build, `image/test-${flavour}`)
+  await once(where, ['base', 'pc', flavour], async (common) => void await buildImage({ ...common, flavour, version: '1.0', outputs: ['root', output] }))
+  return { path: join(where, `xtreemos-${flavour}-1.0.${output === 'disk' ? 'img' : 'netboot.tar'}`), root_bytes: statSync(join(where, `xtreemos-${flavour}-1.0.squashfs`)).size }
+}
+
+type Common = Omit<Parameters<typeof buildImage>[0], 'flavour'>
+
+/** Makes what is in a folder, unless it was made of the same inputs. */
+async function once (where: string, roots: readonly string[], make: (common: Common) => Promise<void>): Promise<void> {
+  const inputs = hashInputs(clone, [...roots.map((root) => `image/${root}`), 'image/initrd', 'image/boot', 'image/tools', 'kmod', 'src/setup/image', ...(packages === undefined ? ['image/packages', 'image/systemd', 'src', 'native', 'pam'] : [])], [imageRoot(roots).path])
+  mkdirSync(where, { recursive: true })
+  const lock = await waitLock(`${where}.lock`, 'making the images of the tests', { timeout_ms: make_ms })
   if (!('release' in lock)) throw new Error(`process ${lock.holder.pid} is making the images of the tests`)
   try {
-    if (read(join(folder, 'inputs')) !== inputs) await make(inputs)
+    if (read(join(where, 'inputs')) === inputs) return
+    for (const name of readdirSync(where)) rmSync(join(where, name), { recursive: true })
+    const progress = { say: () => {}, end: () => {}, step: async <T>(_title: string, _usual_s: number, work: (note: (text: string) => void) => Promise<T>): Promise<T> => work(() => {}) }
+    await make({ output: where, gridRoot: imageRoot().path, ...(packages === undefined ? {} : { packages }), log, signal: AbortSignal.timeout(make_ms), progress })
+    writeFileSync(join(where, 'inputs'), inputs)
   } finally {
     lock.release()
   }
-  const file = (end: string): string => join(folder, readdirSync(folder).find((name) => name.endsWith(end)) ?? end)
-  return { disk: file('-1.0.img'), iso: file('-1.0.iso'), update: file('-2.0.update'), tampered: file('tampered.update'), broken: file('broken.update') }
-}
-
-async function make (inputs: string): Promise<void> {
-  for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true })
-  const progress = { say: () => {}, end: () => {}, step: async <T>(_title: string, _usual_s: number, work: (note: (text: string) => void) => Promise<T>): Promise<T> => work(() => {}) }
-  const common = { flavour: 'pc', output: folder, gridRoot: imageRoot().path, ...(packages === undefined ? {} : { packages }), log, signal: AbortSignal.timeout(make_ms), progress }
-  await buildImage({ ...common, version: '1.0', outputs: ['disk', 'iso'] })
-  const made = await buildImage({ ...common, version: '2.0', outputs: ['update'] })
-  const good = readFileSync(made.files.find(({ path }) => path.endsWith('.update'))?.path ?? '')
-  spoil(good)
-  writeFileSync(join(folder, 'inputs'), inputs)
 }
 
 /** Two bad bundles made of a good one. */

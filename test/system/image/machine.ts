@@ -1,7 +1,7 @@
 // An image on a machine of its own: its own boot loader, kernel and disk, reached by its serial console only, as a person would.
 import { spawn } from 'node:child_process'
 import { mkdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { imageArguments } from '../../../src/setup/image/qemu.mjs'
 import { toolsCommand, toolsRoot } from '../../../src/setup/image/tools.mjs'
@@ -17,7 +17,7 @@ export const password = 'Correct-horse-42'
 export interface ImageMachine {
   readonly console: Console
   /** Logs root in; the first time, which asks for a new password. */
-  logIn(options?: { readonly first: boolean }): Promise<void>
+  logIn(options?: { readonly first?: boolean, readonly user?: string, readonly password?: string }): Promise<void>
   /** Runs a line in the shell that `logIn` left; its output (standard error too) and status. */
   run(line: string, timeout_ms?: number): Promise<{ readonly output: string, readonly status: number }>
   /** Its output; fails unless the status is 0. */
@@ -35,6 +35,8 @@ export interface MachineShape {
   readonly memory_mib?: number
   /** Files that are further, read-only disks: /dev/vdb, /dev/vdc … */
   readonly drives?: readonly string[]
+  /** `alone`: a network card with an address and nobody else; or cards plugged into switches. */
+  readonly network?: 'alone' | readonly { readonly socket: string, readonly mac: string }[]
   readonly direct?: { readonly linux: string, readonly initrd: string, readonly line: string }
 }
 
@@ -42,7 +44,7 @@ export interface MachineShape {
 export async function startImage (t: ExecutionContext, shape: MachineShape): Promise<ImageMachine> {
   const folder = runFolder()
   const serial = ['-chardev', `socket,id=console,path=${join(folder, 'console')},server=on,wait=on`, '-serial', 'chardev:console']
-  const argv = toolsCommand(toolsRoot().path, imageArguments({ memory_mib: 768, ...shape, serial }), [folder])
+  const argv = toolsCommand(toolsRoot().path, imageArguments({ memory_mib: 768, ...shape, serial }), [folder, ...(Array.isArray(shape.network) ? shape.network.map(({ socket }) => dirname(socket)) : [])])
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...argv], { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   let gone: string | null = null
@@ -78,10 +80,10 @@ function shellOn (console: Console): Pick<ImageMachine, 'logIn' | 'run' | 'must'
       if (status !== 0) throw new Error(`'${line}' ended with ${status}:\n${output}`)
       return output
     },
-    logIn: async ({ first } = { first: false }) => {
+    logIn: async ({ first = false, user = 'root', password: given = password } = {}) => {
       // What systemd says on the console may stand behind the prompt.
       await console.expect(/xtreemos login: /, boot_ms)
-      console.send('root')
+      console.send(user)
       if (first) {
         await console.expect(/New password: $/, 120_000)
         console.send(password)
@@ -89,11 +91,11 @@ function shellOn (console: Console): Pick<ImageMachine, 'logIn' | 'run' | 'must'
         console.send(password)
       } else {
         await console.expect(/Password: $/, 120_000)
-        console.send(password)
+        console.send(given)
       }
-      await console.expect(/# $/, 300_000)
+      await console.expect(user === 'root' ? /# $/ : /[$] (\x1b\[[^a-zA-Z]*[a-zA-Z])*$/, 300_000)
       // No line editing, no colours, wide lines: what comes back is what programs print.
-      console.send('stty -echo cols 500; bind "set enable-bracketed-paste off"; PS1=; TERM=dumb; dmesg -n 1; echo ready-"now"')
+      console.send('stty -echo cols 500; bind "set enable-bracketed-paste off"; PS1=; TERM=dumb; dmesg -n 1 2>/dev/null; echo ready-"now"')
       await console.expect(/ready-now\r?\n/, 60_000)
     },
   }
