@@ -2,6 +2,7 @@ import type { DatagramSocket } from '../../core/ports.ts';
 import { limits as core, type Descriptor, type KnownPeers, type Metrics } from '../core/index.ts';
 import { Bucket } from './bucket.ts';
 import { limits } from './limits.ts';
+import { pack, unpack } from './packed.ts';
 import { Assembler, cut } from './pieces.ts';
 import { Session, data_type, header_bytes, tag_bytes, type OwnKey } from './session.ts';
 
@@ -120,7 +121,7 @@ export class Transport {
 
   #put(contact: Contact, session: Session, frame: Uint8Array): void {
     contact.number = (contact.number + 1) & 0xffff;
-    for (const piece of cut(frame, contact.number)) {
+    for (const piece of cut(pack(frame), contact.number)) {
       this.#options.metrics.add('transport.sent');
       this.#socket?.send(session.seal(piece), contact.address, contact.port);
     }
@@ -187,7 +188,10 @@ export class Transport {
     contact.recent = [];
     const frame = contact.assembler.add(piece, now_ms());
     if (frame === 'malformed') return metrics.add('rejected.malformed');
-    if (frame !== null) this.#options.receive(node, frame);
+    if (frame === null) return;
+    const whole = unpack(frame);
+    if (whole === 'malformed') return metrics.add('rejected.malformed');
+    this.#options.receive(node, whole);
   }
 
   #onHello(datagram: Buffer, address: string): void {
