@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "acl.h"
 #include "engine.h"
 
 namespace xos::fs::metadata {
@@ -40,10 +41,11 @@ int check_owner_change(const Inode& i, const Caller& c, const SetAttr& s) {
 
 constexpr size_t xattrs_bytes_max = 64u << 10;  // names together, so that a list fits into one answer
 
-std::string xattr_key(uint64_t id, std::string_view name) { return key_of(id).append(name); }
+bool is_acl(std::string_view name) { return name == acl_access_name || name == acl_default_name; }
 
 int check_xattr_name(std::string_view name) {
   if (name.size() > name_bytes_max) return ERANGE;
+  if (is_acl(name)) return 0;
   return name.starts_with("user.") && name.size() > 5 ? 0 : EOPNOTSUPP;
 }
 
@@ -60,7 +62,12 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
   }
   if (s.mask & (set_uid | set_gid)) {
     if (int r = check_owner_change(i, c, s); r != 0) return r;
-    if (s.mask & set_uid) i.r.uid = s.uid;
+    if ((s.mask & set_uid) && s.uid != i.r.uid) {
+      const uint32_t before = i.r.uid;
+      if (int r = charge_inode(txn, i, s.uid, 1, false); r != 0) return r;
+      charge_inode(txn, i, before, -1, true);
+      i.r.uid = s.uid;
+    }
     if (s.mask & set_gid) i.r.gid = s.gid;
     if (S_ISREG(i.r.mode) && !(s.mask & set_mode)) i.r.mode &= ~static_cast<uint32_t>(S_ISUID | (i.r.mode & S_IXGRP ? S_ISGID : 0));
   }
@@ -68,7 +75,7 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
     if (S_ISDIR(i.r.mode)) return EISDIR;
     if (!S_ISREG(i.r.mode)) return EINVAL;
     // Whoever has the file open for writing may cut it whatever the mode is now: the service has checked that, uid 0 or not.
-    i.r.size = s.size;
+    if (int r = resize(txn, i, s.size, false); r != 0) return r;
     i.r.mtime_ns = now;
     ++i.r.data_version;
   }
@@ -81,6 +88,10 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
     if (s.mask & set_atime) i.r.atime_ns = s.mask & set_atime_now ? now : s.atime_ns;
     if (s.mask & set_mtime) i.r.mtime_ns = s.mask & set_mtime_now ? now : s.mtime_ns;
   }
+  if (auto acl = i.acl.empty() || !(s.mask & set_mode) ? std::nullopt : parse_acl(i.acl)) {
+    set_mode_of(*acl, i.r.mode);
+    save_acl(txn, i, false, encode_acl(*acl));
+  }
   i.r.ctime_ns = now;
   ++i.r.change;
   save_inode(txn, i);
@@ -91,7 +102,7 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
 int Engine::update_written(Txn& txn, uint64_t id, uint64_t size, int64_t mtime, uint64_t disk_bytes, bool exact, Inode& i, Effects& effects) {
   if (int r = getattr(txn, id, i); r != 0) return r;
   if (!S_ISREG(i.r.mode)) return EINVAL;
-  i.r.size = exact ? size : std::max(i.r.size, size);
+  resize(txn, i, exact ? size : std::max(i.r.size, size), true);
   i.r.disk_bytes = disk_bytes;
   i.r.mtime_ns = exact ? mtime : std::max(mtime, i.r.mtime_ns);
   // The client shows the same until it has told us: a change time that moves at close would look like another change.
@@ -107,7 +118,7 @@ int Engine::begin_writing(Txn& txn, uint64_t id, bool truncate, const Place& pla
   if (int r = getattr(txn, id, i); r != 0) return r;
   bool changed = false;
   if (i.r.width == 0) {
-    VolumePolicy policy = policy_of(i.r.volume);
+    VolumePolicy policy = policy_for(txn, i);
     i.osds = place(policy);
     if (i.osds.empty()) return EHOSTDOWN;
     i.r.width = static_cast<uint16_t>(i.osds.size());
@@ -115,7 +126,7 @@ int Engine::begin_writing(Txn& txn, uint64_t id, bool truncate, const Place& pla
     changed = true;
   }
   if (truncate && i.r.size > 0) {
-    i.r.size = 0;
+    resize(txn, i, 0, true);
     i.r.mtime_ns = i.r.ctime_ns = now_ns();
     ++i.r.data_version;
     ++i.r.change;
@@ -129,16 +140,48 @@ int Engine::begin_writing(Txn& txn, uint64_t id, bool truncate, const Place& pla
   return 0;
 }
 
-void Engine::end_writing(Txn& txn, uint64_t id) { txn.erase(table_writing, key_of(id)); }
+void Engine::note_read(Txn& txn, uint64_t id, int64_t at, Effects& effects) {
+  auto i = load_inode(txn, id);
+  if (!i || id == root_id || (!S_ISREG(i->r.mode) && !S_ISDIR(i->r.mode)) || keeps_no_atime(i->r.volume)) return;
+  at = std::min(at, now_ns());
+  if (!relatime_due(i->r.atime_ns, i->r.mtime_ns, i->r.ctime_ns, at)) return;
+  i->r.atime_ns = at;
+  save_inode(txn, *i);
+  effects.times.push_back(id);
+}
 
 int Engine::getxattr(const Txn& txn, const Caller& c, uint64_t id, std::string_view name, std::string& value) const {
   if (check_xattr_name(name) != 0) return EOPNOTSUPP;
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
-  if (int r = check_access(i, c, 4); r != 0) return r;
+  // A list of access control is as public as the mode.
+  if (int r = is_acl(name) ? 0 : check_access(i, c, 4); r != 0) return r;
   std::string_view v;
   if (!txn.get(table_xattr, xattr_key(id, name), v)) return ENODATA;
   value = v;
+  return 0;
+}
+
+/// Replaces a list of access control; an empty value takes it away. The caller saves the inode.
+int Engine::set_acl(Txn& txn, const Caller& c, Inode& i, bool of_default, std::string_view value) {
+  if (S_ISLNK(i.r.mode)) return EOPNOTSUPP;
+  if (c.uid != 0 && c.uid != i.r.uid) return EPERM;
+  if (of_default && !S_ISDIR(i.r.mode)) return value.empty() ? 0 : EACCES;
+  if (value.size() <= 4) {  // the header alone is an empty list
+    save_acl(txn, i, of_default, "");
+    return 0;
+  }
+  auto acl = parse_acl(value);
+  if (!acl) return EINVAL;
+  if (of_default) {
+    save_acl(txn, i, true, encode_acl(*acl));
+    return 0;
+  }
+  bool member = true;
+  if (c.uid != 0 && (i.r.mode & S_ISGID))
+    if (int r = check_group_member(c, i.r.gid, member); r != 0) return r;
+  i.r.mode = (i.r.mode & ~0777u & (member ? ~0u : ~static_cast<uint32_t>(S_ISGID))) | mode_of(*acl);
+  save_acl(txn, i, false, is_minimal(*acl) ? "" : encode_acl(*acl));
   return 0;
 }
 
@@ -147,22 +190,28 @@ int Engine::setxattr(Txn& txn, const Caller& c, uint64_t id, std::string_view na
   if (value.size() > xattr_bytes_max) return E2BIG;
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
-  if (!S_ISREG(i.r.mode) && !S_ISDIR(i.r.mode)) return EPERM;  // xattr(7): user attributes only on files and directories
   if (id == root_id) return EPERM;
-  if (int r = check_access(i, c, 2); r != 0) return r;
+  if (!is_acl(name)) {
+    if (!S_ISREG(i.r.mode) && !S_ISDIR(i.r.mode)) return EPERM;  // xattr(7): user attributes only on files and directories
+    if (int r = check_access(i, c, 2); r != 0) return r;
+  }
   std::string_view v;
   bool exists = txn.get(table_xattr, xattr_key(id, name), v);
   if ((flags & XATTR_CREATE) && exists) return EEXIST;
   if ((flags & XATTR_REPLACE) && !exists) return ENODATA;
-  if (!exists) {
+  if (is_acl(name)) {
+    if (int r = set_acl(txn, c, i, name == acl_default_name, value); r != 0) return r;
+  } else if (!exists) {
     std::vector<std::string> names;
     listxattr(txn, id, names);
     size_t bytes = name.size() + 1;
     for (auto& n : names) bytes += n.size() + 1;
     if (bytes > xattrs_bytes_max) return ENOSPC;
   }
-  txn.put(table_xattr, xattr_key(id, name), value);
-  i.r.flags |= inode_has_xattrs;
+  if (!is_acl(name)) {
+    txn.put(table_xattr, xattr_key(id, name), value);
+    i.r.flags |= inode_has_xattrs;
+  }
   i.r.ctime_ns = now_ns();
   ++i.r.change;
   save_inode(txn, i);
@@ -185,11 +234,17 @@ int Engine::removexattr(Txn& txn, const Caller& c, uint64_t id, std::string_view
   if (check_xattr_name(name) != 0) return EOPNOTSUPP;
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
-  if (int r = check_access(i, c, 2); r != 0) return r;
-  if (!txn.erase(table_xattr, xattr_key(id, name))) return ENODATA;
+  if (is_acl(name)) {
+    std::string_view v;
+    if (!txn.get(table_xattr, xattr_key(id, name), v)) return ENODATA;
+    if (int r = set_acl(txn, c, i, name == acl_default_name, ""); r != 0) return r;
+  } else {
+    if (int r = check_access(i, c, 2); r != 0) return r;
+    if (!txn.erase(table_xattr, xattr_key(id, name))) return ENODATA;
+  }
   std::vector<std::string> left;
   listxattr(txn, id, left);
-  if (left.empty()) i.r.flags &= static_cast<uint8_t>(~inode_has_xattrs);
+  if (std::all_of(left.begin(), left.end(), is_acl)) i.r.flags &= static_cast<uint8_t>(~inode_has_xattrs);
   i.r.ctime_ns = now_ns();
   ++i.r.change;
   save_inode(txn, i);

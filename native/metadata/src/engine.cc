@@ -7,21 +7,15 @@
 #include <cerrno>
 #include <cstring>
 
+#include "acl.h"
+
 namespace xos::fs::metadata {
 
 namespace {
 
 constexpr uint64_t first_id = 1024;
 constexpr uint64_t id_step = 4096;
-
-int check_group_member(const Caller& c, uint32_t gid, bool& member) {
-  if (c.gid == gid || std::find(c.groups.begin(), c.groups.end(), gid) != c.groups.end()) {
-    member = true;
-    return 0;
-  }
-  member = false;
-  return c.groups_known ? 0 : need_groups;
-}
+constexpr uint64_t id_gap = 1ull << 32;
 
 }  // namespace
 
@@ -29,6 +23,9 @@ int check_access(const Inode& i, const Caller& c, int mask) {
   if (c.uid == 0) return 0;
   int owner = (i.r.mode >> 6) & 7, group = (i.r.mode >> 3) & 7, other = i.r.mode & 7;
   if (c.uid == i.r.uid) return (owner & mask) == mask ? 0 : EACCES;
+  // With an empty mask the kernel does not look at the list (fs/namei.c, acl_permission_check), and neither may we.
+  if (!i.acl.empty() && group != 0)
+    if (auto acl = parse_acl(i.acl)) return check_acl(*acl, i.r.gid, c, static_cast<unsigned>(mask));
   bool group_ok = (group & mask) == mask, other_ok = (other & mask) == mask;
   // Groups are costly for the client to find: they are asked for only when they decide.
   if (group_ok == other_ok) return group_ok ? 0 : EACCES;
@@ -47,6 +44,11 @@ Engine::Engine(Store& store, OpenFiles& open_files) : store_(store), open_files_
   store_.write([&](Txn& txn) {
     std::string_view v;
     id_limit_ = txn.get(table_meta, "next_id", v) ? id_of(v) : first_id;
+    // Numbers that were given out and forgotten may still name objects: none is given out again.
+    if (store_.lost_changes()) {
+      id_limit_ += id_gap;
+      txn.put(table_meta, "next_id", key_of(id_limit_));
+    }
     next_id_ = id_limit_;
     if (!load_inode(txn, root_id)) {
       Inode root;
@@ -178,6 +180,7 @@ void Engine::touch_directory(Txn& txn, Inode& d, int links, Effects& effects) {
 
 void Engine::destroy(Txn& txn, const Inode& i) {
   std::string key = key_of(i.id);
+  charge_inode(txn, i, i.r.uid, -1, true);
   txn.erase(table_inode, key);
   txn.erase(table_orphan, key);
   bool writing = txn.erase(table_writing, key);
@@ -188,6 +191,7 @@ void Engine::destroy(Txn& txn, const Inode& i) {
     return true;
   });
   for (auto& k : attributes) txn.erase(table_xattr, k);
+  if (i.r.flags & inode_has_policy) txn.erase(table_policy, key);
   // Objects go later, by the collector: it reads this table, also after a crash.
   if (i.r.width > 0 && (i.r.size > 0 || i.r.data_version > 0 || writing)) {
     Writer w;
@@ -227,20 +231,36 @@ void Engine::release_orphan(Txn& txn, uint64_t id) {
   }
 }
 
-int Engine::create(Txn& txn, const Caller& caller, uint64_t directory, std::string_view name, uint32_t mode, uint32_t rdev,
-                   std::string_view target, bool open, const Place& place, Inode& made, Inode& parent, Effects& effects) {
-  if (int r = check_name(name); r != 0) return r;
+/// Access of a new inode: by the parent's default list, or by the umask where there is none.
+void Engine::inherit(Txn& txn, const Inode& parent, uint32_t umask, Inode& made) {
+  std::string_view v;
+  const bool has_default = (parent.r.flags & inode_has_default_acl) && txn.get(table_xattr, xattr_key(parent.id, acl_default_name), v);
+  auto acl = has_default ? parse_acl(v) : std::nullopt;
+  if (!acl) {
+    made.r.mode &= ~(umask & 0777);
+    return;
+  }
+  const std::string inherited(v);
+  inherit_acl(*acl, made.r.mode);
+  if (!is_minimal(*acl)) save_acl(txn, made, false, encode_acl(*acl));
+  if (S_ISDIR(made.r.mode)) save_acl(txn, made, true, inherited);
+}
+
+int Engine::create(Txn& txn, const Caller& caller, uint64_t directory, std::string_view name, const Making& making, const Place& place,
+                   Inode& made, Inode& parent, Effects& effects) {
+  const auto& [mode, umask, target, open, nameless, linkable] = making;
+  const bool named = !nameless;
+  if (int r = named ? check_name(name) : 0; r != 0) return r;
   if (int r = parent_for_change(txn, caller, directory, parent); r != 0) return r;
-  if (load_entry(txn, directory, name)) return EEXIST;
+  if (named && load_entry(txn, directory, name)) return EEXIST;
   if (S_ISLNK(mode) && (target.empty() || target.size() > 4095)) return target.empty() ? ENOENT : ENAMETOOLONG;
-  if ((S_ISCHR(mode) || S_ISBLK(mode)) && caller.uid != 0) return EPERM;
+  if (S_ISCHR(mode) || S_ISBLK(mode)) return EPERM;  // every mount is nodev
   made = Inode{};
   made.r.mode = S_ISLNK(mode) ? S_IFLNK | 0777 : mode;
   made.r.uid = caller.uid;
   made.r.gid = parent.r.mode & S_ISGID ? parent.r.gid : caller.gid;
   if (S_ISDIR(mode) && (parent.r.mode & S_ISGID)) made.r.mode |= S_ISGID;
-  made.r.nlink = S_ISDIR(mode) ? 2 : 1;
-  made.r.rdev = rdev;
+  made.r.nlink = S_ISDIR(mode) ? 2 : named ? 1 : 0;
   made.r.size = S_ISDIR(mode) ? 4096 : target.size();
   made.r.atime_ns = made.r.mtime_ns = made.r.ctime_ns = now_ns();
   made.r.volume = parent.r.volume;
@@ -248,16 +268,28 @@ int Engine::create(Txn& txn, const Caller& caller, uint64_t directory, std::stri
   made.target = target;
   made.r.change = 1;
   if (open) {
-    VolumePolicy policy = policy_of(parent.r.volume);
+    VolumePolicy policy = policy_for(txn, parent);
     made.osds = place(policy);
     if (made.osds.empty()) return EHOSTDOWN;
     made.r.width = static_cast<uint16_t>(made.osds.size());
     made.r.stripe_bytes = policy.stripe_bytes;
   }
+  if (int r = charge(txn, made.r.volume, made.r.uid, 0, 1, false); r != 0) return r;
   made.id = next_id(txn);
+  if (S_ISDIR(mode) && (parent.r.flags & inode_has_policy)) {
+    std::string_view policy;
+    if (txn.get(table_policy, key_of(parent.id), policy)) txn.put(table_policy, key_of(made.id), std::string(policy));
+    made.r.flags |= inode_has_policy;
+  }
+  if (!S_ISLNK(mode)) inherit(txn, parent, umask, made);
+  if (!named && linkable) made.r.flags |= inode_linkable;
   save_inode(txn, made);
-  save_entry(txn, directory, name, {made.id, made.r.mode & S_IFMT});
   if (open) txn.put(table_writing, key_of(made.id), "");
+  if (!named) {
+    txn.put(table_orphan, key_of(made.id), "");
+    return 0;
+  }
+  save_entry(txn, directory, name, {made.id, made.r.mode & S_IFMT});
   touch_directory(txn, parent, S_ISDIR(mode) ? 1 : 0, effects);
   return 0;
 }
@@ -269,7 +301,10 @@ int Engine::link(Txn& txn, const Caller& caller, uint64_t id, uint64_t directory
   if (S_ISDIR(linked.r.mode)) return EPERM;
   if (int r = parent_for_change(txn, caller, directory, parent); r != 0) return r;
   if (linked.r.volume != parent.r.volume) return EXDEV;
-  if (linked.r.nlink == 0) return ENOENT;
+  if (linked.r.nlink == 0) {
+    if (!(linked.r.flags & inode_linkable)) return ENOENT;
+    txn.erase(table_orphan, key_of(id));
+  }
   if (linked.r.nlink >= 65000) return EMLINK;
   if (load_entry(txn, directory, name)) return EEXIST;
   ++linked.r.nlink;

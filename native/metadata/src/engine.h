@@ -4,6 +4,8 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
@@ -19,6 +21,7 @@ struct VolumePolicy {
   uint32_t stripe_bytes = 4u << 20;
   uint16_t width = 1;
   std::string placement = "with-mrc";  ///< with-mrc | spread | local
+  bool atime = true;                   ///< relatime; false: reading leaves no trace
 };
 
 struct Volume {
@@ -27,9 +30,17 @@ struct Volume {
   VolumePolicy policy;
 };
 
+/// What is used and what may be; a limit of 0 is none. Files are inodes of any type.
+struct Usage {
+  int64_t bytes = 0, files = 0;
+  uint64_t bytes_max = 0, files_max = 0;
+};
+inline constexpr uint32_t usage_all = ~0u, usage_default = ~0u - 1;  ///< in the place of a user: the volume, and limits of users without their own
+
 struct Effects {
   std::vector<uint64_t> attributes;  ///< inodes whose attributes changed
   std::vector<uint64_t> entries;     ///< directories whose entries changed
+  std::vector<uint64_t> times;       ///< inodes of which only the access time changed
 };
 
 /// Who has files open: memory of the service, asked inside transactions.
@@ -38,12 +49,23 @@ class OpenFiles {
   virtual ~OpenFiles() = default;
   /// True when nobody has it open; from then on nobody can open it. Called again for a repeated transaction.
   virtual bool try_kill(uint64_t id) = 0;
+  virtual bool is_open(uint64_t id) = 0;
 };
 
 /// 0, EACCES or need_groups. `mask` is a combination of 4 (read), 2 (write), 1 (execute, search).
 int check_access(const Inode& inode, const Caller& caller, int mask);
 /// 0, EINVAL or ENAMETOOLONG for a name that may not be an entry.
 int check_name(std::string_view name);
+
+/// What `create` makes.
+struct Making {
+  uint32_t mode = 0;              ///< with the type
+  uint32_t umask = 0;             ///< used unless the directory has a default list of access control
+  std::string_view target = {};   ///< of a symbolic link
+  bool open = false;              ///< a file that is open for writing at once
+  bool nameless = false;          ///< a file that goes at its last close (O_TMPFILE); `open` is set
+  bool linkable = true;           ///< ... whether it may get a name
+};
 
 class Engine {
  public:
@@ -60,8 +82,7 @@ class Engine {
   int check_open(const Txn&, const Caller&, uint64_t id, uint32_t open_flags, Inode& found) const;
 
   // entries
-  int create(Txn&, const Caller&, uint64_t directory, std::string_view name, uint32_t mode, uint32_t rdev, std::string_view target, bool open,
-             const Place&, Inode& made, Inode& parent, Effects&);
+  int create(Txn&, const Caller&, uint64_t directory, std::string_view name, const Making&, const Place&, Inode& made, Inode& parent, Effects&);
   int link(Txn&, const Caller&, uint64_t id, uint64_t directory, std::string_view name, Inode& linked, Inode& parent, Effects&);
   int unlink(Txn&, const Caller&, uint64_t directory, std::string_view name, Inode& gone, bool& there, Inode& parent, Effects&);
   int rmdir(Txn&, const Caller&, uint64_t directory, std::string_view name, uint64_t& gone, Inode& parent, Effects&);
@@ -78,6 +99,15 @@ class Engine {
   /// Last close of an unlinked file.
   void release_orphan(Txn&, uint64_t id);
 
+  /// A file or directory was read: its access time moves as relatime and the volume say.
+  void note_read(Txn&, uint64_t id, int64_t at_ns, Effects&);
+  /// Lets the writers of a file grow it to `size`, and further if there is room: `grow_to`. EDQUOT when a limit is in the way.
+  int grow(Txn&, uint64_t id, uint64_t size, uint64_t& grow_to);
+  /// The size up to which nobody has to ask; `unlimited` in a volume without limits.
+  uint64_t may_grow_to(const Txn&, const Inode&) const;
+  /// Cuts the size and the free space of the disks to what limits leave for a user (statfs).
+  void limit_space(const Txn&, uint64_t volume, uint32_t uid, uint64_t& total, uint64_t& free) const;
+
   // extended attributes
   int getxattr(const Txn&, const Caller&, uint64_t id, std::string_view name, std::string& value) const;
   int setxattr(Txn&, const Caller&, uint64_t id, std::string_view name, std::string_view value, uint32_t flags, Effects&);
@@ -90,15 +120,39 @@ class Engine {
   int volume_remove(Txn&, std::string_view name, bool force, Effects&);
   std::vector<Volume> volumes() const;
   VolumePolicy policy_of(uint64_t volume) const;
+  bool keeps_no_atime(uint64_t volume) const;
+  /// Policy of what is made in a directory, or of a file: its own, else the volume's. `own` tells which.
+  VolumePolicy policy_for(const Txn&, const Inode&, bool* own = nullptr) const;
+  /// Sets the policy of a volume (`id` of its root), of what is made below a directory from now on, or of a file that never had contents (else
+  /// EBUSY); without a policy the volume's counts again. EINVAL when it is none.
+  int policy_set(Txn&, uint64_t id, const std::optional<VolumePolicy>&, Effects&);
+
+  // quotas (control socket)
+  /// By user; of a volume without limits counted by looking at every inode.
+  std::map<uint32_t, Usage> usage(const Txn&, uint64_t volume) const;
+  /// Sets limits of a user, usage_all or usage_default; what is absent stays, 0 lifts. `writing`: files whose writers must ask from now on.
+  int quota_set(Txn&, uint64_t volume, uint32_t who, std::optional<uint64_t> bytes_max, std::optional<uint64_t> files_max,
+                std::vector<uint64_t>& writing);
 
  private:
   friend class EngineInternals;
   uint64_t next_id(Txn&);
+  bool accounted(uint64_t volume) const;
+  void note_accounted(uint64_t volume, bool on);
+  void drop_usage(Txn&, uint64_t volume);
+  int charge(Txn&, uint64_t volume, uint32_t uid, int64_t bytes, int64_t files, bool forced);
+  /// Charges (`sign` 1) or frees (-1) all of an inode for a user.
+  int charge_inode(Txn&, const Inode&, uint32_t uid, int sign, bool forced);
+  /// Changes the size, and what is charged for it.
+  int resize(Txn&, Inode&, uint64_t size, bool forced);
+  void inherit(Txn&, const Inode& parent, uint32_t umask, Inode& made);
+  int set_acl(Txn&, const Caller&, Inode&, bool of_default, std::string_view value);
   int parent_for_change(const Txn&, const Caller&, uint64_t directory, Inode& parent) const;
   void touch_directory(Txn&, Inode& directory, int links, Effects&);
   void drop_link(Txn&, Inode& inode, bool& there, Effects&);
   void destroy(Txn&, const Inode& inode);
   void load_volumes();
+  void count_no_atime();
   bool is_empty(const Txn&, uint64_t directory) const;
   bool is_below(const Txn&, uint64_t directory, uint64_t ancestor) const;
 
@@ -108,6 +162,8 @@ class Engine {
   uint64_t id_limit_ = 0;  // ids below it are reserved on the disk; touched in write transactions only
   mutable std::shared_mutex volumes_mutex_;
   std::map<uint64_t, Volume> volumes_;
+  std::set<uint64_t> accounted_;  // volumes with limits
+  std::atomic<size_t> accounted_volumes_{0}, no_atime_volumes_{0};  // most VOs have neither: asked without a lock
 };
 
 }  // namespace xos::fs::metadata

@@ -17,6 +17,7 @@ std::optional<Inode> load_inode(const Txn& txn, uint64_t id) {
   i.osds.resize(i.r.osd_count);
   if (i.r.osd_count > 0) std::memcpy(i.osds.data(), v.data() + sizeof i.r, 2u * i.r.osd_count);
   i.target = v.substr(sizeof i.r + 2u * i.r.osd_count);
+  if ((i.r.flags & inode_has_acl) && txn.get(table_xattr, xattr_key(id, acl_access_name), v)) i.acl = v;
   return i;
 }
 
@@ -28,6 +29,21 @@ void save_inode(Txn& txn, const Inode& i) {
   if (!i.osds.empty()) v.append(reinterpret_cast<const char*>(i.osds.data()), 2 * i.osds.size());
   v.append(i.target);
   txn.put(table_inode, key_of(i.id), v);
+}
+
+std::string xattr_key(uint64_t id, std::string_view name) { return key_of(id).append(name); }
+
+void save_acl(Txn& txn, Inode& i, bool of_default, const std::string& bytes) {
+  const uint8_t flag = of_default ? inode_has_default_acl : inode_has_acl;
+  const std::string key = xattr_key(i.id, of_default ? acl_default_name : acl_access_name);
+  if (!bytes.empty()) {
+    txn.put(table_xattr, key, bytes);
+    i.r.flags |= flag;
+  } else if (i.r.flags & flag) {
+    txn.erase(table_xattr, key);
+    i.r.flags &= static_cast<uint8_t>(~flag);
+  }
+  if (!of_default) i.acl = bytes;
 }
 
 std::string entry_key(uint64_t directory, std::string_view name) { return key_of(directory).append(name); }
@@ -69,7 +85,7 @@ Attr attr_of(const Inode& i) {
   a.ctime_ns = i.r.ctime_ns;
   a.change = i.r.change;
   a.data_version = i.r.data_version;
-  a.has_xattrs = i.r.flags & inode_has_xattrs;
+  a.flags = i.r.flags & (inode_has_xattrs | inode_has_acl | inode_has_default_acl);
   return a;
 }
 

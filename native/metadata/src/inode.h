@@ -11,12 +11,17 @@
 
 namespace xos::fs::metadata {
 
+// Flags of an inode. The first three are those of AttrFlags.
 inline constexpr uint8_t inode_has_xattrs = 1;
+inline constexpr uint8_t inode_has_acl = 2;
+inline constexpr uint8_t inode_has_default_acl = 4;
+inline constexpr uint8_t inode_linkable = 8;     ///< made with O_TMPFILE and without O_EXCL: may get its first name
+inline constexpr uint8_t inode_has_policy = 16;  ///< has its own row in table_policy
 
 #pragma pack(push, 1)
 struct InodeRecord {
   uint8_t format = 1;
-  uint8_t flags = 0;      ///< inode_has_xattrs
+  uint8_t flags = 0;      ///< inode_…
   uint16_t osd_count = 0;
   uint32_t mode = 0, nlink = 0, uid = 0, gid = 0, rdev = 0;
   uint64_t size = 0, disk_bytes = 0;
@@ -37,11 +42,18 @@ struct Inode {
   InodeRecord r;
   std::vector<uint16_t> osds;  ///< numbers of the OSD table
   std::string target;
+  std::string acl;  ///< of access, as load_inode found it; kept by save_acl, not by save_inode
 };
 
 /// Empty when there is none. Throws StoreError when the record is of a format that this version does not know.
 std::optional<Inode> load_inode(const Txn& txn, uint64_t id);
 void save_inode(Txn& txn, const Inode& inode);
+
+inline constexpr std::string_view acl_access_name = "system.posix_acl_access", acl_default_name = "system.posix_acl_default";
+/// Keys of extended attributes; the two lists of access control are among them.
+std::string xattr_key(uint64_t id, std::string_view name);
+/// Stores a list of access control, or removes it when `bytes` is empty, and notes that in the flags; the caller saves the inode.
+void save_acl(Txn& txn, Inode& inode, bool of_default, const std::string& bytes);
 
 struct Entry {
   uint64_t id;

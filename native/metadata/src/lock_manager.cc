@@ -19,14 +19,46 @@ void LockManager::forget_if_free(uint64_t file) {
   if (it != files_.end() && it->second.held.empty() && it->second.waiting.empty()) files_.erase(it);
 }
 
+/// Whether `from`, which wants its lock on `file`, waits for `target`, directly or over others who wait.
+bool LockManager::waits_for(uint64_t file, const Held& from, const Held& target) const {
+  std::vector<std::pair<uint64_t, Held>> asked{{file, from}};
+  std::vector<Held> seen;
+  while (!asked.empty()) {
+    auto [where, wanted] = asked.back();
+    asked.pop_back();
+    auto it = files_.find(where);
+    if (it == files_.end()) continue;
+    for (const Held& h : it->second.held) {
+      if (h.lock.kind != wanted.lock.kind || same_owner(h, wanted) || h.lock.end < wanted.lock.start || h.lock.start > wanted.lock.end) continue;
+      if (h.lock.type != 1 && wanted.lock.type != 1) continue;
+      if (same_owner(h, target)) return true;
+      if (std::any_of(seen.begin(), seen.end(), [&](const Held& s) { return same_owner(s, h); })) continue;
+      seen.push_back(h);
+      for (auto& [id, f] : files_)
+        for (const Held& w : f.waiting)
+          if (same_owner(w, h)) asked.emplace_back(id, w);
+    }
+  }
+  return false;
+}
+
+void LockManager::cancel(uint64_t file, uint64_t session, const Lock& l) {
+  auto it = files_.find(file);
+  if (it == files_.end()) return;
+  std::erase_if(it->second.waiting, [&](const Held& w) { return same_owner(w, {session, l}); });
+  forget_if_free(file);
+}
+
 int LockManager::set(uint64_t file, uint64_t session, const Lock& l, bool wait, Lock& blocker) {
   File& f = files_[file];
+  std::erase_if(f.waiting, [&](const Held& w) { return same_owner(w, {session, l}); });
   if (l.type != 2) {
     if (const Held* h = conflict(f, session, l)) {
       blocker = h->lock;
-      if (wait) f.waiting.insert(session);
+      const bool deadlock = wait && l.kind == 0 && waits_for(file, {session, l}, {session, l});
+      if (wait && !deadlock) f.waiting.push_back({session, l});
       forget_if_free(file);
-      return EAGAIN;
+      return deadlock ? EDEADLK : EAGAIN;
     }
   }
   std::vector<Held> kept;
@@ -77,8 +109,10 @@ Lock LockManager::get(uint64_t file, uint64_t session, const Lock& l) const {
 std::vector<uint64_t> LockManager::take_waiters(uint64_t file) {
   auto it = files_.find(file);
   if (it == files_.end()) return {};
-  std::vector<uint64_t> sessions(it->second.waiting.begin(), it->second.waiting.end());
-  it->second.waiting.clear();
+  std::vector<uint64_t> sessions;
+  for (const Held& w : it->second.waiting)
+    if (std::find(sessions.begin(), sessions.end(), w.session) == sessions.end()) sessions.push_back(w.session);
+  it->second.waiting.clear();  // they ask again, and whoever asks is looked at for a deadlock again
   forget_if_free(file);
   return sessions;
 }
@@ -87,7 +121,7 @@ std::vector<uint64_t> LockManager::drop(uint64_t session) {
   std::vector<uint64_t> freed;
   for (auto it = files_.begin(); it != files_.end();) {
     File& f = it->second;
-    f.waiting.erase(session);
+    std::erase_if(f.waiting, [&](const Held& w) { return w.session == session; });
     size_t before = f.held.size();
     std::erase_if(f.held, [&](const Held& h) { return h.session == session; });
     if (f.held.size() != before) freed.push_back(it->first);

@@ -5,8 +5,8 @@
 
 #include <thread>
 
-#include "capability.h"
 #include "control.h"
+#include "control_requests.h"
 #include "engine.h"
 #include "flags.h"
 #include "frame_server.h"
@@ -23,116 +23,6 @@ using namespace xos::fs::metadata;
 using nlohmann::json;
 
 namespace {
-
-struct Mrc {
-  Store& store;
-  Engine& engine;
-  Sessions& sessions;
-  OsdTable& osds;
-  Janitor& janitor;
-};
-
-VolumePolicy parse_policy(const json& request) {
-  VolumePolicy p;
-  json j = request.value("policy", json::object());
-  p.stripe_bytes = j.value("stripe_size", p.stripe_bytes);
-  p.width = j.value("width", p.width);
-  p.placement = j.value("placement", p.placement);
-  return p;
-}
-
-json volume_create(Mrc& m, const json& request) {
-  std::string name = request.at("name");
-  uint32_t uid = request.value("uid", 0u), gid = request.value("gid", uid);
-  uint32_t mode = request.value("mode", 0700u);
-  VolumePolicy policy = parse_policy(request);
-  uint64_t root = 0;
-  int status = 0;
-  Effects effects;
-  m.store.write([&](Txn& txn) {
-    effects = {};
-    status = m.engine.volume_create(txn, name, uid, gid, mode, policy, root, effects);
-  });
-  if (status == EEXIST) throw CodedError("XOS_EXISTS", "cannot create volume '" + name + "': it exists already");
-  if (status != 0)
-    throw CodedError("XOS_BAD_VOLUME", "cannot create volume '" + name + "': its name must be 1–255 bytes without '/', stripe_size a multiple of 4096 up to "
-                                       "4194304, width 1–256, placement with-mrc, spread or local");
-  m.store.sync();
-  m.sessions.invalidate(effects, nullptr);
-  return {{"root", root}};
-}
-
-json volume_remove(Mrc& m, const json& request) {
-  std::string name = request.at("name");
-  int status = 0;
-  Effects effects;
-  m.store.write([&](Txn& txn) {
-    effects = {};
-    status = m.engine.volume_remove(txn, name, request.value("force", false), effects);
-  });
-  if (status == ENOENT) throw CodedError("XOS_NO_VOLUME", "cannot remove volume '" + name + "': there is none of that name");
-  if (status == ENOTEMPTY) throw CodedError("XOS_NOT_EMPTY", "cannot remove volume '" + name + "': it has files; remove them or pass force");
-  if (status != 0) throw CodedError("XOS_INTERNAL", "cannot remove volume '" + name + "': error " + std::to_string(status));
-  m.store.sync();
-  m.sessions.invalidate(effects, nullptr);
-  return json::object();
-}
-
-json volume_list(Mrc& m) {
-  json list = json::array();
-  for (auto& v : m.engine.volumes()) {
-    Inode root;
-    int status = 0;
-    m.store.read([&](const Txn& txn) { status = m.engine.getattr(txn, v.root, root); });
-    if (status != 0) continue;
-    list.push_back({{"name", v.name}, {"root", v.root}, {"uid", root.r.uid}, {"gid", root.r.gid}, {"mode", root.r.mode & 07777},
-                    {"policy", {{"stripe_size", v.policy.stripe_bytes}, {"width", v.policy.width}, {"placement", v.policy.placement}}}});
-  }
-  return {{"volumes", list}};
-}
-
-json set_osds(Mrc& m, const json& request) {
-  std::vector<Osd> osds;
-  for (const auto& j : request.at("osds")) {
-    Osd o;
-    o.node = j.at("node");
-    o.name = j.value("osd", o.node);
-    o.address = j.at("address");
-    o.port = j.at("port");
-    o.key = parse_key(j.at("key").get<std::string>());
-    if (o.key.size() < 16) throw CodedError("XOS_BAD_KEY", "cannot take the key of OSD '" + o.name + "': it is shorter than 16 bytes");
-    o.free_bytes = j.value("free_bytes", uint64_t{1} << 30);
-    o.up = j.value("up", true);
-    osds.push_back(o);
-  }
-  m.osds.set(std::move(osds));
-  return json::object();
-}
-
-json stats(Mrc& m) {
-  auto [transactions, changes] = m.store.counters();
-  auto counts = m.sessions.counts();
-  uint64_t files = 0, deletions = 0, orphans = 0;
-  m.store.read([&](const Txn& txn) {
-    files = txn.entries(table_inode);
-    deletions = txn.entries(table_deletion);
-    orphans = txn.entries(table_orphan);
-  });
-  json osds = json::array();
-  for (auto& o : m.osds.list()) osds.push_back({{"osd", o.name}, {"node", o.node}, {"up", o.up}, {"total_bytes", o.total_bytes}, {"free_bytes", o.free_bytes}});
-  return {{"inodes", files}, {"orphans", orphans}, {"objects_to_delete", deletions}, {"transactions", transactions}, {"changes", changes},
-          {"sessions", counts.sessions}, {"open_files", counts.open_files}, {"locks", counts.locks}, {"leases", counts.leases}, {"osds", osds}};
-}
-
-json control(Mrc& m, const std::string& op, const json& request) {
-  if (op == "volume-create") return volume_create(m, request);
-  if (op == "volume-remove") return volume_remove(m, request);
-  if (op == "volume-list") return volume_list(m);
-  if (op == "osds") return set_osds(m, request);
-  if (op == "client-drop") return {{"dropped", m.janitor.drop_node(request.at("node"))}};
-  if (op == "stats") return stats(m);
-  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, osds, client-drop, stats");
-}
 
 /// Sessions, written and unlinked files that a predecessor left in the database.
 std::set<uint64_t> remember(Store& store, std::unordered_set<uint64_t>& writing, std::vector<uint64_t>& orphans) {
@@ -155,16 +45,32 @@ std::set<uint64_t> remember(Store& store, std::unordered_set<uint64_t>& writing,
   return instances;
 }
 
+/// A clean end writes everything out, so that the next start of the machine has nothing to give up.
+void end_when_told(Store& store, const sigset_t& ends) {
+  int signal = 0;
+  while (sigwait(&ends, &signal) != 0) continue;
+  try {
+    store.sync();
+  } catch (const StoreError& e) {
+    log(Priority::error, "cannot write the metadata out at the end: %s", e.what());
+  }
+  _exit(0);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   DaemonFlags flags = parse_flags(argc, argv, needs_listen | needs_state);
   prepare_process();
-  // What was acknowledged is in the kernel already; the machine's own shutdown writes it out.
-  signal(SIGTERM, [](int) { _exit(0); });
-  signal(SIGINT, [](int) { _exit(0); });
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
   try {
     Store store(flags.state);
+    if (store.lost_changes()) log(Priority::warning, "the machine was stopped without us: went back to the metadata that was on the disk, of at most 5 s before");
+    std::thread([&] { end_when_told(store, ends); }).detach();
     std::unordered_set<uint64_t> writing;
     std::vector<uint64_t> orphans;
     Sessions sessions(remember(store, writing, orphans));
@@ -178,7 +84,7 @@ int main(int argc, char** argv) {
     Mrc mrc{store, engine, sessions, osds, janitor};
     ControlServer server(flags.run + "/mrc.ctl", [&](const std::string& op, const json& request, ControlServer::Reply reply, ControlServer::Fail) {
       try {
-        reply(control(mrc, op, request));
+        reply(answer_control(mrc, op, request));
       } catch (const json::exception& e) {
         throw CodedError("XOS_BAD_REQUEST", "cannot do '" + op + "': " + e.what());
       }

@@ -18,12 +18,12 @@ enum Type : uint16_t {
   lookup = 0x0302,       ///< u64 directory, name            -> Attr of it, Attr of the directory
   getattr = 0x0303,      ///< u64 id                         -> Attr
   setattr = 0x0304,      ///< u64 id, SetAttr                -> Attr
-  create = 0x0305,       ///< u64 directory, name, u32 mode, u32 open flags -> Attr, Attr of the directory, Opened
+  create = 0x0305,       ///< u64 directory, name, u32 mode (umask in the upper half), u32 open flags -> Attr, Attr of the directory, Opened
   open = 0x0306,         ///< u64 id, u32 open flags         -> Attr, Opened
   close = 0x0307,        ///< u16 n, n × {u64 id, u16 readers, u16 writers} -> nothing
   flush = 0x0308,        ///< u64 id, u64 size, i64 mtime_ns, u64 disk bytes -> Attr
-  mkdir = 0x0309,        ///< u64 directory, name, u32 mode  -> Attr, Attr of the directory
-  mknod = 0x030a,        ///< u64 directory, name, u32 mode, u32 rdev -> Attr, Attr of the directory
+  mkdir = 0x0309,        ///< u64 directory, name, u32 mode (as in create) -> Attr, Attr of the directory
+  mknod = 0x030a,        ///< u64 directory, name, u32 mode (as in create), u32 rdev -> Attr, Attr of the directory
   symlink = 0x030b,      ///< u64 directory, name, target    -> Attr, Attr of the directory
   link = 0x030c,         ///< u64 id, u64 directory, name    -> Attr, Attr of the directory
   unlink = 0x030d,       ///< u64 directory, name            -> u64 id, u8 still there, Attr (when there), Attr of the directory
@@ -37,16 +37,19 @@ enum Type : uint16_t {
   listxattr = 0x0315,    ///< u64 id                         -> u16 n, names
   removexattr = 0x0316,  ///< u64 id, name                   -> nothing
   lock_get = 0x0317,     ///< u64 id, Lock                   -> Lock (type F_UNLCK: nothing in the way)
-  lock_set = 0x0318,     ///< u64 id, Lock, u8 wait          -> nothing; EAGAIN: in the way (wait: lock_retry will be called back)
+  lock_set = 0x0318,     ///< u64 id, Lock, u8 wait -> nothing; EAGAIN: in the way (wait 1: lock_retry will be called back, or EDEADLK; 2: waits no more)
   sync = 0x0319,         ///< nothing                        -> nothing; everything acknowledged is on the disk
   reclaim = 0x031a,      ///< u32 n, n × {u64 id, u16 readers, u16 writers}, u32 m, m × {u64 id, Lock} -> nothing; after the MRC was restarted
   osd_list = 0x031b,     ///< nothing                        -> u16 n, n × {name, address, u16 port, u64 total, u64 free}
   capability = 0x031c,   ///< u64 id, u32 open flags         -> Opened; a new one before the old one expires
   prepare_truncate = 0x031d,  ///< u64 id                    -> Opened, with the right to truncate
+  tmpfile = 0x031e,      ///< u64 directory, u32 mode (as in create), u32 open flags -> Attr (of no links), Opened
+  accessed = 0x031f,     ///< u16 n, n × {u64 id, i64 atime_ns} -> nothing; files that were read, when relatime asks for it
+  reserve = 0x0320,      ///< u64 id, u64 size -> u64 size to which it may grow before the next question; EDQUOT
   answer = 0x0380,
   // callbacks: the MRC asks, the mount acknowledges by sending the frame back without payload
   callback_ping = 0x0390,        ///< nothing
-  callback_invalidate = 0x0391,  ///< u32 n, n × {u64 id, u8 what: 1 attributes, 2 entries}
+  callback_invalidate = 0x0391,  ///< u32 n, n × {u64 id, u8 what: 1 attributes, 2 entries, 4 ask (reserve) before it grows, 8 access time}
   callback_lock_retry = 0x0392,  ///< u64 id
 };
 
@@ -57,7 +60,14 @@ inline constexpr uint64_t root_id = 1;         ///< holds the volumes; not a vol
 inline constexpr uint16_t groups_unknown = 0xffff;
 inline constexpr int need_groups = 10001;      ///< status: repeat with the caller's supplementary groups
 inline constexpr int session_gone = 10002;     ///< status: the MRC has dropped this mount's session (or is a new MRC); say hello and reclaim first
+/// Whether reading at `at` moves the access time: when it is not behind the last change, or older than a day (mount(8), relatime).
+inline bool relatime_due(int64_t atime_ns, int64_t mtime_ns, int64_t ctime_ns, int64_t at_ns) {
+  return atime_ns <= mtime_ns || atime_ns <= ctime_ns || at_ns - atime_ns > 86400 * 1000000000LL;
+}
+/// Mode and umask of a request that makes an inode, in one word.
+inline uint32_t with_umask(uint32_t mode, uint32_t umask) { return (mode & 0xffff) | umask << 16; }
 inline constexpr size_t name_bytes_max = 255;
+inline constexpr uint64_t unlimited = ~0ull;     ///< Opened::grow_to in a volume without quotas
 inline constexpr size_t xattr_bytes_max = 64u << 10;
 
 struct Caller {
@@ -74,6 +84,9 @@ struct RequestHead {
 
 enum Writers : uint8_t { writers_none = 0, writers_self = 1, writers_others = 2 };
 
+/// The first three say which extended attributes there are, so that nobody asks for others.
+enum AttrFlags : uint8_t { attr_has_user = 1, attr_has_acl = 2, attr_has_default_acl = 4, attr_no_atime = 8 };
+
 struct Attr {
   uint64_t id = 0;
   uint32_t mode = 0, nlink = 0, uid = 0, gid = 0, rdev = 0;
@@ -83,7 +96,7 @@ struct Attr {
   uint64_t data_version = 0;  ///< raised by every change of the contents
   uint8_t writers = 0;        ///< Writers: with others the size and mtime are what the OSDs say
   uint8_t leased = 0;         ///< 1: may be cached until an invalidation comes
-  uint8_t has_xattrs = 0;     ///< 0: there is none, so nobody needs to ask
+  uint8_t flags = 0;          ///< AttrFlags
 };
 
 struct OsdReference {
@@ -93,6 +106,7 @@ struct OsdReference {
 
 /// What a client needs to work on the objects of a file.
 struct Opened {
+  uint64_t grow_to = 0;  ///< size up to which it may be written without asking (reserve)
   uint32_t stripe_bytes = 0;
   uint16_t width = 0;
   std::string body;  ///< of the capability
@@ -136,7 +150,7 @@ inline RequestHead get_head(Reader& r) {
 
 inline void put(Writer& w, const Attr& a) {
   w.put(a.id).put(a.mode).put(a.nlink).put(a.uid).put(a.gid).put(a.rdev).put(a.size).put(a.disk_bytes).put(a.atime_ns).put(a.mtime_ns)
-      .put(a.ctime_ns).put(a.change).put(a.data_version).put(a.writers).put(a.leased).put(a.has_xattrs);
+      .put(a.ctime_ns).put(a.change).put(a.data_version).put(a.writers).put(a.leased).put(a.flags);
 }
 inline Attr get_attr(Reader& r) {
   Attr a;
@@ -155,16 +169,17 @@ inline Attr get_attr(Reader& r) {
   a.data_version = r.get<uint64_t>();
   a.writers = r.get<uint8_t>();
   a.leased = r.get<uint8_t>();
-  a.has_xattrs = r.get<uint8_t>();
+  a.flags = r.get<uint8_t>();
   return a;
 }
 
 inline void put(Writer& w, const Opened& o) {
-  w.put(o.stripe_bytes).put(o.width).text(o.body).put<uint16_t>(static_cast<uint16_t>(o.osds.size()));
+  w.put(o.grow_to).put(o.stripe_bytes).put(o.width).text(o.body).put<uint16_t>(static_cast<uint16_t>(o.osds.size()));
   for (const auto& osd : o.osds) w.text(osd.name).raw({reinterpret_cast<const char*>(osd.mac.data()), osd.mac.size()});
 }
 inline Opened get_opened(Reader& r) {
   Opened o;
+  o.grow_to = r.get<uint64_t>();
   o.stripe_bytes = r.get<uint32_t>();
   o.width = r.get<uint16_t>();
   o.body = r.text();

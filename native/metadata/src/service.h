@@ -33,9 +33,12 @@ class Service {
   int read_attr(Context& c, uint64_t id, const std::function<int(const Txn&, Inode&)>& find);
   int lookup(Context& c);
   int readdir(Context& c);
-  int create(Context& c);
+  int create(uint16_t type, Context& c);
+  int accessed(Context& c);
+  int reserve(Context& c);
   int open(Context& c);
   int close(Context& c);
+  int flush(Context& c);
   int set_attributes(Context& c);
   int xattr(uint16_t type, Context& c);
   int lock(uint16_t type, Context& c);
@@ -44,7 +47,7 @@ class Service {
   int list_osds(Context& c);
   int renew(uint16_t type, Context& c);
   void put_attr(Context& c, const Inode& inode, bool leased);
-  void put_opened(Context& c, const Inode& inode, uint8_t rights);
+  void put_opened(Context& c, const Inode& inode, uint8_t rights, uint64_t grow_to);
   bool hello(wire::Connection& connection, Sessions::Ptr& session);
 
   Store& store_;

@@ -255,6 +255,7 @@ void Sessions::invalidate(const Effects& effects, const Session* by) {
   };
   for (uint64_t id : effects.attributes) collect(attribute_leases_, id, 1);
   for (uint64_t id : effects.entries) collect(entry_leases_, id, 2);
+  for (uint64_t id : effects.times) collect(attribute_leases_, id, 8);
   if (by_bit.empty()) return;
   Hits hits;
   for (auto& [instance, session] : sessions_)
@@ -269,6 +270,18 @@ void Sessions::settle_writers(uint64_t id, const Session* by) {
   Hits hits;
   for (auto& [session, count] : it->second.by_session)
     if (session != by && std::exchange(count.behind, false)) hits[const_cast<Session*>(session)] = {{id, 1}};
+  if (!hits.empty()) call_back(lock, hits);
+}
+
+void Sessions::withdraw_growth(const std::vector<uint64_t>& ids) {
+  std::unique_lock lock(mutex_);
+  Hits hits;
+  for (uint64_t id : ids) {
+    auto it = open_.find(id);
+    if (it == open_.end()) continue;
+    for (auto& [session, count] : it->second.by_session)
+      if (count.writers > 0) hits[const_cast<Session*>(session)].emplace_back(id, 4);
+  }
   if (!hits.empty()) call_back(lock, hits);
 }
 
@@ -316,6 +329,11 @@ int Sessions::set_lock(const Ptr& s, uint64_t id, const Lock& l, bool wait, Lock
   // Unlocking, and turning an exclusive lock into a shared one, may let others go on.
   if (r == 0 && l.type != 1) notify_waiters(id);
   return r;
+}
+
+void Sessions::cancel_lock(const Ptr& s, uint64_t id, const Lock& l) {
+  std::lock_guard lock(mutex_);
+  locks_.cancel(id, s->instance, l);
 }
 
 Lock Sessions::get_lock(const Ptr& s, uint64_t id, const Lock& l) {

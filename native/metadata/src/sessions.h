@@ -72,7 +72,7 @@ class Sessions : public OpenFiles {
   bool writes(const Ptr& session, uint64_t id);
   bool has_writers(uint64_t id);
   bool knows(uint64_t instance);
-  bool is_open(uint64_t id);
+  bool is_open(uint64_t id) override;
   bool try_kill(uint64_t id) override;
   void doom(uint64_t id);    ///< an unlinked file of before the restart
   void bury(uint64_t id);  ///< after the transaction that killed it
@@ -89,8 +89,12 @@ class Sessions : public OpenFiles {
   /// rule bounds the wait). Once for each open of a writer; not inside a transaction.
   void settle_writers(uint64_t id, const Session* by);
 
+  /// The writers of these files have to ask again before they grow them (callback 4, waited for like an invalidation).
+  void withdraw_growth(const std::vector<uint64_t>& ids);
+
   // locks
   int set_lock(const Ptr& session, uint64_t id, const Lock& lock, bool wait, Lock& blocker);
+  void cancel_lock(const Ptr& session, uint64_t id, const Lock& lock);
   Lock get_lock(const Ptr& session, uint64_t id, const Lock& lock);
 
   struct Dropped {

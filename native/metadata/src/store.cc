@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -11,7 +12,7 @@ namespace xos::fs::metadata {
 
 namespace {
 
-constexpr const char* names[tables] = {"inode", "entry", "xattr", "orphan", "writing", "deletion", "volume", "osd", "reply", "meta"};
+constexpr const char* names[tables] = {"inode", "entry", "xattr", "orphan", "writing", "deletion", "volume", "osd", "reply", "meta", "usage", "policy"};
 constexpr size_t group_max = 256;
 
 void check(int code, const char* what) {
@@ -93,19 +94,23 @@ struct Store::Task {
   std::condition_variable wake;
 };
 
-Store::Store(const std::string& directory, size_t map_bytes) {
+Store::Store(const std::string& directory, size_t map_bytes, std::string boot) : synced_(directory, std::move(boot)) {
   if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) throw StoreError(errno, "cannot make '" + directory + "'");
+  lost_changes_ = synced_.recover();
   check(mdb_env_create(&env_), "cannot make a database environment");
   try {
     check(mdb_env_set_mapsize(env_, map_bytes), "cannot set the map size");
     check(mdb_env_set_maxdbs(env_, tables), "cannot set the number of tables");
     check(mdb_env_set_maxreaders(env_, 2048), "cannot set the number of readers");
-    // NOSYNC: the kernel has the pages when commit returns, so only the machine's death could lose them; sync() covers that.
+    // NOSYNC: the kernel has the pages when commit returns, so only the machine's death could lose them; power_loss.h covers that.
     // NOTLS: a reader belongs to its transaction object, not to its thread.
     int r = mdb_env_open(env_, directory.c_str(), MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, 0600);
     if (r != 0) throw StoreError(r, "cannot open the metadata in '" + directory + "'");
     int dead = 0;
     mdb_reader_check(env_, &dead);  // readers of a killed predecessor would keep old pages alive
+    // Before the first change: the predecessor's pin is gone, and its synced state must not be written over.
+    std::fill(std::begin(dbis_), std::end(dbis_), 0);
+    sync_now();
     MDB_txn* txn;
     check(mdb_txn_begin(env_, nullptr, 0, &txn), "cannot begin a transaction");
     for (int i = 0; i < tables; ++i) {
@@ -115,14 +120,21 @@ Store::Store(const std::string& directory, size_t map_bytes) {
       }
     }
     check(mdb_txn_commit(txn), "cannot make the tables");
+    sync_now();  // a pin that knows the tables
   } catch (...) {
+    pin_.reset();
     mdb_env_close(env_);
     throw;
   }
 }
 
 Store::~Store() {
-  mdb_env_sync(env_, 1);
+  try {
+    sync_now();
+  } catch (const std::exception&) {
+    // What was acknowledged is in the kernel.
+  }
+  pin_.reset();
   mdb_env_close(env_);
 }
 
@@ -130,6 +142,7 @@ void Store::run_group(std::vector<Task*>& group) {
   try {
     Txn txn(env_, dbis_, true);
     for (Task* t : group) (*t->change)(txn);
+    std::lock_guard committing(commit_mutex_);
     txn.commit();
     return;
   } catch (...) {
@@ -143,6 +156,7 @@ void Store::run_group(std::vector<Task*>& group) {
     try {
       Txn txn(env_, dbis_, true);
       (*t->change)(txn);
+      std::lock_guard committing(commit_mutex_);
       txn.commit();
     } catch (...) {
       t->error = std::current_exception();
@@ -186,7 +200,49 @@ void Store::read(const std::function<void(const Txn&)>& look) const {
   look(txn);
 }
 
-void Store::sync() { check(mdb_env_sync(env_, 1), "cannot write metadata to the disk"); }
+void Store::sync_now() {
+  std::unique_ptr<Txn> pin;
+  std::string page;
+  {
+    std::lock_guard no_commits(commit_mutex_);
+    pin = std::make_unique<Txn>(env_, dbis_, false);
+    page = synced_.meta_page(pin->id());
+  }
+  check(mdb_env_sync(env_, 1), "cannot write metadata to the disk");
+  synced_.keep(page);
+  std::lock_guard lock(pin_mutex_);
+  pin_ = std::move(pin);
+}
+
+void Store::sync() {
+  std::unique_lock lock(sync_mutex_);
+  const uint64_t needed = syncs_begun_ + 1;  // one that begins after now
+  while (syncs_ended_ < needed) {
+    if (syncing_) {
+      sync_ended_.wait(lock);
+      continue;
+    }
+    syncing_ = true;
+    const uint64_t mine = ++syncs_begun_;
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      sync_now();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    syncing_ = false;
+    if (!error) syncs_ended_ = mine;
+    sync_ended_.notify_all();
+    if (error) std::rethrow_exception(error);
+  }
+}
+
+void Store::read_synced(const std::function<void(const Txn&)>& look) const {
+  std::lock_guard lock(pin_mutex_);
+  look(*pin_);
+}
 
 std::pair<uint64_t, uint64_t> Store::counters() const {
   std::lock_guard lock(mutex_);

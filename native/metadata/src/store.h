@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "power_loss.h"
+
 namespace xos::fs::metadata {
 
 struct StoreError : std::runtime_error {
@@ -20,7 +22,7 @@ struct StoreError : std::runtime_error {
   int as_errno() const { return code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT ? ENOSPC : EIO; }
 };
 
-enum Table { table_inode, table_entry, table_xattr, table_orphan, table_writing, table_deletion, table_volume, table_osd, table_reply, table_meta, tables };
+enum Table { table_inode, table_entry, table_xattr, table_orphan, table_writing, table_deletion, table_volume, table_osd, table_reply, table_meta, table_usage, table_policy, tables };
 
 class Txn {
  public:
@@ -36,6 +38,7 @@ class Txn {
   void scan(Table table, std::string_view from, const std::function<bool(std::string_view, std::string_view)>& each) const;
   void commit();
   uint64_t entries(Table table) const;
+  uint64_t id() const { return mdb_txn_id(txn_); }
 
  private:
   MDB_txn* txn_ = nullptr;
@@ -48,22 +51,38 @@ uint64_t id_of(std::string_view key);
 
 class Store {
  public:
-  /// Opens or makes the database in `directory`. Throws StoreError.
-  explicit Store(const std::string& directory, size_t map_bytes = size_t{64} << 30);
+  /// Opens or makes the database in `directory`. When the machine was started since it was used last, what had not been synced is gone,
+  /// and the rest is whole (power_loss.h). Throws StoreError.
+  explicit Store(const std::string& directory, size_t map_bytes = size_t{64} << 30, std::string boot = boot_id());
   ~Store();
   /// Runs `change` in a write transaction, together with what others have queued meanwhile, and returns when it is committed.
   /// It may be run twice (when another one of the group failed), so it must set its results afresh. Throws what `change` threw.
   /// Committed changes survive the death of the process; `sync` makes them survive the machine's.
   void write(const std::function<void(Txn&)>& change);
   void read(const std::function<void(const Txn&)>& look) const;
+  /// Everything committed before the call is on the disk afterwards. Calls at the same time share the work. Throws StoreError.
   void sync();
+  /// Looks at the state that was synced last: what is gone there does not come back when the machine dies.
+  void read_synced(const std::function<void(const Txn&)>& look) const;
+  /// True when the start gave up changes that had not been synced: numbers that were given out may have been forgotten.
+  bool lost_changes() const { return lost_changes_; }
   /// Transactions and changes so far: their quotient is how well grouping works.
   std::pair<uint64_t, uint64_t> counters() const;
 
  private:
   struct Task;
   void run_group(std::vector<Task*>& group);
+  void sync_now();
   MDB_env* env_ = nullptr;
+  SyncedState synced_;
+  bool lost_changes_ = false;
+  std::mutex commit_mutex_;  // no transaction is committed while it is held
+  std::mutex sync_mutex_;
+  std::condition_variable sync_ended_;
+  uint64_t syncs_begun_ = 0, syncs_ended_ = 0;
+  bool syncing_ = false;
+  mutable std::mutex pin_mutex_;
+  std::unique_ptr<Txn> pin_;  // keeps the pages of the synced state from being used again
   MDB_dbi dbis_[tables];
   mutable std::mutex mutex_;
   std::vector<Task*> queue_;

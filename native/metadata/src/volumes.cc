@@ -1,6 +1,7 @@
 // Engine operations on volumes: entries of the root inode, with a policy for the files below.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "engine.h"
@@ -9,21 +10,29 @@ namespace xos::fs::metadata {
 
 namespace {
 
+/// Format 1 had no access times: relatime.
 std::string encode_volume(const Volume& v) {
   Writer w;
-  w.put<uint8_t>(1).put(v.root).put(v.policy.stripe_bytes).put(v.policy.width).text(v.policy.placement);
+  w.put<uint8_t>(2).put(v.root).put(v.policy.stripe_bytes).put(v.policy.width).text(v.policy.placement).put<uint8_t>(v.policy.atime);
   return std::move(w.bytes());
+}
+
+bool is_valid(const VolumePolicy& p) {
+  return p.stripe_bytes >= 4096 && p.stripe_bytes <= (4u << 20) && p.stripe_bytes % 4096 == 0 && p.width >= 1 && p.width <= 256 &&
+         (p.placement == "with-mrc" || p.placement == "spread" || p.placement == "local");
 }
 
 Volume decode_volume(std::string_view name, std::string_view bytes) {
   Reader r(bytes);
   Volume v;
   v.name = name;
-  if (r.get<uint8_t>() != 1) throw StoreError(MDB_CORRUPTED, "volume record of an unknown format");
+  const uint8_t format = r.get<uint8_t>();
+  if (format < 1 || format > 2) throw StoreError(MDB_CORRUPTED, "volume record of an unknown format");
   v.root = r.get<uint64_t>();
   v.policy.stripe_bytes = r.get<uint32_t>();
   v.policy.width = r.get<uint16_t>();
   v.policy.placement = r.text();
+  if (format == 2) v.policy.atime = r.get<uint8_t>() != 0;
   return v;
 }
 
@@ -31,23 +40,29 @@ Volume decode_volume(std::string_view name, std::string_view bytes) {
 
 void Engine::load_volumes() {
   std::map<uint64_t, Volume> loaded;
+  std::set<uint64_t> accounted;
   store_.read([&](const Txn& txn) {
     txn.scan(table_volume, "", [&](std::string_view name, std::string_view bytes) {
       Volume v = decode_volume(name, bytes);
       loaded[v.root] = v;
       return true;
     });
+    txn.scan(table_usage, "", [&](std::string_view key, std::string_view) {
+      accounted.insert(id_of(key));
+      return true;
+    });
   });
   std::unique_lock lock(volumes_mutex_);
   volumes_ = std::move(loaded);
+  accounted_ = std::move(accounted);
+  accounted_volumes_ = accounted_.size();
+  count_no_atime();
 }
 
 int Engine::volume_create(Txn& txn, std::string_view name, uint32_t uid, uint32_t gid, uint32_t mode, const VolumePolicy& policy, uint64_t& root,
                           Effects& effects) {
   if (int r = check_name(name); r != 0) return r;
-  if (policy.stripe_bytes < 4096 || policy.stripe_bytes > (4u << 20) || policy.stripe_bytes % 4096 != 0 || policy.width < 1 || policy.width > 256)
-    return EINVAL;
-  if (policy.placement != "with-mrc" && policy.placement != "spread" && policy.placement != "local") return EINVAL;
+  if (!is_valid(policy)) return EINVAL;
   if (load_entry(txn, root_id, name)) return EEXIST;
   Inode parent;
   if (int r = getattr(txn, root_id, parent); r != 0) return r;
@@ -68,6 +83,7 @@ int Engine::volume_create(Txn& txn, std::string_view name, uint32_t uid, uint32_
   touch_directory(txn, parent, 1, effects);
   std::unique_lock lock(volumes_mutex_);
   volumes_[i.id] = v;
+  count_no_atime();
   return 0;
 }
 
@@ -104,8 +120,10 @@ int Engine::volume_remove(Txn& txn, std::string_view name, bool force, Effects& 
   Inode parent;
   if (int r = getattr(txn, root_id, parent); r != 0) return r;
   touch_directory(txn, parent, -1, effects);
+  drop_usage(txn, entry->id);
   std::unique_lock lock(volumes_mutex_);
   volumes_.erase(entry->id);
+  count_no_atime();
   return 0;
 }
 
@@ -120,6 +138,56 @@ VolumePolicy Engine::policy_of(uint64_t volume) const {
   std::shared_lock lock(volumes_mutex_);
   auto it = volumes_.find(volume);
   return it == volumes_.end() ? VolumePolicy{} : it->second.policy;
+}
+
+bool Engine::keeps_no_atime(uint64_t volume) const { return no_atime_volumes_.load(std::memory_order_relaxed) != 0 && !policy_of(volume).atime; }
+
+/// Caller holds volumes_mutex_.
+void Engine::count_no_atime() {
+  no_atime_volumes_ = static_cast<size_t>(std::count_if(volumes_.begin(), volumes_.end(), [](auto& v) { return !v.second.policy.atime; }));
+}
+
+VolumePolicy Engine::policy_for(const Txn& txn, const Inode& i, bool* own) const {
+  std::string_view v;
+  const bool has = (i.r.flags & inode_has_policy) && txn.get(table_policy, key_of(i.id), v);
+  if (own) *own = has;
+  return has ? decode_volume("", v).policy : policy_of(i.r.volume);
+}
+
+int Engine::policy_set(Txn& txn, uint64_t id, const std::optional<VolumePolicy>& policy, Effects& effects) {
+  if (policy && !is_valid(*policy)) return EINVAL;
+  Inode i;
+  if (int r = getattr(txn, id, i); r != 0) return r;
+  if (id == i.r.volume) {
+    std::unique_lock lock(volumes_mutex_);
+    auto it = volumes_.find(id);
+    if (it == volumes_.end()) return ENOENT;
+    it->second.policy = policy.value_or(VolumePolicy{});
+    count_no_atime();
+    txn.put(table_volume, it->second.name, encode_volume(it->second));
+    return 0;
+  }
+  if (S_ISREG(i.r.mode)) {
+    // Where the bytes are is fixed with the first one.
+    if (i.r.size != 0 || i.r.data_version != 0 || open_files_.is_open(id)) return EBUSY;
+    i.osds.clear();
+    i.r.width = 0;
+    ++i.r.epoch;
+  } else if (!S_ISDIR(i.r.mode)) {
+    return EINVAL;
+  }
+  if (policy) {
+    txn.put(table_policy, key_of(id), encode_volume({"", id, *policy}));
+    i.r.flags |= inode_has_policy;
+  } else {
+    txn.erase(table_policy, key_of(id));
+    i.r.flags &= static_cast<uint8_t>(~inode_has_policy);
+  }
+  i.r.ctime_ns = now_ns();
+  ++i.r.change;
+  save_inode(txn, i);
+  effects.attributes.push_back(id);
+  return 0;
 }
 
 }  // namespace xos::fs::metadata

@@ -101,4 +101,44 @@ TEST("random locks of three owners agree with a byte map") {
   }
 }
 
+TEST("who would wait for itself is told so, over any number of files and nodes") {
+  LockManager m;
+  const Lock whole = range(exclusive, 0, ~0ull);
+  Lock second = range(exclusive, 0, ~0ull, 2), third = range(exclusive, 0, ~0ull, 3);
+  CHECK_EQUAL(m.set(1, 10, whole, true, blocker), 0);
+  CHECK_EQUAL(m.set(2, 11, second, true, blocker), 0);
+  CHECK_EQUAL(m.set(3, 11, third, true, blocker), 0);
+  CHECK_EQUAL(m.set(2, 10, whole, true, blocker), EAGAIN);
+  CHECK_EQUAL(m.set(3, 11, second, true, blocker), EAGAIN);
+  // 3 waits for 1, who waits for 2, who waits for 3.
+  CHECK_EQUAL(m.set(1, 11, third, false, blocker), EAGAIN);  // not waiting is no deadlock
+  CHECK_EQUAL(m.set(1, 11, third, true, blocker), EDEADLK);
+  // Who has given up waiting closes no circle.
+  m.cancel(3, 11, second);
+  CHECK_EQUAL(m.set(1, 11, third, true, blocker), EAGAIN);
+  CHECK_EQUAL(m.set(3, 11, second, true, blocker), EDEADLK);
+  // The death of a node opens it.
+  m.drop(10);
+  CHECK_EQUAL(m.set(3, 11, second, true, blocker), EAGAIN);
+}
+
+TEST("two readers who both want to write are a deadlock, waiting for a range that is free of others is none") {
+  LockManager m;
+  CHECK_EQUAL(m.set(1, 10, range(shared, 0, 9), true, blocker), 0);
+  CHECK_EQUAL(m.set(1, 11, range(shared, 0, 9), true, blocker), 0);
+  CHECK_EQUAL(m.set(1, 10, range(exclusive, 0, 9), true, blocker), EAGAIN);
+  CHECK_EQUAL(m.set(1, 11, range(exclusive, 0, 9), true, blocker), EDEADLK);
+  CHECK_EQUAL(m.set(1, 11, range(exclusive, 20, 29), true, blocker), 0);
+  CHECK_EQUAL(m.set(1, 11, range(unlock, 0, 9), false, blocker), 0);
+  CHECK_EQUAL(m.set(1, 10, range(exclusive, 0, 9), true, blocker), 0);
+}
+
+TEST("flock waits without a search for deadlocks, as in Linux") {
+  LockManager m;
+  CHECK_EQUAL(m.set(1, 10, range(exclusive, 0, ~0ull, 1, 1), true, blocker), 0);
+  CHECK_EQUAL(m.set(2, 11, range(exclusive, 0, ~0ull, 2, 1), true, blocker), 0);
+  CHECK_EQUAL(m.set(2, 10, range(exclusive, 0, ~0ull, 1, 1), true, blocker), EAGAIN);
+  CHECK_EQUAL(m.set(1, 11, range(exclusive, 0, ~0ull, 2, 1), true, blocker), EAGAIN);
+}
+
 TEST_MAIN

@@ -45,7 +45,7 @@ TEST("messages survive encoding and every cut of them is malformed") {
     CHECK_EQUAL(int(b.leased), 1);
   });
   w.clear();
-  Opened o{65536, 2, "body", {{"n1", {}}, {"n2", {}}}};
+  Opened o{1ull << 40, 65536, 2, "body", {{"n1", {}}, {"n2", {}}}};
   put(w, o);
   every_cut_is_malformed(w.bytes(), [](Reader& r) { CHECK_EQUAL(get_opened(r).osds.size(), 2u); });
   w.clear();

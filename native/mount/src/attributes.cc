@@ -47,6 +47,7 @@ int cut(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFilePtr
   }
   if (have) {
     if (int r = m.refresh_capability(*f, right_truncate); r != 0) return r;
+    if (int r = m.reserve(*f, size); r != 0) return r;
     layout = m.layout_of(*f);
   } else {
     RpcClient::Answer answer;
@@ -54,14 +55,16 @@ int cut(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFilePtr
     Reader in(answer.begin(), answer.size());
     get_attr(in);
     layout = get_opened(in);
-    if (layout.width == 0) {
+    if (layout.width == 0 || size > layout.grow_to) {
       if (size == 0) return 0;
-      // It has no OSDs yet: opening for writing chooses them.
+      // It has no OSDs yet, or needs room: opening for writing chooses them, and only a writer may ask for room.
       if (int r = m.call(req, open, Writer().put(ino).put<uint32_t>(O_WRONLY), answer); r != 0) return r;
       Reader opened(answer.begin(), answer.size());
       get_attr(opened);
       layout = get_opened(opened);
+      const int r = size <= layout.grow_to ? 0 : m.call_as_node(metadata::reserve, Writer().put<uint64_t>(ino).put(size), answer);
       m.files.queue_close(ino, true);
+      if (r != 0) return r;
     }
   }
   ObjectIo::Summary s;
@@ -136,30 +139,46 @@ void setattr_op(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fus
 /// True when the attributes at hand say that there are no extended ones: most files have none, and ls -l asks for each.
 bool has_none(Mount& m, uint64_t ino) {
   auto attr = m.cache.attr(ino);
-  return attr && !attr->has_xattrs;
+  return attr && (attr->flags & (attr_has_user | attr_has_acl | attr_has_default_acl)) == 0;
 }
 
-bool is_ours(const char* name) { return std::string_view(name).starts_with("user."); }
+/// Flag of the attributes that says whether there is one of this name; 0 for names that are not kept.
+uint8_t flag_of(std::string_view name) {
+  if (name == "system.posix_acl_access") return attr_has_acl;
+  if (name == "system.posix_acl_default") return attr_has_default_acl;
+  return name.starts_with("user.") ? attr_has_user : 0;
+}
 
 void getxattr_op(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
   Mount& m = mount_of(req);
-  if (!is_ours(name)) {  // the kernel asks for security.* and system.* often: no need to travel
+  const uint8_t flag = flag_of(name);
+  if (flag == 0) {  // the kernel asks for security.* often: no need to travel
     fuse_reply_err(req, std::string_view(name).starts_with("security.") ? ENODATA : EOPNOTSUPP);
     return;
   }
-  if (has_none(m, ino)) {
+  const auto attr = m.cache.attr(ino);
+  if (attr && !(attr->flags & flag)) {
     fuse_reply_err(req, ENODATA);
     return;
   }
-  RpcClient::Answer answer;
-  int r = m.call(req, getxattr, Writer().put<uint64_t>(ino).text(name), answer);
-  if (r != 0) {
-    fuse_reply_err(req, r);
-    return;
+  std::string value;
+  auto kept = attr && flag != attr_has_user ? m.acls.find(ino, name, attr->change) : std::nullopt;
+  if (kept) {
+    value = std::move(*kept);
+  } else {
+    RpcClient::Answer answer;
+    int r = m.call(req, getxattr, Writer().put<uint64_t>(ino).text(name), answer);
+    if (r != 0) {
+      fuse_reply_err(req, r);
+      return;
+    }
+    Reader in(answer.begin(), answer.size());
+    uint32_t bytes = in.get<uint32_t>();
+    value = in.raw(bytes);
+    // Only of the change that the attributes had before the question, and have still.
+    auto now = m.cache.attr(ino);
+    if (flag != attr_has_user && attr && now && now->change == attr->change) m.acls.keep(ino, name, attr->change, value);
   }
-  Reader in(answer.begin(), answer.size());
-  uint32_t bytes = in.get<uint32_t>();
-  auto value = in.raw(bytes);
   if (size == 0) fuse_reply_xattr(req, value.size());
   else if (size < value.size()) fuse_reply_err(req, ERANGE);
   else fuse_reply_buf(req, value.data(), value.size());
@@ -167,7 +186,7 @@ void getxattr_op(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) 
 
 void setxattr_op(fuse_req_t req, fuse_ino_t ino, const char* name, const char* value, size_t size, int flags) {
   Mount& m = mount_of(req);
-  if (!is_ours(name)) {
+  if (flag_of(name) == 0) {
     fuse_reply_err(req, EOPNOTSUPP);
     return;
   }
@@ -203,7 +222,7 @@ void listxattr_op(fuse_req_t req, fuse_ino_t ino, size_t size) {
 void removexattr_op(fuse_req_t req, fuse_ino_t ino, const char* name) {
   Mount& m = mount_of(req);
   RpcClient::Answer answer;
-  int r = is_ours(name) ? m.call(req, removexattr, Writer().put<uint64_t>(ino).text(name), answer) : ENODATA;
+  int r = flag_of(name) != 0 ? m.call(req, removexattr, Writer().put<uint64_t>(ino).text(name), answer) : ENODATA;
   m.cache.forget_attr(ino);
   fuse_reply_err(req, r);
 }

@@ -59,6 +59,12 @@ void Cache::keep_attr(const Attr& a, Token token) {
   if (s.attrs.insert_or_assign(a.id, a).second) ++attrs_;
 }
 
+void Cache::set_atime(uint64_t id, int64_t atime_ns) {
+  Shard& s = shard(id);
+  std::lock_guard lock(s.mutex);
+  if (auto it = s.attrs.find(id); it != s.attrs.end()) it->second.atime_ns = atime_ns;
+}
+
 Cache::Found Cache::entry(uint64_t directory, const std::string& name, uint64_t& id) const {
   if (!valid()) return Found::no;
   const Shard& s = shard(directory);

@@ -31,6 +31,8 @@ class Cache {
   std::optional<metadata::Attr> attr(uint64_t id) const;
   /// Kept when it is leased and not older than what is there.
   void keep_attr(const metadata::Attr& attr, Token token);
+  /// Reading is no change: nothing else of the attributes moves.
+  void set_atime(uint64_t id, int64_t atime_ns);
   enum class Found { no, yes, negative };
   Found entry(uint64_t directory, const std::string& name, uint64_t& id) const;
   /// `id` 0: there is no such name.

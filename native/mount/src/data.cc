@@ -42,6 +42,7 @@ void open_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   fi->fh = reinterpret_cast<uint64_t>(h);
   fi->keep_cache = !shared && m.files.kernel_has(ino, attr.data_version);
   m.files.set_kernel_version(ino, shared ? 0 : attr.data_version);
+  if (fi->keep_cache && !h->writes) m.note_read(ino);  // what the kernel has it does not ask for
   // Where an append lands is the OSD's choice: the page cache cannot know it.
   fi->direct_io = (fi->flags & O_APPEND) != 0;
   if (fuse_reply_open(req, fi) != 0) {
@@ -54,6 +55,7 @@ void open_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
 void read_op(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* fi) {
   Mount& m = mount_of(req);
   OpenFile& f = *handle_of(fi).file;
+  m.note_read(f.id);
   size = std::min<size_t>(size, 1u << 20);
   uint32_t held = 0;
   bool never_written;
@@ -138,8 +140,9 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
   const uint64_t end = static_cast<uint64_t>(offset) + size;
   uint64_t offset_written = static_cast<uint64_t>(offset);
   int r = WriteBehind::failed(f, handle_of(fi).failures_seen);
+  if (r == 0) r = m.reserve(f, end, (fi->flags & O_APPEND) && !fi->writepage ? size : 0);
   if (r != 0) {
-    // An earlier write that was answered already.
+    // No room, or an earlier write that was answered already.
   } else if ((fi->flags & O_APPEND) && !fi->writepage) {
     m.behind.drain(file);
     ObjectIo::Summary s;
@@ -237,7 +240,8 @@ void fallocate_op(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t leng
   m.behind.drain(handle_of(fi).file);
   forget_contents(f);
   ObjectIo::Summary s;
-  int r = with_capability(m, f, right_read | right_write, [&](const Opened& layout) {
+  int r = m.reserve(f, static_cast<uint64_t>(offset + length));
+  if (r == 0) r = with_capability(m, f, right_read | right_write, [&](const Opened& layout) {
     return m.objects.allocate(layout, static_cast<uint64_t>(offset), static_cast<uint64_t>(length), s);
   });
   if (r == 0) wrote(f, static_cast<uint64_t>(offset + length), s);

@@ -103,7 +103,10 @@ void list(fuse_req_t req, size_t size, off_t offset, fuse_file_info* fi, bool pl
   Mount& m = mount_of(req);
   Listing& l = listing_of(fi);
   std::unique_lock lock(l.mutex);
-  if (offset == 0) l.loaded = false;  // rewound: as it is now
+  if (offset == 0) {
+    l.loaded = false;  // rewound: as it is now
+    m.note_read(l.id);
+  }
   auto buffer = BufferPool::instance().take(size);
   size_t used = 0;
   for (uint64_t at = static_cast<uint64_t>(offset);; ++at) {

@@ -45,6 +45,14 @@ void OpenFiles::mark_all_shared() {
   for (auto& [id, f] : files_) {
     std::lock_guard file_lock(f->mutex);
     f->shared = true;
+    f->grow_to = 0;  // what was reserved may have been given back, and limits set that we did not hear of
+  }
+}
+
+void OpenFiles::forget_growth(uint64_t id) {
+  if (auto f = find(id)) {
+    std::lock_guard lock(f->mutex);
+    f->grow_to = 0;
   }
 }
 

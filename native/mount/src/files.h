@@ -24,6 +24,7 @@ struct OpenFile {
   uint64_t size = 0;                   // what this node knows; good while it writes alone
   int64_t mtime_ns = 0;
   uint64_t disk_bytes = 0;
+  uint64_t grow_to = 0;                // the MRC lets it grow to this size without a question
   bool dirty = false;                  // size and time are not at the MRC yet
   uint64_t dirty_count = 0;
   bool shared = false;                 // another node writes or wrote while we have it open: the size is what the OSDs say
@@ -51,6 +52,8 @@ class OpenFiles {
   void release(const OpenFilePtr& file, bool writes);
   void mark_shared(uint64_t id);
   void mark_all_shared();
+  /// Limits have changed: the next write that makes it longer asks.
+  void forget_growth(uint64_t id);
 
   // Closes are told to the MRC in batches: nobody waits for them.
   void queue_close(uint64_t id, bool writes);

@@ -11,13 +11,17 @@ namespace xos::fs {
 
 using namespace metadata;
 
-int set_lock(Mount& m, uint64_t id, const Lock& l, bool wait) {
+static int ask(Mount& m, uint64_t id, const Lock& l, uint8_t wait) {
   Writer w;
   w.put(id);
   put(w, l);
-  w.put<uint8_t>(wait);
+  w.put(wait);
   RpcClient::Answer answer;
-  int r = m.call_as_node(lock_set, w, answer);
+  return m.call_as_node(lock_set, w, answer);
+}
+
+int set_lock(Mount& m, uint64_t id, const Lock& l, bool wait) {
+  int r = ask(m, id, l, wait);
   if (r == 0) m.files.note_lock(id, l);
   return r;
 }
@@ -67,6 +71,8 @@ void LockWaiters::run() {
     for (auto it = now.begin(); it != now.end();) {
       auto next = std::next(it);
       int r = fuse_req_interrupted(it->req) ? EINTR : set_lock(mount_, it->id, it->lock, true);
+      // Else it would go on to count in the search for deadlocks.
+      if (r == EINTR) ask(mount_, it->id, it->lock, 2);
       if (r == EAGAIN) {
         std::lock_guard lock(mutex_);
         // Between the question and here the MRC may have called already: the second look is what `due` is for, once a second at worst.

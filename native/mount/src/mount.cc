@@ -267,6 +267,7 @@ void Mount::take_opened(OpenFile& f, Opened opened) {
   clock_gettime(CLOCK_REALTIME, &now);
   int64_t life_ms = static_cast<int64_t>(c.expires_ms) - (now.tv_sec * 1000 + now.tv_nsec / 1000000);
   std::lock_guard lock(f.mutex);
+  f.grow_to = opened.grow_to;
   if ((f.rights & ~c.rights) != 0 && f.capability_until_ms > monotonic_ms()) return;  // what we have allows more
   f.rights = c.rights;
   f.layout = std::move(opened);
@@ -354,9 +355,15 @@ void Mount::run_callbacks() {
           }
           for (uint32_t i = 0; i < n; ++i) {
             uint64_t id = r.get<uint64_t>();
-            if (r.get<uint8_t>() == 2) {
+            const uint8_t what = r.get<uint8_t>();
+            if (what == 2) {
               cache.invalidate_entries(id);
               names = true;
+            } else if (what == 4) {
+              files.forget_growth(id);
+            } else if (what == 8) {
+              cache.invalidate_attr(id);
+              fuse_lowlevel_notify_inval_inode(session, id, -1, 0);
             } else {
               cache.invalidate_attr(id);
               files.mark_shared(id);
@@ -384,34 +391,13 @@ void Mount::run_callbacks() {
   }
 }
 
-void Mount::send_closes() {
-  auto closes = files.take_closes();
-  if (closes.empty()) return;
-  Writer w;
-  w.put<uint16_t>(0);
-  uint16_t n = 0;
-  auto flush_batch = [&] {
-    w.patch(0, n);
-    RpcClient::Answer answer;
-    int r = call_as_node(metadata::close, w, answer);
-    if (r != 0) log(Priority::warning, "could not tell the MRC of %u closed files: %s", n, strerror(r));
-    w.clear();
-    w.put<uint16_t>(0);
-    n = 0;
-  };
-  for (auto& [id, c] : closes) {
-    w.put(id).put(c.readers).put(c.writers);
-    if (++n == 1000) flush_batch();
-  }
-  if (n > 0) flush_batch();
-}
-
 void Mount::run_closer() {
   int64_t trimmed = 0;
   uint64_t last_operations = 0;
   for (;;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     send_closes();
+    send_reads();
     int64_t now = monotonic_ms();
     if (now - trimmed > 30000) {
       trimmed = now;

@@ -8,9 +8,11 @@
 #include <deque>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+#include "acl_cache.h"
 #include "cache.h"
 #include "files.h"
 #include "mrc_client.h"
@@ -28,6 +30,7 @@ struct Mount {
   wire::TlsContext& tls;
   const std::string vo;
   Cache cache;
+  AclCache acls;
   OpenFiles files;
   SmallFiles small_files;
   MrcClient mrc;
@@ -53,6 +56,10 @@ struct Mount {
   metadata::Opened layout_of(OpenFile& f);
   /// Writes a range at once and notes what it did to the file. `done` tells how much was written, also with an error.
   int write_now(OpenFile& f, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done);
+  /// Before a write up to `end`, or an append of so many bytes: EDQUOT when the volume's limits have no room for it.
+  int reserve(OpenFile& f, uint64_t end, uint64_t appended = 0);
+  /// A file or directory was read: its access time goes to the MRC soon, when relatime has it move.
+  void note_read(uint64_t id);
   /// Registers a handle for an answer of open or create.
   Handle* make_handle(const metadata::Attr& attr, metadata::Opened opened, bool writes);
   void take_opened(OpenFile& f, metadata::Opened opened);
@@ -73,6 +80,7 @@ struct Mount {
   void run_invalidator(); ///< kernel cache invalidations that may not be done inside a request; never returns
   void invalidate_kernel(uint64_t id, int64_t offset, int64_t bytes);
   void send_closes();
+  void send_reads();
 
  private:
   struct Seen {
@@ -80,6 +88,8 @@ struct Mount {
     std::unordered_set<uint64_t> ids;
   };
   Seen seen_[16];
+  std::mutex reads_mutex_;
+  std::unordered_map<uint64_t, int64_t> reads_;  // when files were read, to be told
   std::mutex invalidations_mutex_;
   std::condition_variable invalidations_ready_;
   struct Invalidation {

@@ -22,7 +22,7 @@ uint64_t random_id() {
 
 bool changes(uint16_t type) {
   switch (type) {
-    case setattr: case create: case flush: case mkdir: case mknod: case symlink: case link: case unlink: case rmdir: case rename:
+    case setattr: case create: case tmpfile: case flush: case mkdir: case mknod: case symlink: case link: case unlink: case rmdir: case rename:
     case setxattr: case removexattr: return true;
     default: return false;
   }

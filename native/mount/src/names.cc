@@ -104,12 +104,15 @@ void make(fuse_req_t req, uint16_t type, fuse_ino_t parent, const std::string& n
   reply_entry(req, m, attr, names_leased(answer) && m.cache.token(parent).remote == token.remote, token);
 }
 
+/// The umask goes along: whether it counts is up to the directory's default list of access control, which the MRC knows.
+uint32_t mode_of(fuse_req_t req, mode_t mode) { return with_umask(mode, fuse_req_ctx(req)->umask); }
+
 void mkdir_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
-  make(req, mkdir, parent, name, Writer().put<uint64_t>(parent).text(name).put<uint32_t>(mode));
+  make(req, mkdir, parent, name, Writer().put<uint64_t>(parent).text(name).put(mode_of(req, mode)));
 }
 
 void mknod_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
-  make(req, mknod, parent, name, Writer().put<uint64_t>(parent).text(name).put<uint32_t>(mode).put<uint32_t>(static_cast<uint32_t>(rdev)));
+  make(req, mknod, parent, name, Writer().put<uint64_t>(parent).text(name).put(mode_of(req, mode)).put<uint32_t>(static_cast<uint32_t>(rdev)));
 }
 
 void symlink_op(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
@@ -126,11 +129,11 @@ void reply_created(Mount& m, fuse_req_t req, uint64_t parent, const Attr& attr, 
   if (m.cache.token(parent).remote != token.remote) m.files.mark_shared(attr.id);
   m.files.set_kernel_version(attr.id, attr.data_version);
   fi->fh = reinterpret_cast<uint64_t>(h);
-  // Where an append lands is the OSD's choice: the page cache cannot know it.
-  fi->direct_io = (fi->flags & O_APPEND) != 0;
+  m.choose_path(req, *h, attr.size, fi);
   fuse_entry_param e = entry_of(m, attr, name_leased && m.cache.token(parent).remote == token.remote, token);
   if (fuse_reply_create(req, &e, fi) != 0) {
     // The caller was interrupted: nobody will close the handle.
+    m.leave_path(req, *h);
     m.files.queue_close(attr.id, writes);
     m.files.release(h->file, writes);
     delete h;
@@ -157,7 +160,7 @@ void create_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   auto token = m.cache.token(parent);
   RpcClient::Answer answer;
-  int r = m.call(req, create, Writer().put<uint64_t>(parent).text(name).put<uint32_t>(mode).put(flags), answer);
+  int r = m.call(req, create, Writer().put<uint64_t>(parent).text(name).put(mode_of(req, mode)).put(flags), answer);
   if (r == 0) {
     Reader in(answer.begin(), answer.size());
     Attr attr = keep_made(m, parent, name, answer, in, token);
@@ -175,6 +178,21 @@ void create_op(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
     }
   }
   fuse_reply_err(req, r);
+}
+
+void tmpfile_op(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* fi) {
+  Mount& m = mount_of(req);
+  const uint32_t flags = static_cast<uint32_t>(fi->flags);
+  auto token = m.cache.token(parent);
+  RpcClient::Answer answer;
+  if (int r = m.call(req, tmpfile, Writer().put<uint64_t>(parent).put(mode_of(req, mode)).put(flags), answer); r != 0) {
+    fuse_reply_err(req, r);
+    return;
+  }
+  Reader in(answer.begin(), answer.size());
+  Attr attr = get_attr(in);
+  m.cache.keep_attr(attr, token);
+  reply_created(m, req, parent, attr, get_opened(in), token, true, false, fi);
 }
 
 void unlink_op(fuse_req_t req, fuse_ino_t parent, const char* name) {
@@ -274,6 +292,7 @@ void register_name_operations(fuse_lowlevel_ops& ops) {
   ops.symlink = symlink_op;
   ops.link = link_op;
   ops.create = create_op;
+  ops.tmpfile = tmpfile_op;
   ops.unlink = unlink_op;
   ops.rmdir = rmdir_op;
   ops.rename = rename_op;

@@ -1,4 +1,4 @@
-"""Rates of a mounted volume, the rows of the file-system bench: measure.py BUILD_DIRECTORY [files] [row…]"""
+"""Rates of a mounted volume, the rows of the file-system bench: measure.py BUILD_DIRECTORY [files] [metadata untar data million]"""
 import os, subprocess, sys, time, json, shutil
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import Cluster
@@ -65,6 +65,44 @@ def metadata(c, a, n):
     return rows
 
 
+def million(c, a, n):
+    """Creating in a directory of `n` entries against an empty one, in turns; listing it; memory of the MRC."""
+    import signal, statistics
+    os.mkdir(a + "/big")
+    os.mkdir(a + "/small")
+    c.kill("mrc", signal.SIGTERM)
+    t = time.perf_counter()
+    subprocess.run([os.path.join(c.binaries, "metadata/metadata-fill"), c.path("mrc-state"), "home", "big", str(n)], check=True)
+    fill = time.perf_counter() - t
+    c.start("mrc")
+    c.tell_mrc()
+    os.stat(a + "/small")
+    rows, rates = {"entries": n, "fill s": round(fill, 1), "MRC KiB before": c.memory_kib("mrc")}, {"big": [], "small": []}
+    for turn in range(5):
+        for d in ("big", "small"):
+            names = [f"{a}/{d}/new-{turn}-{i}" for i in range(1000)]
+            t = time.perf_counter()
+            for p in names:
+                os.close(os.open(p, os.O_CREAT | os.O_WRONLY))
+            rates[d].append(1000 / (time.perf_counter() - t))
+    for d in rates:
+        rows[f"create /s, {d} directory"] = round(statistics.median(rates[d]))
+    remount(c)
+    t = time.perf_counter()
+    seen = sum(1 for _ in os.scandir(a + "/big"))
+    rows["names of the big directory, cold s"] = round(time.perf_counter() - t, 1)
+    assert seen == n + 5000, seen
+    remount(c)
+    t = time.perf_counter()
+    subprocess.run(["ls", "-lU", a + "/big"], check=True, stdout=subprocess.DEVNULL)
+    rows["ls -lU of it, cold s"] = round(time.perf_counter() - t, 1)
+    rows["stat /s in it"] = rate(5000, lambda: [os.stat(f"{a}/big/file-{i * (n // 5000)}") for i in range(5000)])["per s"]
+    state = os.stat(c.path("mrc-state", "data.mdb"))
+    rows["database bytes a file"] = round(state.st_blocks * 512 / n)
+    rows["MRC KiB not of the map"] = sum(int(l.split()[1]) for l in open(f"/proc/{c.processes['mrc'].pid}/status") if l.startswith("RssAnon"))
+    return rows
+
+
 def remount(c):
     import signal
     c.kill("mount-n1", signal.SIGTERM)
@@ -123,6 +161,8 @@ def main():
         rows = {}
         if "metadata" in wanted:
             rows |= metadata(c, a, n)
+        if "million" in wanted:
+            rows |= million(c, a, n)
         if "untar" in wanted:
             rows |= untar(c, a)
         if "data" in wanted:

@@ -1,0 +1,229 @@
+#include "control_requests.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "capability.h"
+#include "control.h"
+
+namespace xos::fs::metadata {
+
+using nlohmann::json;
+
+namespace {
+
+/// What the request names, the rest as in `p`.
+VolumePolicy parse_policy(const json& request, VolumePolicy p = {}) {
+  json j = request.value("policy", json::object());
+  p.stripe_bytes = j.value("stripe_size", p.stripe_bytes);
+  p.width = j.value("width", p.width);
+  p.placement = j.value("placement", p.placement);
+  if (j.contains("atime")) p.atime = j["atime"] == "relatime";
+  return p;
+}
+
+json show(const VolumePolicy& p) {
+  return {{"stripe_size", p.stripe_bytes}, {"width", p.width}, {"placement", p.placement}, {"atime", p.atime ? "relatime" : "noatime"}};
+}
+
+json volume_create(Mrc& m, const json& request) {
+  std::string name = request.at("name");
+  uint32_t uid = request.value("uid", 0u), gid = request.value("gid", uid);
+  uint32_t mode = request.value("mode", 0700u);
+  VolumePolicy policy = parse_policy(request);
+  uint64_t root = 0;
+  int status = 0;
+  Effects effects;
+  m.store.write([&](Txn& txn) {
+    effects = {};
+    status = m.engine.volume_create(txn, name, uid, gid, mode, policy, root, effects);
+  });
+  if (status == EEXIST) throw CodedError("XOS_EXISTS", "cannot create volume '" + name + "': it exists already");
+  if (status != 0)
+    throw CodedError("XOS_BAD_VOLUME", "cannot create volume '" + name + "': its name must be 1–255 bytes without '/', stripe_size a multiple of 4096 up to "
+                                       "4194304, width 1–256, placement with-mrc, spread or local");
+  m.store.sync();
+  m.sessions.invalidate(effects, nullptr);
+  return {{"root", root}};
+}
+
+json volume_remove(Mrc& m, const json& request) {
+  std::string name = request.at("name");
+  int status = 0;
+  Effects effects;
+  m.store.write([&](Txn& txn) {
+    effects = {};
+    status = m.engine.volume_remove(txn, name, request.value("force", false), effects);
+  });
+  if (status == ENOENT) throw CodedError("XOS_NO_VOLUME", "cannot remove volume '" + name + "': there is none of that name");
+  if (status == ENOTEMPTY) throw CodedError("XOS_NOT_EMPTY", "cannot remove volume '" + name + "': it has files; remove them or pass force");
+  if (status != 0) throw CodedError("XOS_INTERNAL", "cannot remove volume '" + name + "': error " + std::to_string(status));
+  m.store.sync();
+  m.sessions.invalidate(effects, nullptr);
+  return json::object();
+}
+
+json volume_list(Mrc& m) {
+  json list = json::array();
+  for (auto& v : m.engine.volumes()) {
+    Inode root;
+    int status = 0;
+    m.store.read([&](const Txn& txn) { status = m.engine.getattr(txn, v.root, root); });
+    if (status != 0) continue;
+    list.push_back({{"name", v.name}, {"root", v.root}, {"uid", root.r.uid}, {"gid", root.r.gid}, {"mode", root.r.mode & 07777}, {"policy", show(v.policy)}});
+  }
+  return {{"volumes", list}};
+}
+
+json set_osds(Mrc& m, const json& request) {
+  std::vector<Osd> osds;
+  for (const auto& j : request.at("osds")) {
+    Osd o;
+    o.node = j.at("node");
+    o.name = j.value("osd", o.node);
+    o.address = j.at("address");
+    o.port = j.at("port");
+    o.key = parse_key(j.at("key").get<std::string>());
+    if (o.key.size() < 16) throw CodedError("XOS_BAD_KEY", "cannot take the key of OSD '" + o.name + "': it is shorter than 16 bytes");
+    o.free_bytes = j.value("free_bytes", uint64_t{1} << 30);
+    o.up = j.value("up", true);
+    osds.push_back(o);
+  }
+  m.osds.set(std::move(osds));
+  return json::object();
+}
+
+json stats(Mrc& m) {
+  auto [transactions, changes] = m.store.counters();
+  auto counts = m.sessions.counts();
+  uint64_t files = 0, deletions = 0, orphans = 0;
+  m.store.read([&](const Txn& txn) {
+    files = txn.entries(table_inode);
+    deletions = txn.entries(table_deletion);
+    orphans = txn.entries(table_orphan);
+  });
+  json osds = json::array();
+  for (auto& o : m.osds.list()) osds.push_back({{"osd", o.name}, {"node", o.node}, {"up", o.up}, {"total_bytes", o.total_bytes}, {"free_bytes", o.free_bytes}});
+  return {{"inodes", files}, {"orphans", orphans}, {"objects_to_delete", deletions}, {"transactions", transactions}, {"changes", changes},
+          {"sessions", counts.sessions}, {"open_files", counts.open_files}, {"locks", counts.locks}, {"leases", counts.leases}, {"osds", osds}};
+}
+
+/// Volume of an inode, or of the name in `volume`.
+uint64_t find(Mrc& m, const json& request, Inode& i) {
+  uint64_t id = request.value("inode", uint64_t{0});
+  if (request.contains("volume")) {
+    const std::string name = request["volume"];
+    for (auto& v : m.engine.volumes())
+      if (v.name == name) id = v.root;
+    if (id == 0) throw CodedError("XOS_NO_VOLUME", "cannot find volume '" + name + "': there is none of that name");
+  }
+  int status = 0;
+  m.store.read([&](const Txn& txn) { status = m.engine.getattr(txn, id, i); });
+  if (status != 0 || id == root_id) throw CodedError("XOS_NO_FILE", "cannot find file " + std::to_string(id) + ": it is not in a volume of this metadata server");
+  return i.r.volume;
+}
+
+const char* type_of(uint32_t mode) {
+  if (S_ISDIR(mode)) return "directory";
+  if (S_ISREG(mode)) return "file";
+  return S_ISLNK(mode) ? "link" : "special";
+}
+
+json show(const Usage& u) {
+  return {{"bytes", u.bytes}, {"files", u.files}, {"bytes_max", u.bytes_max}, {"files_max", u.files_max}};
+}
+
+/// `inode-show`: one file, directory or volume, with its policy and where its stripes are.
+json inode_show(Mrc& m, const json& request) {
+  Inode i;
+  const uint64_t volume = find(m, request, i);
+  bool own = false;
+  VolumePolicy policy;
+  m.store.read([&](const Txn& txn) { policy = m.engine.policy_for(txn, i, &own); });
+  json osds = json::array();
+  for (uint16_t number : i.osds) {
+    Osd osd;
+    if (m.osds.find(number, osd)) osds.push_back({{"osd", osd.name}, {"node", osd.node}, {"up", osd.up}});
+  }
+  std::string name;
+  for (auto& v : m.engine.volumes())
+    if (v.root == volume) name = v.name;
+  json answer = {{"inode", i.id}, {"volume", name}, {"type", i.id == volume ? "volume" : type_of(i.r.mode)}, {"uid", i.r.uid}, {"gid", i.r.gid},
+                 {"mode", i.r.mode & 07777}, {"size", i.r.size}, {"disk_bytes", i.r.disk_bytes}, {"policy", show(policy)},
+                 {"own_policy", own || i.id == volume}, {"acl", (i.r.flags & (inode_has_acl | inode_has_default_acl)) != 0}};
+  if (S_ISREG(i.r.mode)) answer["stripes"] = {{"stripe_size", i.r.stripe_bytes}, {"width", i.r.width}, {"osds", osds}};
+  return answer;
+}
+
+/// `policy-set {inode|volume, policy:{…}|null}`: what is not named stays.
+json policy_set(Mrc& m, const json& request) {
+  Inode i;
+  find(m, request, i);
+  int status = 0;
+  Effects effects;
+  m.store.write([&](Txn& txn) {
+    effects = {};
+    std::optional<VolumePolicy> policy;
+    if (request.contains("policy") && !request["policy"].is_null()) policy = parse_policy(request, m.engine.policy_for(txn, i));
+    status = m.engine.policy_set(txn, i.id, policy, effects);
+  });
+  if (status == EBUSY) throw CodedError("XOS_BUSY", "cannot change the stripes of file " + std::to_string(i.id) + ": it has contents already, or is open; copy it into a new file");
+  if (status != 0)
+    throw CodedError("XOS_BAD_POLICY", "cannot set the policy of file " + std::to_string(i.id) + ": stripe_size must be a multiple of 4096 up to 4194304, "
+                                       "width 1–256, placement with-mrc, spread or local, and it must be a volume, a directory or an empty file");
+  m.store.sync();
+  m.sessions.invalidate(effects, nullptr);
+  return json::object();
+}
+
+/// `usage {volume}`: by user, with the limits.
+json usage(Mrc& m, const json& request) {
+  Inode i;
+  const uint64_t volume = find(m, request, i);
+  std::map<uint32_t, Usage> rows;
+  m.store.read([&](const Txn& txn) { rows = m.engine.usage(txn, volume); });
+  json users = json::array();
+  for (auto& [who, u] : rows) {
+    if (who == usage_all || who == usage_default) continue;
+    users.push_back(show(u));
+    users.back()["uid"] = who;
+  }
+  return {{"all", show(rows[usage_all])}, {"default", show(rows[usage_default])}, {"users", users}};
+}
+
+/// `quota-set {volume, uid?|default?, bytes_max?, files_max?}`: 0 lifts a limit.
+json quota_set(Mrc& m, const json& request) {
+  Inode i;
+  const uint64_t volume = find(m, request, i);
+  const uint32_t who = request.contains("uid") ? request["uid"].get<uint32_t>() : request.value("default", false) ? usage_default : usage_all;
+  auto limit = [&](const char* name) { return request.contains(name) ? std::optional<uint64_t>(request[name].get<uint64_t>()) : std::nullopt; };
+  std::vector<uint64_t> writing;
+  m.store.write([&](Txn& txn) {
+    writing.clear();
+    m.engine.quota_set(txn, volume, who, limit("bytes_max"), limit("files_max"), writing);
+  });
+  m.store.sync();
+  // Who has a file open for writing was told that there are no limits, or others.
+  m.sessions.withdraw_growth(writing);
+  return json::object();
+}
+
+}  // namespace
+
+json answer_control(Mrc& m, const std::string& op, const json& request) {
+  if (op == "volume-create") return volume_create(m, request);
+  if (op == "volume-remove") return volume_remove(m, request);
+  if (op == "volume-list") return volume_list(m);
+  if (op == "inode-show") return inode_show(m, request);
+  if (op == "policy-set") return policy_set(m, request);
+  if (op == "usage") return usage(m, request);
+  if (op == "quota-set") return quota_set(m, request);
+  if (op == "osds") return set_osds(m, request);
+  if (op == "client-drop") return {{"dropped", m.janitor.drop_node(request.at("node"))}};
+  if (op == "stats") return stats(m);
+  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, "
+                                            "osds, client-drop, stats");
+}
+
+}  // namespace xos::fs::metadata

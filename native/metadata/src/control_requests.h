@@ -1,0 +1,25 @@
+// Operations of the control socket (README.md): what xosd and the tests ask of the MRC.
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "engine.h"
+#include "janitor.h"
+#include "osd_table.h"
+#include "sessions.h"
+#include "store.h"
+
+namespace xos::fs::metadata {
+
+struct Mrc {
+  Store& store;
+  Engine& engine;
+  Sessions& sessions;
+  OsdTable& osds;
+  Janitor& janitor;
+};
+
+/// Throws CodedError, and json::exception for a request that is not as documented.
+nlohmann::json answer_control(Mrc& mrc, const std::string& op, const nlohmann::json& request);
+
+}  // namespace xos::fs::metadata
