@@ -105,7 +105,7 @@ export const scenarios: readonly Scenario[] = [
     name: 'keys', summary: 'two keys, of three and of two attributes', nodes: 5_000, cycles: 34, slots_every: 4,
     world: { keys: [['cores', 'memory', 'disk'], ['clock', 'network']] }, queries: (cycle) => (cycle >= 28 ? { some: 20, all: 1 } : {}),
   },
-  { name: 'near', summary: 'network coordinates of sixteen sites', nodes: 2_000, cycles: 80, slots_every: 0, world: { coordinates: true }, coordinates: true },
+  { name: 'near', summary: 'network coordinates of sixteen sites', nodes: 2_000, cycles: 120, slots_every: 0, world: { coordinates: true }, coordinates: true },
 ];
 
 export const findScenario = (name: string): Scenario | undefined => scenarios.find((scenario) => scenario.name === name);

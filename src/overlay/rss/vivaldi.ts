@@ -1,7 +1,7 @@
 import type { Host } from '../core/index.ts';
 
 /** The share of an error that one measurement corrects at most: with 0.25, as in the paper, coordinates of nodes that probe twice in ten seconds take half an hour. */
-const gain = 0.5;
+const gain = 0.75;
 const error_gain = 0.25;
 const height_min_ms = 0.1;
 /** A measurement beyond this is a stall, not a distance. */
