@@ -250,6 +250,7 @@ void Sessions::invalidate(const Effects& effects, const Session* by) {
     auto it = table.find(id);
     if (it == table.end()) return;
     for (uint64_t others = it->second & ~mine; others != 0; others &= others - 1) by_bit[static_cast<unsigned>(__builtin_ctzll(others))].emplace_back(id, what);
+    if (what == 8) return;  // they keep the lease: by it, who has the file open hears of a later writer
     it->second &= mine;
     if (it->second == 0) table.erase(it);
   };

@@ -362,8 +362,7 @@ void Mount::run_callbacks() {
             } else if (what == 4) {
               files.forget_growth(id);
             } else if (what == 8) {
-              cache.invalidate_attr(id);
-              fuse_lowlevel_notify_inval_inode(session, id, -1, 0);
+              cache.invalidate_attr(id);  // and not the kernel's: it would throw the answer to a getattr away that brings a new size
             } else {
               cache.invalidate_attr(id);
               files.mark_shared(id);
