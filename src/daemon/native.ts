@@ -73,14 +73,6 @@ export class NativeServices implements Service {
     return { up: this.#failure === '', detail: this.#failure };
   }
 
-  /** After a renewed certificate: SIGHUP, they read it again. */
-  async reload(signal: AbortSignal): Promise<void> {
-    const { serviceManager, log } = this.#options.ports;
-    for (const { name } of this.wanted()) {
-      await serviceManager.reload(name, signal).catch((thrown: unknown) => log.error('a service did not take the renewed certificate', { name, reason: describe(thrown) }));
-    }
-  }
-
   async #pushPeers(): Promise<void> {
     const { relay } = this.controls;
     if (!relay.connected) return;

@@ -190,7 +190,6 @@ export class VoNode {
     const renewedTrust = verifyTrust(JSON.parse(Buffer.from(answer.trust).toString('utf8')), fingerprint(trust.root));
     this.#identity = await store.store(key, answer.certificate, renewedTrust);
     this.#rpc.renew(tlsIdentity(this.#identity));
-    await this.native.reload(signal);
     ports.log.info('the certificate of this node was renewed', { expires: new Date(this.#identity.expires_ms).toISOString() });
   }
 }

@@ -138,7 +138,7 @@ TlsContext::TlsContext(const std::string& directory) : impl_(std::make_unique<Im
   // OpenSSL writes with write(2): a peer that left must be an error code here, not the death of the daemon.
   struct sigaction now{};
   if (sigaction(SIGPIPE, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
-  // xosd says SIGHUP when it has renewed the certificate; new connections find it anyway, so the signal must only not kill. A handler and
+  // Administrators are used to SIGHUP after a new certificate; new connections find it anyway, so the signal must only not kill. A handler and
   // not SIG_IGN, which the programs that a daemon starts would inherit.
   if (sigaction(SIGHUP, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) {
     now = {};
