@@ -92,10 +92,11 @@ def million(c, a, n):
     seen = sum(1 for _ in os.scandir(a + "/big"))
     rows["names of the big directory, cold s"] = round(time.perf_counter() - t, 1)
     assert seen == n + 5000, seen
-    remount(c)
-    t = time.perf_counter()
-    subprocess.run(["ls", "-lU", a + "/big"], check=True, stdout=subprocess.DEVNULL)
-    rows["ls -lU of it, cold s"] = round(time.perf_counter() - t, 1)
+    if n <= 100_000:  # a question for each file's access list: minutes for a million
+        remount(c)
+        t = time.perf_counter()
+        subprocess.run(["ls", "-lU", a + "/big"], check=True, stdout=subprocess.DEVNULL)
+        rows["ls -lU of it, cold s"] = round(time.perf_counter() - t, 1)
     rows["stat /s in it"] = rate(5000, lambda: [os.stat(f"{a}/big/file-{i * (n // 5000)}") for i in range(5000)])["per s"]
     state = os.stat(c.path("mrc-state", "data.mdb"))
     rows["database bytes a file"] = round(state.st_blocks * 512 / n)
