@@ -18,7 +18,7 @@ const lean_options = ['--max-semi-space-size=1', '--single-threaded-gc', '--v8-p
 const lean_from = 50;
 const router_mac = '02:00:00:00:00:01';
 const router = '169.254.0.1';
-const begin_at_once = 20;
+const begin_at_once = 40;
 
 export interface FleetOptions {
   readonly vo: TestVo;
