@@ -6,8 +6,12 @@ import { mountAgent, mrcAgent, osdAgent, runAgent } from './agents.ts';
 import { Directory } from './directory.ts';
 import { createHere, createVolume } from './ops/create-volume.ts';
 import { ensureVolume } from './ops/ensure-volume.ts';
+import { inspect, inspectHere } from './ops/inspect.ts';
 import { listHere, listVolumes, showVolume } from './ops/list-volumes.ts';
 import { removeHere, removeVolume } from './ops/remove-volume.ts';
+import { setPolicy, setPolicyHere } from './ops/set-policy.ts';
+import { setQuota, setQuotaHere } from './ops/set-quota.ts';
+import { usage, usageHere } from './ops/usage.ts';
 
 /** Time between looks at who has fallen silent. */
 const tick_ms = 1_000;
@@ -37,6 +41,10 @@ export class VolumeService implements Service, VolumeProvider {
         create: (request, call) => createHere(context, request, call.signal),
         remove: (request, call) => removeHere(context, request, call.signal),
         list: (_request, call) => listHere(context, call.signal),
+        inspect: (request, call) => inspectHere(context, request, call.signal),
+        setPolicy: (request, call) => setPolicyHere(context, request, call.signal),
+        setQuota: (request, call) => setQuotaHere(context, request, call.signal),
+        getUsage: (request, call) => usageHere(context, request, call.signal),
       });
     }
   }
@@ -89,6 +97,10 @@ function registerOperations(context: NodeContext): (() => void)[] {
     api.register('volume-list', (_caller, _request, signal) => listVolumes(context, signal)),
     api.register('volume-show', (_caller, request, signal) => showVolume(context, request, signal)),
     api.register('volume-create', (caller, request, signal) => createVolume(context, caller, request, signal)),
+    api.register('volume-inspect', (_caller, request, signal) => inspect(context, request, signal)),
+    api.register('volume-policy', (caller, request, signal) => setPolicy(context, caller, request, signal)),
+    api.register('volume-quota', (caller, request, signal) => setQuota(context, caller, request, signal)),
+    api.register('volume-usage', (caller, request, signal) => usage(context, caller, request, signal)),
     api.register('volume-remove', (caller, request, signal) => removeVolume(context, caller, request, signal)),
   ];
 }

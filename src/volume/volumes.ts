@@ -16,15 +16,27 @@ export function parseVolumeName(value: unknown): string {
 
 /** Throws XOS_BAD_ARGUMENT; what is absent is left to the server's default. */
 export function parsePolicy(value: Partial<VolumePolicy> | undefined): Policy {
-  const { stripe_size = 0, width = 0, placement = '' } = value ?? {};
-  const bad = (what: string): XosError => new XosError('XOS_BAD_ARGUMENT', `cannot create a volume with this policy: ${what}`);
+  const { stripe_size = 0, width = 0, placement = '', atime = '' } = value ?? {};
+  const bad = (what: string): XosError => new XosError('XOS_BAD_ARGUMENT', `cannot use this policy: ${what}`);
   if (stripe_size !== 0 && (!Number.isInteger(stripe_size) || stripe_size % 4096 !== 0 || stripe_size < 4096 || stripe_size > 4_194_304)) {
     throw bad(`a stripe of ${stripe_size} bytes is not a multiple of 4 KiB up to 4 MiB`);
   }
   if (width !== 0 && (!Number.isInteger(width) || width < 1 || width > 256)) throw bad(`a width of ${width} is not within 1 to 256`);
   if (!['', 'with-mrc', 'local', 'spread'].includes(placement)) throw bad(`placement '${placement}' is not with-mrc, local or spread`);
-  return { stripe_size, width, placement };
+  if (!['', 'relatime', 'noatime'].includes(atime)) throw bad(`access times '${atime}' are not relatime or noatime`);
+  return { stripe_size, width, placement, atime };
 }
+
+/** The policy as the MRC takes it: what is 0 or empty is not named, so that it stays as it is. */
+export const namedPolicy = ({ stripe_size, width, placement, atime }: Policy): Record<string, string | number> =>
+  ({ ...(stripe_size > 0 ? { stripe_size } : {}), ...(width > 0 ? { width } : {}), ...(placement === '' ? {} : { placement }), ...(atime === '' ? {} : { atime }) });
+
+export const policyRow = (policy: Policy | undefined): VolumePolicy => ({
+  stripe_size: policy?.stripe_size ?? 0, width: policy?.width ?? 0, placement: (policy?.placement ?? '') as VolumePolicy['placement'],
+  atime: policy?.atime === 'noatime' ? 'noatime' : 'relatime',
+});
+
+export const ownerName = (context: NodeContext, uid: number): string => (uid === 0 ? 'root' : context.members.byUid(uid)?.user ?? `${uid}`);
 
 /** The volumes of the VO are with its (one) MRC. */
 export function mrcClient(context: NodeContext): RpcClient<typeof VolumeServiceDefinition> {
@@ -36,11 +48,9 @@ export function mrcClient(context: NodeContext): RpcClient<typeof VolumeServiceD
 export const isAdmin = (context: NodeContext, uid: number): boolean => uid === 0 || (context.members.byUid(uid)?.roles.includes('admin') ?? false);
 
 export function volumeRow(context: NodeContext, volume: Volume): VolumeRow {
-  const policy = volume.policy ?? { stripe_size: 0, width: 0, placement: '' };
   return {
     volume: volume.volume, uid: volume.uid, gid: volume.gid, mode: volume.mode,
-    owner: volume.uid === 0 ? 'root' : context.members.byUid(volume.uid)?.user ?? `${volume.uid}`,
-    policy: { stripe_size: policy.stripe_size, width: policy.width, placement: policy.placement as VolumePolicy['placement'] },
+    owner: ownerName(context, volume.uid), policy: policyRow(volume.policy),
     used_bytes: volume.used_bytes ?? null, files: volume.files ?? null,
   };
 }
@@ -55,14 +65,19 @@ export function readVolumes(answer: unknown): readonly Volume[] {
     if (typeof fields['name'] !== 'string') return [];
     return [{
       volume: fields['name'], uid: number(fields['uid']), gid: number(fields['gid']), mode: number(fields['mode']) & 0o7777,
-      policy: { stripe_size: number(policy['stripe_size']), width: number(policy['width']), placement: String(policy['placement'] ?? '') },
+      policy: readPolicy(policy),
       used_bytes: maybe(fields['used_bytes']), files: maybe(fields['files']),
     }];
   });
 }
 
+/** Reads a policy of mrc.ctl. */
+export const readPolicy = (fields: Readonly<Record<string, unknown>>): Policy => ({
+  stripe_size: number(fields['stripe_size']), width: number(fields['width']), placement: String(fields['placement'] ?? ''), atime: String(fields['atime'] ?? 'relatime'),
+});
+
 /** True for an answer of the MRC that means: it is there already. */
 export const isExists = (thrown: unknown): boolean => hasCode(thrown, 'XOS_EXISTS', 'XOS_VOLUME_EXISTS', 'XOS_EEXIST');
 
 const maybe = (value: unknown): number | undefined => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined);
-const number = (value: unknown): number => Math.trunc(maybe(value) ?? 0);
+export const number = (value: unknown): number => Math.trunc(maybe(value) ?? 0);

@@ -32,6 +32,8 @@ async function start(t: ExecutionContext): Promise<Grid> {
       if (op === 'volume-list') return { volumes };
       if (op === 'volume-create' && volumes.some(({ name }) => name === fields['name'])) throw new XosError('XOS_EXISTS', 'there is such a volume');
       if (op === 'volume-create') volumes.push({ used_bytes: 0, files: 0, ...fields, policy: { stripe_size: 4_194_304, width: 1, placement: 'with-mrc', ...(fields['policy'] as object) } });
+      if (op === 'inode-show') return { volume: 'data', type: fields['inode'] === 77 ? 'directory' : 'volume', uid: bob.uid, policy: { stripe_size: 4096, width: 2, placement: 'local', atime: 'noatime' }, own_policy: true };
+      if (op === 'usage') return { all: { bytes: 9, files: 2, bytes_max: 100, files_max: 0 }, users: [{ uid: bob.uid, bytes: 4, files: 1 }, { uid: alice.uid, bytes: 5, files: 1 }] };
       if (op === 'volume-remove') volumes.splice(volumes.findIndex(({ name }) => name === fields['name']), 1);
       return {};
     });
@@ -153,4 +155,30 @@ test('without its MRC an operation on volumes says so', async (t) => {
   const { vo } = await start(t);
   const error: XosError = await t.throwsAsync(vo.node('n3').api('volume-list', bob.uid));
   t.is(error.code, 'XOS_UNAVAILABLE');
+});
+
+test('policies are changed by owners and administrators, limits by administrators; others see their own use only', async (t) => {
+  const { vo, play, last } = await start(t);
+  for (const [node, daemon] of [['n1', 'mrc'], ['n1', 'osd'], ['n3', 'mount']] as const) await play(node, daemon);
+  const n3 = vo.node('n3');
+  t.like(await n3.api('volume-inspect', bob.uid, { id: 77 }), { volume: 'data', type: 'directory', owner: 'bob', own_policy: true, stripes: null, policy: { width: 2, atime: 'noatime' } });
+  await n3.api('volume-policy', bob.uid, { id: 77, policy: { width: 3 } });
+  t.like(last('n1 mrc', 'policy-set'), { inode: 77, policy: { width: 3 } });
+  await n3.api('volume-policy', alice.uid, { volume: 'data', policy: { atime: 'relatime' } });
+  t.like(last('n1 mrc', 'policy-set'), { volume: 'data', policy: { atime: 'relatime' } });
+  await n3.api('volume-policy', bob.uid, { id: 77, policy: null });
+  t.is(last('n1 mrc', 'policy-set')?.['policy'], null);
+  await t.throwsAsync(n3.api('volume-policy', 99_999, { id: 77, policy: { width: 3 } }), { code: 'XOS_DENIED' });
+  await t.throwsAsync(n3.api('volume-policy', bob.uid, { id: 77, policy: { atime: 'noatime' } }), { code: 'XOS_BAD_ARGUMENT', message: /whole volume/ });
+  await t.throwsAsync(n3.api('volume-policy', bob.uid, { id: 77, policy: { stripe_size: 5000 } }), { code: 'XOS_BAD_ARGUMENT' });
+  await t.throwsAsync(n3.api('volume-inspect', bob.uid, { id: 1 }), { code: 'XOS_BAD_ARGUMENT' });
+
+  await n3.api('volume-quota', alice.uid, { volume: 'data', user: 'bob', bytes_max: 10 });
+  t.like(last('n1 mrc', 'quota-set'), { volume: 'data', uid: bob.uid, bytes_max: 10 });
+  await t.throwsAsync(n3.api('volume-quota', bob.uid, { volume: 'data', bytes_max: 10 }), { code: 'XOS_DENIED' });
+  await t.throwsAsync(n3.api('volume-quota', alice.uid, { volume: 'data', bytes_max: -1 }), { code: 'XOS_BAD_ARGUMENT' });
+  await t.throwsAsync(n3.api('volume-quota', alice.uid, { volume: 'data', user: 'nobody-known', bytes_max: 1 }), { code: 'XOS_NO_USER' });
+  const seen = async (uid: number): Promise<readonly string[]> => (await n3.api('volume-usage', uid, { volume: 'data' }) as { users: { user: string }[] }).users.map(({ user }) => user);
+  t.deepEqual(await seen(alice.uid), ['alice', 'bob']);
+  t.deepEqual(await seen(bob.uid), ['bob']);
 });

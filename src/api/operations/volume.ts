@@ -15,6 +15,45 @@ export interface VolumeOperations {
   };
   /** Removes the volume with all that is in it. */
   'volume-remove': { request: { readonly volume: string }; response: Record<never, never> };
+  /** A volume, or what has this inode number in the mounted file system. */
+  'volume-inspect': { request: VolumeObject; response: VolumeInspection };
+  /** The owner of it and administrators; `null`: the volume's policy counts again. */
+  'volume-policy': { request: VolumeObject & { readonly policy: Partial<VolumePolicy> | null }; response: Record<never, never> };
+  /** Administrators. `user`: a member, `*` for those without limits of their own; the volume when absent. A limit of 0 is lifted. */
+  'volume-quota': { request: { readonly volume: string; readonly user?: string; readonly bytes_max?: number; readonly files_max?: number }; response: Record<never, never> };
+  /** All rows for administrators, else the volume's and the caller's. */
+  'volume-usage': { request: { readonly volume: string }; response: VolumeUsage };
+}
+
+export interface VolumeObject {
+  readonly volume?: string;
+  /** `st_ino`. */
+  readonly id?: number;
+}
+
+export interface VolumeInspection {
+  readonly volume: string;
+  readonly type: string;
+  readonly owner: string;
+  readonly policy: VolumePolicy;
+  readonly own_policy: boolean;
+  readonly has_acl: boolean;
+  /** Of a file with contents. */
+  readonly stripes: { readonly stripe_size: number; readonly width: number; readonly osds: readonly { readonly osd: string; readonly node: string; readonly up: boolean }[] } | null;
+}
+
+/** A limit of 0 is none. */
+export interface UsageRow {
+  readonly bytes: number;
+  readonly files: number;
+  readonly bytes_max: number;
+  readonly files_max: number;
+}
+
+export interface VolumeUsage {
+  readonly all: UsageRow;
+  readonly every_user: UsageRow;
+  readonly users: readonly (UsageRow & { readonly uid: number; readonly user: string })[];
 }
 
 export interface VolumePolicy {
@@ -24,6 +63,8 @@ export interface VolumePolicy {
   readonly width: number;
   /** Where new files go (docs/decisions/0007-home-placement.md). */
   readonly placement: 'with-mrc' | 'local' | 'spread';
+  /** Whether reading moves access times; of the whole volume. */
+  readonly atime: 'relatime' | 'noatime';
 }
 
 export interface VolumeRow {

@@ -118,14 +118,17 @@ function stagePackages(next) {
   }
 }
 
-/** /usr/bin/x…: one launcher a command, a script whose interpreter is our marked Node. */
+/** /usr/bin/x…: one launcher a command, a script whose interpreter is our marked Node. What mount(8) and mkfs(8) look for is in /usr/sbin, too. */
 function stageCommands(next) {
   const folder = join(clone, 'src/cli')
   mkdirSync(join(next, 'usr/bin'), { recursive: true })
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
-    const command = /^(x[a-z]+)\.ts$/.exec(name)?.[1]
+    const command = /^(x[a-z]+|[a-z]+\.xtreemfs)\.ts$/.exec(name)?.[1]
     if (!command || NOT_SHIPPED.has(command)) continue
     writeFileSync(join(next, 'usr/bin', command), `#!/usr/lib/xos/bin/node\nimport('/usr/lib/xos/dist/src/cli/${command}.js')\n`, { mode: 0o755 })
+    if (!/^(?:u?mount|mkfs)\./.test(command)) continue
+    mkdirSync(join(next, 'usr/sbin'), { recursive: true })
+    symlinkSync(`../bin/${command}`, join(next, 'usr/sbin', command))
   }
 }
 

@@ -4,7 +4,7 @@ import type { CreateRequest, Volume } from '../../proto/xos/volume/v1/volume.ts'
 import type { VolumePolicy, VolumeRow } from '../../api/operations/volume.ts';
 import { noVolume, notAdmin, volumeExists } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { isAdmin, isExists, mrcClient, parsePolicy, parseVolumeName, readVolumes, volumeRow } from '../volumes.ts';
+import { isAdmin, isExists, mrcClient, namedPolicy, parsePolicy, parseVolumeName, readVolumes, volumeRow } from '../volumes.ts';
 
 /** xosd.sock `volume-create`. */
 export async function createVolume(
@@ -25,14 +25,13 @@ export async function createVolume(
 /** gRPC Create, on the MRC's node. A member's own home may be made by any node (at login); anything else takes an administrator. */
 export async function createHere(context: NodeContext, request: CreateRequest, signal: AbortSignal): Promise<Volume> {
   const volume = parseVolumeName(request.volume);
-  const { stripe_size, width, placement } = parsePolicy(request.policy as Partial<VolumePolicy> | undefined);
+  const policy = namedPolicy(parsePolicy(request.policy as Partial<VolumePolicy> | undefined));
   const member = context.members.byUid(request.owner_uid);
   const home = request.ensure && member !== null && volume === `home.${member.user}`;
   if (!home && !isAdmin(context, request.uid)) throw notAdmin('create', volume);
   const existing = await find(context, volume, signal);
   if (existing !== null && request.ensure) return existing;
   if (existing !== null) throw volumeExists(volume);
-  const policy = { ...(stripe_size > 0 ? { stripe_size } : {}), ...(width > 0 ? { width } : {}), ...(placement === '' ? {} : { placement }) };
   try {
     await context.native.mrc.request('volume-create', { name: volume, uid: request.owner_uid, gid: request.owner_gid, mode: request.mode, policy }, { signal });
   } catch (thrown) {

@@ -77,6 +77,8 @@ export interface Policy {
   width: number;
   /** with-mrc, local or spread; empty: the server's default. */
   placement: string;
+  /** relatime or noatime, of volumes only; empty: the server's default. */
+  atime: string;
 }
 
 export interface CreateRequest {
@@ -113,6 +115,87 @@ export interface Volume {
 
 export interface ListReply {
   volumes: Volume[];
+}
+
+/** A volume by its name, else whatever has this inode number in the mounted file system. */
+export interface InspectRequest {
+  volume: string;
+  id: number;
+}
+
+export interface Inspection {
+  volume: string;
+  /** volume, directory, file, link or special. */
+  type: string;
+  owner_uid: number;
+  policy:
+    | Policy
+    | undefined;
+  /** False: the policy is the volume's. */
+  own_policy: boolean;
+  has_acl: boolean;
+  /** Of a file: as it was laid out; width 0 when it has no contents yet. */
+  stripe_size: number;
+  width: number;
+  osds: StripeOsd[];
+}
+
+export interface StripeOsd {
+  osd: string;
+  node: string;
+  up: boolean;
+}
+
+export interface SetPolicyRequest {
+  volume: string;
+  id: number;
+  /** Absent: the volume's policy counts again. What is 0 or empty in it stays as it is. */
+  policy?: Policy | undefined;
+  uid: number;
+}
+
+export interface SetPolicyReply {
+}
+
+export interface SetQuotaRequest {
+  volume: string;
+  uid: number;
+  /** Whose limits: one user's, those of all users that have none of their own, or (neither) the volume's. */
+  user?: number | undefined;
+  every_user: boolean;
+  /** 0 lifts the limit; absent: it stays. */
+  bytes_max?: number | undefined;
+  files_max?: number | undefined;
+}
+
+export interface SetQuotaReply {
+}
+
+export interface UsageRequest {
+  volume: string;
+  uid: number;
+}
+
+export interface Usage {
+  bytes: number;
+  files: number;
+  /** 0: no limit. */
+  bytes_max: number;
+  files_max: number;
+}
+
+export interface UserUsage {
+  uid: number;
+  usage: Usage | undefined;
+}
+
+export interface UsageReply {
+  all:
+    | Usage
+    | undefined;
+  /** Only its limits count. */
+  every_user: Usage | undefined;
+  users: UserUsage[];
 }
 
 function createBaseOsdReport(): OsdReport {
@@ -827,7 +910,7 @@ export const Mrc: MessageFns<Mrc> = {
 };
 
 function createBasePolicy(): Policy {
-  return { stripe_size: 0, width: 0, placement: "" };
+  return { stripe_size: 0, width: 0, placement: "", atime: "" };
 }
 
 export const Policy: MessageFns<Policy> = {
@@ -840,6 +923,9 @@ export const Policy: MessageFns<Policy> = {
     }
     if (message.placement !== "") {
       writer.uint32(26).string(message.placement);
+    }
+    if (message.atime !== "") {
+      writer.uint32(34).string(message.atime);
     }
     return writer;
   },
@@ -881,6 +967,14 @@ export const Policy: MessageFns<Policy> = {
             message.placement = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.atime = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -901,6 +995,7 @@ export const Policy: MessageFns<Policy> = {
     message.stripe_size = object.stripe_size ?? 0;
     message.width = object.width ?? 0;
     message.placement = object.placement ?? "";
+    message.atime = object.atime ?? "";
     return message;
   },
 };
@@ -1371,6 +1466,915 @@ export const ListReply: MessageFns<ListReply> = {
   },
 };
 
+function createBaseInspectRequest(): InspectRequest {
+  return { volume: "", id: 0 };
+}
+
+export const InspectRequest: MessageFns<InspectRequest> = {
+  encode(message: InspectRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.id !== 0) {
+      writer.uint32(16).uint64(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InspectRequest>): InspectRequest {
+    return InspectRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InspectRequest>): InspectRequest {
+    const message = createBaseInspectRequest();
+    message.volume = object.volume ?? "";
+    message.id = object.id ?? 0;
+    return message;
+  },
+};
+
+function createBaseInspection(): Inspection {
+  return {
+    volume: "",
+    type: "",
+    owner_uid: 0,
+    policy: undefined,
+    own_policy: false,
+    has_acl: false,
+    stripe_size: 0,
+    width: 0,
+    osds: [],
+  };
+}
+
+export const Inspection: MessageFns<Inspection> = {
+  encode(message: Inspection, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.type !== "") {
+      writer.uint32(18).string(message.type);
+    }
+    if (message.owner_uid !== 0) {
+      writer.uint32(24).uint32(message.owner_uid);
+    }
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(34).fork()).join();
+    }
+    if (message.own_policy !== false) {
+      writer.uint32(40).bool(message.own_policy);
+    }
+    if (message.has_acl !== false) {
+      writer.uint32(48).bool(message.has_acl);
+    }
+    if (message.stripe_size !== 0) {
+      writer.uint32(56).uint32(message.stripe_size);
+    }
+    if (message.width !== 0) {
+      writer.uint32(64).uint32(message.width);
+    }
+    for (const v of message.osds) {
+      StripeOsd.encode(v!, writer.uint32(74).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Inspection {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspection();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.owner_uid = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.own_policy = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.has_acl = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.stripe_size = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.width = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.osds.push(StripeOsd.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Inspection>): Inspection {
+    return Inspection.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Inspection>): Inspection {
+    const message = createBaseInspection();
+    message.volume = object.volume ?? "";
+    message.type = object.type ?? "";
+    message.owner_uid = object.owner_uid ?? 0;
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    message.own_policy = object.own_policy ?? false;
+    message.has_acl = object.has_acl ?? false;
+    message.stripe_size = object.stripe_size ?? 0;
+    message.width = object.width ?? 0;
+    message.osds = object.osds?.map((e) => StripeOsd.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseStripeOsd(): StripeOsd {
+  return { osd: "", node: "", up: false };
+}
+
+export const StripeOsd: MessageFns<StripeOsd> = {
+  encode(message: StripeOsd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.osd !== "") {
+      writer.uint32(10).string(message.osd);
+    }
+    if (message.node !== "") {
+      writer.uint32(18).string(message.node);
+    }
+    if (message.up !== false) {
+      writer.uint32(24).bool(message.up);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StripeOsd {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStripeOsd();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.osd = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.up = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StripeOsd>): StripeOsd {
+    return StripeOsd.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StripeOsd>): StripeOsd {
+    const message = createBaseStripeOsd();
+    message.osd = object.osd ?? "";
+    message.node = object.node ?? "";
+    message.up = object.up ?? false;
+    return message;
+  },
+};
+
+function createBaseSetPolicyRequest(): SetPolicyRequest {
+  return { volume: "", id: 0, policy: undefined, uid: 0 };
+}
+
+export const SetPolicyRequest: MessageFns<SetPolicyRequest> = {
+  encode(message: SetPolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.id !== 0) {
+      writer.uint32(16).uint64(message.id);
+    }
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(26).fork()).join();
+    }
+    if (message.uid !== 0) {
+      writer.uint32(32).uint32(message.uid);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetPolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetPolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetPolicyRequest>): SetPolicyRequest {
+    return SetPolicyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetPolicyRequest>): SetPolicyRequest {
+    const message = createBaseSetPolicyRequest();
+    message.volume = object.volume ?? "";
+    message.id = object.id ?? 0;
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    message.uid = object.uid ?? 0;
+    return message;
+  },
+};
+
+function createBaseSetPolicyReply(): SetPolicyReply {
+  return {};
+}
+
+export const SetPolicyReply: MessageFns<SetPolicyReply> = {
+  encode(_: SetPolicyReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetPolicyReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetPolicyReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetPolicyReply>): SetPolicyReply {
+    return SetPolicyReply.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<SetPolicyReply>): SetPolicyReply {
+    const message = createBaseSetPolicyReply();
+    return message;
+  },
+};
+
+function createBaseSetQuotaRequest(): SetQuotaRequest {
+  return { volume: "", uid: 0, user: undefined, every_user: false, bytes_max: undefined, files_max: undefined };
+}
+
+export const SetQuotaRequest: MessageFns<SetQuotaRequest> = {
+  encode(message: SetQuotaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.uid !== 0) {
+      writer.uint32(16).uint32(message.uid);
+    }
+    if (message.user !== undefined) {
+      writer.uint32(24).uint32(message.user);
+    }
+    if (message.every_user !== false) {
+      writer.uint32(32).bool(message.every_user);
+    }
+    if (message.bytes_max !== undefined) {
+      writer.uint32(40).uint64(message.bytes_max);
+    }
+    if (message.files_max !== undefined) {
+      writer.uint32(48).uint64(message.files_max);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetQuotaRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetQuotaRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.user = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.every_user = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytes_max = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.files_max = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetQuotaRequest>): SetQuotaRequest {
+    return SetQuotaRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetQuotaRequest>): SetQuotaRequest {
+    const message = createBaseSetQuotaRequest();
+    message.volume = object.volume ?? "";
+    message.uid = object.uid ?? 0;
+    message.user = object.user ?? undefined;
+    message.every_user = object.every_user ?? false;
+    message.bytes_max = object.bytes_max ?? undefined;
+    message.files_max = object.files_max ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSetQuotaReply(): SetQuotaReply {
+  return {};
+}
+
+export const SetQuotaReply: MessageFns<SetQuotaReply> = {
+  encode(_: SetQuotaReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetQuotaReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetQuotaReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetQuotaReply>): SetQuotaReply {
+    return SetQuotaReply.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<SetQuotaReply>): SetQuotaReply {
+    const message = createBaseSetQuotaReply();
+    return message;
+  },
+};
+
+function createBaseUsageRequest(): UsageRequest {
+  return { volume: "", uid: 0 };
+}
+
+export const UsageRequest: MessageFns<UsageRequest> = {
+  encode(message: UsageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.uid !== 0) {
+      writer.uint32(16).uint32(message.uid);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UsageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UsageRequest>): UsageRequest {
+    return UsageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UsageRequest>): UsageRequest {
+    const message = createBaseUsageRequest();
+    message.volume = object.volume ?? "";
+    message.uid = object.uid ?? 0;
+    return message;
+  },
+};
+
+function createBaseUsage(): Usage {
+  return { bytes: 0, files: 0, bytes_max: 0, files_max: 0 };
+}
+
+export const Usage: MessageFns<Usage> = {
+  encode(message: Usage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytes !== 0) {
+      writer.uint32(8).uint64(message.bytes);
+    }
+    if (message.files !== 0) {
+      writer.uint32(16).uint64(message.files);
+    }
+    if (message.bytes_max !== 0) {
+      writer.uint32(24).uint64(message.bytes_max);
+    }
+    if (message.files_max !== 0) {
+      writer.uint32(32).uint64(message.files_max);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Usage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.files = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes_max = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.files_max = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Usage>): Usage {
+    return Usage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Usage>): Usage {
+    const message = createBaseUsage();
+    message.bytes = object.bytes ?? 0;
+    message.files = object.files ?? 0;
+    message.bytes_max = object.bytes_max ?? 0;
+    message.files_max = object.files_max ?? 0;
+    return message;
+  },
+};
+
+function createBaseUserUsage(): UserUsage {
+  return { uid: 0, usage: undefined };
+}
+
+export const UserUsage: MessageFns<UserUsage> = {
+  encode(message: UserUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uid !== 0) {
+      writer.uint32(8).uint32(message.uid);
+    }
+    if (message.usage !== undefined) {
+      Usage.encode(message.usage, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UserUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUserUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.usage = Usage.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UserUsage>): UserUsage {
+    return UserUsage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UserUsage>): UserUsage {
+    const message = createBaseUserUsage();
+    message.uid = object.uid ?? 0;
+    message.usage = (object.usage !== undefined && object.usage !== null) ? Usage.fromPartial(object.usage) : undefined;
+    return message;
+  },
+};
+
+function createBaseUsageReply(): UsageReply {
+  return { all: undefined, every_user: undefined, users: [] };
+}
+
+export const UsageReply: MessageFns<UsageReply> = {
+  encode(message: UsageReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.all !== undefined) {
+      Usage.encode(message.all, writer.uint32(10).fork()).join();
+    }
+    if (message.every_user !== undefined) {
+      Usage.encode(message.every_user, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.users) {
+      UserUsage.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UsageReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsageReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.all = Usage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.every_user = Usage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.users.push(UserUsage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UsageReply>): UsageReply {
+    return UsageReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UsageReply>): UsageReply {
+    const message = createBaseUsageReply();
+    message.all = (object.all !== undefined && object.all !== null) ? Usage.fromPartial(object.all) : undefined;
+    message.every_user = (object.every_user !== undefined && object.every_user !== null)
+      ? Usage.fromPartial(object.every_user)
+      : undefined;
+    message.users = object.users?.map((e) => UserUsage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 /** Served by the node with the role dir: which object and metadata servers there are. */
 export type DirServiceDefinition = typeof DirServiceDefinition;
 export const DirServiceDefinition = {
@@ -1434,6 +2438,42 @@ export const VolumeServiceDefinition = {
       requestType: ListRequest as typeof ListRequest,
       requestStream: false,
       responseType: ListReply as typeof ListReply,
+      responseStream: false,
+      options: {},
+    },
+    /** One volume, directory or file: its policy, and where its stripes are. */
+    inspect: {
+      name: "Inspect",
+      requestType: InspectRequest as typeof InspectRequest,
+      requestStream: false,
+      responseType: Inspection as typeof Inspection,
+      responseStream: false,
+      options: {},
+    },
+    /** Changes the policy for what is made from now on; the owner and administrators may. */
+    setPolicy: {
+      name: "SetPolicy",
+      requestType: SetPolicyRequest as typeof SetPolicyRequest,
+      requestStream: false,
+      responseType: SetPolicyReply as typeof SetPolicyReply,
+      responseStream: false,
+      options: {},
+    },
+    /** Limits of a volume or of its users; administrators may. */
+    setQuota: {
+      name: "SetQuota",
+      requestType: SetQuotaRequest as typeof SetQuotaRequest,
+      requestStream: false,
+      responseType: SetQuotaReply as typeof SetQuotaReply,
+      responseStream: false,
+      options: {},
+    },
+    /** What is used, and the limits: all rows for an administrator, else the volume's and the asker's. */
+    getUsage: {
+      name: "GetUsage",
+      requestType: UsageRequest as typeof UsageRequest,
+      requestStream: false,
+      responseType: UsageReply as typeof UsageReply,
       responseStream: false,
       options: {},
     },

@@ -1,0 +1,138 @@
+#!/usr/lib/xos/bin/node
+import type { VolumeObject } from '../api/operations/volume.ts';
+import { ask } from './lib/api.ts';
+import { commonExitStatus, defineCommand, jsonOption, type Call, type Command } from './lib/command.ts';
+import { runIfMain } from './lib/main.ts';
+import { UsageError } from './lib/parse.ts';
+import { formatTable, tableWidth } from './lib/table.ts';
+import { formatBytes } from './lib/units.ts';
+import { askedPolicy, bytesOption, policyOptions, volumeArgument } from './lib/volume.ts';
+
+const pathArgument = { name: 'PATH', summary: 'a file, directory or volume below /grid', complete: 'file' } as const;
+
+/** The file system that a path is on must be ours: its inode numbers are the MRC's. */
+async function objectAt(path: string): Promise<VolumeObject> {
+  const [{ stat, realpath }, { readFile }] = await Promise.all([import('node:fs/promises'), import('node:fs/promises')]);
+  const { XosError } = await import('../core/errors.ts');
+  const real = await realpath(path).catch((cause: unknown) => { throw new XosError('XOS_NO_FILE', `cannot look at '${path}': ${(cause as Error).message}`, { path }); });
+  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
+  const below = (point: string): boolean => real === point || real.startsWith(point === '/' ? '/' : `${point}/`);
+  const unescape = (text: string): string => text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  // The longest mount point, and of those the last one, is what is seen there.
+  const found = mounts.filter(([, point]) => point !== undefined && below(unescape(point))).reduce<string[] | null>(
+    (best, each) => (best === null || unescape(each[1] ?? '').length >= unescape(best[1] ?? '').length ? each : best), null);
+  if (found?.[2] !== 'fuse.xtreemfs') throw new XosError('XOS_BAD_ARGUMENT', `cannot look at '${path}': it is not in a volume of XtreemFS but in a file system of type ${found?.[2] ?? 'unknown'}`, { path });
+  return { id: (await stat(real)).ino };
+}
+
+const showOptions = { json: jsonOption } as const;
+const show: Command<typeof showOptions> = {
+  name: 'show', summary: 'show the policy of a file, directory or volume, and where the stripes of a file are', description: [], options: showOptions, arguments: [pathArgument],
+  run: async (call) => {
+    const found = await ask(call as Call, 'volume-inspect', await objectAt(call.args[0] ?? ''));
+    if (call.options.json) return call.json(found);
+    const { policy, stripes } = found;
+    const rows: [string, string][] = [
+      ['volume', found.volume], ['type', found.type], ['owner', found.owner],
+      ['new files', `stripes of ${formatBytes(policy.stripe_size)} over ${policy.width}, ${policy.placement}${found.own_policy ? '' : " (the volume's policy)"}`],
+      ['access times', policy.atime], ['access list', found.has_acl ? 'yes (getfacl shows it)' : 'no'],
+      ...(stripes === null ? [] : [['stripes', `of ${formatBytes(stripes.stripe_size)} over ${stripes.width}: ${stripes.osds.map(({ osd, up }) => `${osd}${up ? '' : ' (down)'}`).join(', ')}`] as [string, string]]),
+    ];
+    for (const [name, value] of rows) call.out.write(`${`${name}:`.padEnd(14)}${value}\n`);
+  },
+};
+
+const setOptions = {
+  ...policyOptions,
+  inherit: { kind: 'flag', summary: "drop a policy of its own: the volume's counts again" },
+} as const;
+const set: Command<typeof setOptions> = {
+  name: 'set', summary: 'change the policy for files that are made from now on',
+  description: [
+    'Of a volume, of what is made below a directory (directories that are made in it take its policy with them), or of one file as long as it was never written to. Files that have contents stay as they are.',
+    'For the owner, and for administrators of the VO.',
+  ],
+  options: setOptions, arguments: [pathArgument],
+  run: async (call) => {
+    const policy = askedPolicy(call.options);
+    const nothing = Object.keys(policy).length === 0;
+    if (call.options.inherit === !nothing) throw new UsageError(nothing ? 'what to set is missing' : '--inherit takes the whole policy away: it goes with no other option');
+    await ask(call as Call, 'volume-policy', { ...await objectAt(call.args[0] ?? ''), policy: call.options.inherit ? null : policy });
+  },
+};
+
+const quotaOptions = {
+  user: { kind: 'text', value: 'USER', summary: "limits of this member; `*` stands for all who have none of their own; the volume's, when absent" },
+  bytes: { kind: 'text', value: 'SIZE', summary: 'bytes of all files together; 0 lifts the limit' },
+  files: { kind: 'number', value: 'N', integer: true, min: 0, summary: 'files, directories and links; 0 lifts the limit' },
+  json: jsonOption,
+} as const;
+const quota: Command<typeof quotaOptions> = {
+  name: 'quota', summary: 'show what is used of a volume and the limits, or set a limit',
+  description: [
+    'Without `--bytes` and `--files` it shows: to an administrator all users, to others the volume and themselves. Setting limits takes the role `admin` in the VO.',
+    'What counts is the size of a file, not what it takes on disks. A limit holds at every moment, also for several writers on several nodes: room is reserved before it is written to, a file up to 64 MiB or a 64th of the room ahead, and given back when the file is closed. Only an append may go over the limit, by what one write(2) of each appending process holds.',
+    'Who is over a limit gets EDQUOT. Root is held to limits of volumes, not to those of users. The first limit of a volume counts all its files, which takes a second or so for a million.',
+  ],
+  options: quotaOptions, arguments: [volumeArgument],
+  run: async (call) => {
+    const volume = call.args[0] ?? '';
+    const { user, files, json } = call.options;
+    const bytes = bytesOption('bytes', call.options.bytes);
+    if (bytes !== undefined || files !== undefined) {
+      await ask(call as Call, 'volume-quota', { volume, ...(user === undefined ? {} : { user }), ...(bytes === undefined ? {} : { bytes_max: bytes }), ...(files === undefined ? {} : { files_max: files }) });
+      return;
+    }
+    const found = await ask(call as Call, 'volume-usage', { volume }, { timeout_ms: 60_000 });
+    if (json) return call.json(found);
+    const limit = (value: number, format: (value: number) => string): string => (value === 0 ? '-' : format(value));
+    const rows = [{ who: 'volume', ...found.all }, ...found.users.map((each) => ({ ...each, who: each.user })), { who: 'each user', ...found.every_user, bytes: null, files: null }];
+    call.out.write(formatTable([
+      { title: 'WHO', value: (each) => each.who },
+      { title: 'USED', value: (each) => (each.bytes === null ? '-' : formatBytes(each.bytes)), align: 'right' }, { title: 'LIMIT', value: (each) => limit(each.bytes_max, formatBytes), align: 'right' },
+      { title: 'FILES', value: (each) => `${each.files ?? '-'}`, align: 'right' }, { title: 'LIMIT', value: (each) => limit(each.files_max, String), align: 'right' },
+    ], rows, tableWidth(call.out)));
+  },
+};
+
+const statusOptions = { json: jsonOption } as const;
+const status: Command<typeof statusOptions> = {
+  name: 'status', summary: 'show the servers of the file system, and the volumes with what they use', description: [], options: statusOptions,
+  run: async (call) => {
+    const { volumes } = await ask(call as Call, 'volume-list', {});
+    const first = volumes[0];
+    const servers = first === undefined ? null : (await ask(call as Call, 'volume-show', { volume: first.volume })).servers;
+    const used = await Promise.all(volumes.map(async ({ volume }) => ({ volume, ...(await ask(call as Call, 'volume-usage', { volume }, { timeout_ms: 60_000 })).all })));
+    if (call.options.json) return call.json({ servers, volumes: volumes.map((each, at) => ({ ...each, usage: used[at] })) });
+    call.out.write(formatTable([
+      { title: 'VOLUME', value: (each) => each.volume }, { title: 'USED', value: (each) => formatBytes(each.bytes), align: 'right' },
+      { title: 'LIMIT', value: (each) => (each.bytes_max === 0 ? '-' : formatBytes(each.bytes_max)), align: 'right' },
+      { title: 'FILES', value: (each) => `${each.files}`, align: 'right' }, { title: 'LIMIT', value: (each) => (each.files_max === 0 ? '-' : `${each.files_max}`), align: 'right' },
+    ], used, tableWidth(call.out)));
+    if (servers === null) return;
+    call.out.write(`\nmetadata: ${servers.mrc === null ? 'no server' : `${servers.mrc.node} (${servers.mrc.up ? 'up' : 'down'})`}\n\n`);
+    call.out.write(formatTable([
+      { title: 'OSD', value: (each) => each.osd }, { title: 'STATE', value: (each) => (each.up ? 'up' : 'down') },
+      { title: 'FREE', value: (each) => formatBytes(each.free_bytes), align: 'right' }, { title: 'SIZE', value: (each) => formatBytes(each.total_bytes), align: 'right' },
+    ], servers.osds, tableWidth(call.out)));
+  },
+};
+
+export const command = defineCommand({
+  name: 'xtfsutil',
+  summary: 'show and set the policies of XtreemFS: stripes, quotas, access times',
+  description: [
+    "A policy says how new files are laid out over the object servers (OSDs). A volume has one; a directory or an empty file may have its own. Who may do what with a file is said by its mode and its access list (`chmod`, `setfacl`).",
+  ],
+  options: {},
+  subcommands: [show as Command, set as Command, quota as Command, status as Command],
+  examples: [
+    { text: 'large files over four servers from now on', line: 'xtfsutil set /grid/demo/data/movies --stripe-size 1M --width 4 --placement spread' },
+    { text: 'where a file is', line: 'xtfsutil show /grid/demo/data/movies/a.mkv' },
+    { text: 'a hundred gigabytes for the volume, ten for each user', line: "xtfsutil quota data --bytes 100G && xtfsutil quota data --user '*' --bytes 10G" },
+  ],
+  exitStatus: commonExitStatus,
+  seeAlso: [['mkfs.xtreemfs', 8], ['lsfs.xtreemfs', 1], ['mount.xtreemfs', 8], ['xvolume', 1], ['xos-mrc', 8], ['xos', 7]],
+});
+
+await runIfMain(import.meta, command);

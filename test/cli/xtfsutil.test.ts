@@ -1,0 +1,73 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import type { Command } from '../../src/cli/lib/command.ts';
+import { command as lsfs } from '../../src/cli/lsfs.xtreemfs.ts';
+import { command as mkfs } from '../../src/cli/mkfs.xtreemfs.ts';
+import { command as mount } from '../../src/cli/mount.xtreemfs.ts';
+import { command as rmfs } from '../../src/cli/rmfs.xtreemfs.ts';
+import { command as declared } from '../../src/cli/xtfsutil.ts';
+import { capture } from './lib/capture.ts';
+import { startCli } from './node.ts';
+
+const command = declared as Command;
+
+test('volumes are made with a limit, listed by name, and removed by the names that XtreemFS had', async (t) => {
+  const grid = await startCli(t);
+  const volumes: object[] = [];
+  const quotas: object[] = [];
+  await grid.vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op === 'volume-create') volumes.push({ ...fields, policy: { stripe_size: 1 << 20, width: 1, placement: 'with-mrc', ...(fields['policy'] as object) } });
+    if (op === 'quota-set') quotas.push(fields);
+    if (op === 'volume-remove') volumes.length = 0;
+    return { volumes };
+  });
+  t.deepEqual(await grid.run(mkfs as Command, ['data', '--quota', '1G', '--width', '2', '--atime', 'noatime']), { status: 0, out: '', err: '' });
+  t.like(volumes[0], { name: 'data', policy: { width: 2, atime: 'noatime' } });
+  t.like(quotas[0], { volume: 'data', bytes_max: 2 ** 30, default: false });
+  t.is((await grid.run(lsfs as Command, [])).out, 'data\n');
+  t.is(JSON.parse((await grid.run(lsfs as Command, ['--json'])).out)[0].policy.atime, 'noatime');
+  t.is((await grid.run(rmfs as Command, ['data'])).status, 2, 'only with --force');
+  t.is((await grid.run(rmfs as Command, ['--force', 'data'])).status, 0);
+  t.is((await grid.run(lsfs as Command, [])).out, '');
+});
+
+test('what is used is shown beside the limits, and limits are set for the volume, a member or everybody', async (t) => {
+  const grid = await startCli(t);
+  const quotas: Record<string, unknown>[] = [];
+  const none = { bytes_max: 0, files_max: 0 };
+  await grid.vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op === 'quota-set') quotas.push(fields);
+    if (op === 'usage') return { all: { bytes: 3 << 20, files: 7, bytes_max: 2 ** 30, files_max: 0 }, default: { bytes: 0, files: 0, ...none, files_max: 100 }, users: [{ uid: 0, bytes: 3 << 20, files: 7, ...none }] };
+    return { volumes: [] };
+  });
+  t.is((await grid.run(command, ['quota', 'data'])).out,
+    'WHO        USED  LIMIT  FILES  LIMIT\nvolume     3.0M   1.0G      7      -\nroot       3.0M      -      7      -\neach user     -      -      -    100\n');
+  t.is(JSON.parse((await grid.run(command, ['quota', 'data', '--json'])).out).every_user.files_max, 100);
+  for (const argv of [['--bytes', '10G'], ['--user', 'bob', '--bytes', '0'], ['--user', '*', '--files', '5']]) t.is((await grid.run(command, ['quota', 'data', ...argv])).status, 0, argv.join(' '));
+  const bob = grid.vo.node('n1').context.members.get('bob')?.uid;
+  t.deepEqual(quotas.map(({ volume, uid, default: every, bytes_max, files_max }) => [volume, uid, every, bytes_max, files_max]),
+    [['data', undefined, false, 10 * 2 ** 30, undefined], ['data', bob, false, 0, undefined], ['data', undefined, true, undefined, 5]]);
+  t.regex((await grid.run(command, ['quota', 'data', '--user', 'nobody-known', '--bytes', '1'])).err, /no such member/);
+});
+
+test('a path outside of XtreemFS, and options that make no sense together, are refused', async (t) => {
+  const path = join(tmpdir(), `xtfsutil-${process.pid}`);
+  t.teardown(() => rmSync(path, { force: true }));
+  writeFileSync(path, '');
+  t.regex((await capture(command, ['show', path], {})).err, /not in a volume of XtreemFS/);
+  t.is((await capture(command, ['show', '/nonexistent'], {})).status, 1);
+  t.is((await capture(command, ['set', path], {})).status, 2);
+  t.is((await capture(command, ['set', path, '--inherit', '--width', '2'], {})).status, 2);
+  t.is((await capture(command, ['quota', 'x', '--bytes', 'much'], {})).status, 2);
+  t.is((await capture(command, ['set', path, '--stripe-size', 'big'], {})).status, 2);
+});
+
+test('mount.xtreemfs wants a volume of a VO, and says what it waited for', async (t) => {
+  for (const source of ['data', '/', 'demo/../x', 'demo//x']) t.is((await capture(mount as Command, [source, '/mnt'], {})).status, 2, source);
+  t.is((await capture(mount as Command, ['demo/data', '/mnt', '-o', 'wait=soon'], {})).status, 2);
+  const { status, err } = await capture(mount as Command, ['demo/data', '/mnt', '-o', 'ro,wait=0'], { env: { XOS_GRID: '/nonexistent' } });
+  t.is(status, 1);
+  t.regex(err, /cannot mount 'demo\/data' after waiting 0 s: no VO is mounted at '\/nonexistent\/demo'/);
+});
