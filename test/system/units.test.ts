@@ -4,8 +4,8 @@
 import test from 'ava'
 import { bootGuests, type Guest } from './support/guest.ts'
 
-const set_up_ms = 240_000
-const login_ms = 120_000
+const set_up_ms = 400_000
+const login_ms = 180_000
 const password = 'correct-horse-1'
 const daemons = ['xosd', 'xos-relayd', 'xos-osd', 'xos-mrc', 'xos-mount']
 
@@ -16,15 +16,15 @@ const pids = async (g: Guest): Promise<Record<string, string>> => Object.fromEnt
 const asAlice = (line: string): string => `printf '%s\\n' ${password} > /run/pw && xenter=/usr/lib/xos/bin/xenter && $xenter --service xgrid --password-fd 3 alice@demo -- bash -c ${JSON.stringify(line)} 3< /run/pw`
 
 test.serial('two machines become nodes with one command each, and their daemons are units', async (t) => {
-  t.timeout(900_000)
+  t.timeout(1_500_000)
   const [n1, n2] = await bootGuests(t, ['n1', 'n2']) as [Guest, Guest]
   t.is((await n1.run(`systemctl is-active ${daemons.join(' ')}`)).stdout, 'inactive\n'.repeat(daemons.length), 'nothing starts before it is told')
 
-  const founded = await n1.must(`echo ${password} | xnode found demo --admin alice --password-stdin --address 10.78.0.1 --timeout 200`, { timeout_ms: set_up_ms })
+  const founded = await n1.must(`echo ${password} | xnode found demo --admin alice --password-stdin --address 10.78.0.1 --timeout 380`, { timeout_ms: set_up_ms })
   t.is(founded, 'this machine is node n1 of VO demo, and its registry\n')
-  t.is(await n1.must(`echo ${password} | xnode found demo --admin alice --password-stdin --timeout 200`, { timeout_ms: set_up_ms }), founded, 'twice is as once')
+  t.is(await n1.must(`echo ${password} | xnode found demo --admin alice --password-stdin --timeout 380`, { timeout_ms: set_up_ms }), founded, 'twice is as once')
   const token = (await n1.must('xvo node invite demo n2')).trim()
-  t.is(await n2.must(`xnode join - --timeout 200 <<< ${token}`, { timeout_ms: set_up_ms }), 'this machine is node n2 of VO demo\n')
+  t.is(await n2.must(`xnode join - --timeout 380 <<< ${token}`, { timeout_ms: set_up_ms }), 'this machine is node n2 of VO demo\n')
   await n1.until('[ "$(xnode list --quiet | wc -l)" = 2 ]', login_ms)
   for (const g of [n1, n2]) t.regex(await g.must("stat -c '%a' /etc/xos/node.json; findmnt -no FSTYPE /grid/demo"), /^600\nfuse\.xtreemfs\n$/)
 
@@ -35,7 +35,7 @@ test.serial('two machines become nodes with one command each, and their daemons 
   for (const name of daemons) {
     const before = await pids(n1)
     await n1.must(`systemctl kill --signal=KILL --kill-whom=main ${name}`)
-    await n1.until(`pid=$(systemctl show --value --property MainPID ${name}); [ "$pid" != 0 ] && [ "$pid" != ${before[name]} ] && systemctl is-active ${name}`)
+    await n1.until(`pid=$(systemctl show --value --property MainPID ${name}); [ "$pid" != 0 ] && [ "$pid" != ${before[name]} ] && systemctl is-active ${name}`, login_ms)
     const after = await pids(n1)
     for (const other of daemons) if (other !== name) t.is(after[other], before[other], `${other} lives on when ${name} is killed`)
   }
