@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "capability.h"
+#include "check.h"
 #include "control.h"
 
 namespace xos::fs::metadata {
@@ -209,6 +210,20 @@ json quota_set(Mrc& m, const json& request) {
   return json::object();
 }
 
+/// `check {repair?}`: whether the database agrees with itself.
+json check_database(Mrc& m, const json& request) {
+  CheckReport r;
+  if (request.value("repair", false)) {
+    m.store.write([&](Txn& txn) { r = repair(txn, [&] { return m.engine.new_id(txn); }); });
+    m.store.sync();
+    m.sessions.invalidate_all();
+  } else {
+    m.store.read([&](const Txn& txn) { r = check(txn); });
+  }
+  return {{"inodes", r.inodes}, {"entries", r.entries}, {"problems", r.problems()}, {"dangling", r.dangling}, {"links", r.links}, {"parents", r.parents},
+          {"lost", r.lost}, {"attributes", r.attributes}, {"usage", r.usage}, {"found", r.found}};
+}
+
 }  // namespace
 
 json answer_control(Mrc& m, const std::string& op, const json& request) {
@@ -219,10 +234,11 @@ json answer_control(Mrc& m, const std::string& op, const json& request) {
   if (op == "policy-set") return policy_set(m, request);
   if (op == "usage") return usage(m, request);
   if (op == "quota-set") return quota_set(m, request);
+  if (op == "check") return check_database(m, request);
   if (op == "osds") return set_osds(m, request);
   if (op == "client-drop") return {{"dropped", m.janitor.drop_node(request.at("node"))}};
   if (op == "stats") return stats(m);
-  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, "
+  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, "
                                             "osds, client-drop, stats");
 }
 

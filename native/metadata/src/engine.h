@@ -67,6 +67,14 @@ struct Making {
   bool linkable = true;           ///< ... whether it may get a name
 };
 
+/// A row of table_usage that is not what the inodes say.
+struct UsageMend {
+  std::string key;
+  uint32_t who;
+  std::string right;
+};
+std::vector<UsageMend> usage_to_mend(const Txn& txn, uint64_t volume);
+
 class Engine {
  public:
   using Place = std::function<std::vector<uint16_t>(const VolumePolicy& policy)>;
@@ -126,6 +134,9 @@ class Engine {
   /// Sets the policy of a volume (`id` of its root), of what is made below a directory from now on, or of a file that never had contents (else
   /// EBUSY); without a policy the volume's counts again. EINVAL when it is none.
   int policy_set(Txn&, uint64_t id, const std::optional<VolumePolicy>&, Effects&);
+
+  /// A number that no inode has had.
+  uint64_t new_id(Txn& txn) { return next_id(txn); }
 
   // quotas (control socket)
   /// By user; of a volume without limits counted by looking at every inode.

@@ -264,6 +264,14 @@ void Sessions::invalidate(const Effects& effects, const Session* by) {
   call_back(lock, hits);
 }
 
+void Sessions::invalidate_all() {
+  std::lock_guard lock(mutex_);
+  attribute_leases_.clear();
+  entry_leases_.clear();
+  for (auto& [instance, session] : sessions_)
+    if (session->callback_connected) enqueue(*session, callback_invalidate, Writer().put<uint32_t>(0).bytes());
+}
+
 void Sessions::settle_writers(uint64_t id, const Session* by) {
   std::unique_lock lock(mutex_);
   auto it = open_.find(id);

@@ -85,6 +85,8 @@ class Sessions : public OpenFiles {
   bool grant(const Ptr& session, uint64_t id, bool entries);
   /// Calls back the leases of all sessions but `by` on what changed, and waits as the lease rule says.
   void invalidate(const Effects& effects, const Session* by);
+  /// Everybody drops all that he has kept, soon.
+  void invalidate_all();
   /// Before somebody else hears of a file: its writers have nothing on the way to the OSDs any more, and write no more behind (the lease
   /// rule bounds the wait). Once for each open of a writer; not inside a transaction.
   void settle_writers(uint64_t id, const Session* by);

@@ -173,6 +173,36 @@ std::map<uint32_t, Usage> Engine::usage(const Txn& txn, uint64_t volume) const {
   return rows;
 }
 
+std::vector<UsageMend> usage_to_mend(const Txn& txn, uint64_t volume) {
+  std::map<uint32_t, Usage> counted;
+  txn.scan(table_inode, "", [&](std::string_view key, std::string_view v) {
+    InodeRecord r;
+    if (v.size() < sizeof r) return true;
+    std::memcpy(&r, v.data(), sizeof r);
+    const uint64_t id = id_of(key);
+    if (r.volume != volume || id == volume) return true;
+    for (uint32_t who : {usage_all, r.uid}) {
+      ++counted[who].files;
+      if (S_ISREG(r.mode)) counted[who].bytes += static_cast<int64_t>(std::max(r.size, reserved(txn, id)));
+    }
+    return true;
+  });
+  const std::string prefix = key_of(volume);
+  std::map<uint32_t, Usage> rows;
+  txn.scan(table_usage, prefix, [&](std::string_view key, std::string_view v) {
+    if (key.starts_with(prefix)) rows[who_of(key)] = decode(v);
+    return key.starts_with(prefix);
+  });
+  for (auto& [who, u] : counted) rows.try_emplace(who);
+  std::vector<UsageMend> wrong;
+  for (auto& [who, u] : rows) {
+    const Usage right = counted[who];
+    if (u.bytes == right.bytes && u.files == right.files) continue;
+    wrong.push_back({row_key(volume, who), who, Writer().put(right.bytes).put(right.files).put(u.bytes_max).put(u.files_max).bytes()});
+  }
+  return wrong;
+}
+
 int Engine::quota_set(Txn& txn, uint64_t volume, uint32_t who, std::optional<uint64_t> bytes_max, std::optional<uint64_t> files_max,
                       std::vector<uint64_t>& writing) {
   if (!load_inode(txn, volume)) return ENOENT;

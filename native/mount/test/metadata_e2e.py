@@ -455,6 +455,18 @@ sys.stdin.readline()
         y.close()
 
 
+@test
+def the_database_agrees_with_itself_and_is_mended(c, a, b):
+    """Also after what the tests before this one did to it."""
+    os.makedirs(f"{a}/d/e")
+    write(f"{b}/d/e/f", b"1" * 1000)
+    os.link(f"{a}/d/e/f", f"{a}/d/g")
+    report = control(c, "check")
+    assert report["problems"] == 0 and report["inodes"] >= 6, report
+    assert control(c, "check", repair=True)["problems"] == 0
+    assert read(f"{a}/d/g") == b"1" * 1000 and os.stat(f"{b}/d/g").st_nlink == 2
+
+
 if __name__ == "__main__":
     e2e.TESTS[:] = TESTS
     sys.exit(e2e.main())
