@@ -1,4 +1,5 @@
 // Requests about the contents of files: who has them open, with which right, and how large they are.
+#include <algorithm>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -165,6 +166,8 @@ int Service::flush(Context& c) {
     uint64_t disk_bytes = c.in->get<uint64_t>();
     if (!sessions_.writes(c.session, id)) return EBADF;
     Inode i;
+    // Only setattr makes a file shorter: this may have been measured before the last write of another node that has told us since.
+    if (engine_.getattr(txn, id, i) == 0) size = std::max(size, i.r.size);
     int r = engine_.update_written(txn, id, size, mtime, disk_bytes, sessions_.writers(c.session, id) == writers_self, i, effects);
     if (r == 0) put_attr(c, i, sessions_.grant(c.session, id, false));
     return r;
