@@ -77,15 +77,15 @@ bool Janitor::recover_size(uint64_t id) {
   StripePolicy policy{i.r.stripe_bytes, i.r.width};
   uint64_t size = 0, disk_bytes = 0;
   int64_t mtime = i.r.mtime_ns, written = 0;
+  uint16_t index = 0;
   for (uint16_t osd : i.osds) {
     RpcClient::Answer answer;
     if (call(osd, object::extent, id, right_read, i.r.epoch, answer, 2000) != 0) return false;
     Reader r(answer.begin(), answer.size());
-    uint64_t stripe_end = r.get<uint64_t>();
-    uint32_t last_bytes = r.get<uint32_t>();
+    uint64_t bytes = r.get<uint64_t>();
     written = std::max(written, r.get<int64_t>());
     disk_bytes += r.get<uint64_t>();
-    size = std::max(size, file_size(policy, stripe_end, last_bytes));
+    size = std::max(size, file_size(policy, index++, bytes));
   }
   // Times that were set after the last write stay.
   if (written > i.r.ctime_ns) mtime = written;

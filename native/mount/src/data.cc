@@ -1,4 +1,4 @@
-// FUSE operations on contents: open, read, write, flush, fsync, release, fallocate.
+// FUSE operations on contents: open, read, write, flush, fsync, release.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -43,9 +43,9 @@ void open_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   fi->keep_cache = !shared && m.files.kernel_has(ino, attr.data_version);
   m.files.set_kernel_version(ino, shared ? 0 : attr.data_version);
   if (fi->keep_cache && !h->writes) m.note_read(ino);  // what the kernel has it does not ask for
-  // Where an append lands is the OSD's choice: the page cache cannot know it.
-  fi->direct_io = (fi->flags & O_APPEND) != 0;
+  m.choose_path(req, *h, attr.size, fi);
   if (fuse_reply_open(req, fi) != 0) {
+    m.leave_path(req, *h);
     m.files.queue_close(ino, h->writes);
     m.files.release(h->file, h->writes);
     delete h;
@@ -131,6 +131,11 @@ void drop_privileges(Mount& m, fuse_req_t req, OpenFile& f) {
   f.mode = (f.mode & S_IFMT) | mode;
 }
 
+bool is_local(OpenFile& f) {
+  std::lock_guard lock(f.mutex);
+  return f.local != nullptr;
+}
+
 void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off_t offset, fuse_file_info* fi) {
   Mount& m = mount_of(req);
   const OpenFilePtr& file = handle_of(fi).file;
@@ -155,8 +160,8 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
       // The kernel thinks that it went to `offset`; pages of other descriptors may hold something else there.
       if (at != static_cast<uint64_t>(offset)) m.invalidate_kernel(ino, static_cast<int64_t>(at), static_cast<int64_t>(size));
     }
-  } else if (!m.cache.valid() || !m.behind.offer(file, static_cast<uint64_t>(offset), data, bytes, [&] { will_write(f, end); })) {
-    // Without a lease nobody could tell us that another node wants to see what we write.
+  } else if (!m.cache.valid() || is_local(f) || !m.behind.offer(file, static_cast<uint64_t>(offset), data, bytes, [&] { will_write(f, end); })) {
+    // Without a lease nobody could tell us that another node wants to see what we write; of a local object the kernel would not wait.
     m.behind.drain(file);
     uint32_t done = 0;
     r = m.write_now(f, static_cast<uint64_t>(offset), data, bytes, done);
@@ -224,28 +229,11 @@ void release_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   // Pages that were written by a mapping may have come after the last flush.
   if (h->writes) m.push_size(nullptr, h->file);
   if (fi->flock_release) unlock_all(m, ino, fi->lock_owner, 1);
+  m.leave_path(req, *h);
   m.files.queue_close(ino, h->writes);
   m.files.release(h->file, h->writes);
   delete h;
   fuse_reply_err(req, 0);
-}
-
-void fallocate_op(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length, fuse_file_info* fi) {
-  Mount& m = mount_of(req);
-  OpenFile& f = *handle_of(fi).file;
-  if (mode != 0) {
-    fuse_reply_err(req, EOPNOTSUPP);
-    return;
-  }
-  m.behind.drain(handle_of(fi).file);
-  forget_contents(f);
-  ObjectIo::Summary s;
-  int r = m.reserve(f, static_cast<uint64_t>(offset + length));
-  if (r == 0) r = with_capability(m, f, right_read | right_write, [&](const Opened& layout) {
-    return m.objects.allocate(layout, static_cast<uint64_t>(offset), static_cast<uint64_t>(length), s);
-  });
-  if (r == 0) wrote(f, static_cast<uint64_t>(offset + length), s);
-  fuse_reply_err(req, r);
 }
 
 }  // namespace
@@ -257,7 +245,6 @@ void register_data_operations(fuse_lowlevel_ops& ops) {
   ops.flush = flush_op;
   ops.fsync = fsync_op;
   ops.release = release_op;
-  ops.fallocate = fallocate_op;
 }
 
 }  // namespace xos::fs

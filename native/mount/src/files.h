@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "local_objects.h"
 #include "lock_manager.h"
 #include "protocol.h"
 #include "write_behind.h"
@@ -33,6 +34,8 @@ struct OpenFile {
   int64_t capability_until_ms = 0;
   PendingWrites pending;
   std::optional<std::string> contents; // all of them, when they are few and this node knows them (see small_files.h)
+  std::shared_ptr<LocalObject> local;  // for the descriptors that the kernel passes through
+  int cached_handles = 0, local_handles = 0;
   uint64_t contents_version = 0;       // of the last flush; what was written since is in them
 };
 
@@ -40,6 +43,8 @@ struct OpenFile {
 struct Handle {
   OpenFilePtr file;
   bool writes;
+  bool cached = true;                  // its pages are in the kernel's cache, or may be
+  bool backed = false;                 // the kernel has the local object beside it
   uint64_t failures_seen = 0;          // of writes behind: what was reported to this descriptor
 };
 

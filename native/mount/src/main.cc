@@ -66,7 +66,7 @@ void raise_readahead(const std::string& path) {
   if (!file) log(Priority::info, "read-ahead of '%s' stays at the kernel's default: /sys is not writable here", path.c_str());
 }
 
-void init(void*, fuse_conn_info* conn) {
+void init(void* mount, fuse_conn_info* conn) {
   conn->max_write = 1 << 20;
   conn->max_readahead = 1 << 20;
   conn->max_background = 64;
@@ -77,6 +77,10 @@ void init(void*, fuse_conn_info* conn) {
   fuse_unset_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
   fuse_unset_feature_flag(conn, FUSE_CAP_ATOMIC_O_TRUNC);
   fuse_unset_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
+  // A mount of ours stays good as a layer of an overlay: objects then lie on no stacked file system themselves.
+  conn->max_backing_stack_depth = 1;
+  Mount& m = *static_cast<Mount*>(mount);
+  m.local.configure(m.osd_socket, fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH));
 }
 
 json control(Mount& m, const std::string& op, const json& request) {
@@ -85,13 +89,17 @@ json control(Mount& m, const std::string& op, const json& request) {
     for (const auto& j : request.value("osds", json::array()))
       osds.push_back({j.value("osd", j.at("node").get<std::string>()), j.at("node"), j.at("address"), j.at("port")});
     m.objects.set_servers(osds);
+    std::vector<std::string> here;
+    for (const auto& o : osds)
+      if (o.node == m.tls.self().node) here.push_back(o.name);
+    m.local.set_osds(std::move(here));
     if (request.contains("mrc") && !request["mrc"].is_null()) {
       const auto& j = request["mrc"];
       m.mrc.set_server(j.at("node"), j.at("address"), j.at("port"));
     }
     return json::object();
   }
-  if (op == "stats") return {{"operations", m.operations.load()}, {"mrc_calls", m.mrc_calls.load()}, {"leases", m.cache.valid()}, {"servers", m.mrc.known()}};
+  if (op == "stats") return {{"operations", m.operations.load()}, {"mrc_calls", m.mrc_calls.load()}, {"leases", m.cache.valid()}, {"servers", m.mrc.known()}, {"passed_through", m.passed_through.load()}};
   throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the mount knows servers and stats");
 }
 
@@ -103,10 +111,12 @@ int serve(const DaemonFlags& flags) {
   }
   wire::TlsContext tls(flags.credentials);
   Mount mount(tls, flags.vo);
+  mount.osd_socket = flags.run + "/osd.local";
   fuse_lowlevel_ops ops{};
   ops.init = init;
   register_name_operations(ops);
   register_data_operations(ops);
+  register_range_operations(ops);
   register_attribute_operations(ops);
   register_directory_operations(ops);
   register_lock_operations(ops);

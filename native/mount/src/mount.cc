@@ -172,6 +172,7 @@ int Mount::attributes(fuse_req_t req, uint64_t id, Attr& attr) {
 int Mount::settle_size(Attr& attr) {
   if (!S_ISREG(attr.mode)) return 0;
   OpenFilePtr f = files.find(attr.id);
+  if (f) look_local(*f);
   if (attr.writers == writers_others || (f && f->shared && f->writers > 0)) {
     Opened layout;
     if (f && f->rights) {
@@ -218,6 +219,7 @@ int Mount::settle_size(Attr& attr) {
 int Mount::push_size(fuse_req_t req, const OpenFilePtr& file) {
   behind.drain(file);
   OpenFile& f = *file;
+  look_local(f);
   Writer w;
   uint64_t count, version = 0;
   {
@@ -318,6 +320,7 @@ Handle* Mount::make_handle(const Attr& attr, Opened opened, bool writes) {
       f->contents.reset();
     }
     ++(writes ? f->writers : f->readers);
+    ++f->cached_handles;
   }
   take_opened(*f, std::move(opened));
   auto h = new Handle{f, writes};

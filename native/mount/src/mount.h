@@ -36,9 +36,12 @@ struct Mount {
   MrcClient mrc;
   ObjectIo objects;
   WriteBehind behind;
+  LocalObjects local;
+  std::string osd_socket;  ///< of this node's OSD, for `local`
+  std::mutex local_mutex;  ///< taken before an OpenFile's: one opening for passthrough at a time
   std::unique_ptr<LockWaiters> waiters;
   fuse_session* session = nullptr;
-  std::atomic<uint64_t> operations{0}, mrc_calls{0};
+  std::atomic<uint64_t> operations{0}, mrc_calls{0}, passed_through{0};
 
   /// Asks the MRC for a caller of a FUSE request.
   int call(fuse_req_t req, uint16_t type, const Writer& arguments, RpcClient::Answer& answer);
@@ -64,6 +67,13 @@ struct Mount {
   Handle* make_handle(const metadata::Attr& attr, metadata::Opened opened, bool writes);
   void take_opened(OpenFile& f, metadata::Opened opened);
 
+  /// Decides by which path an opened descriptor reads and writes (page cache, this process, the local object), says so in `fi`, and counts it;
+  /// leave_path() at its end.
+  void choose_path(fuse_req_t req, Handle& h, uint64_t size, fuse_file_info* fi);
+  void leave_path(fuse_req_t req, Handle& h);
+  /// Takes up what was written to a local object past this process: size and time.
+  void look_local(OpenFile& f);
+
   // Inodes that the kernel has: an invalidation reaches them. What it does not have yet must not carry a time-out, since an
   // invalidation between our answer and its arrival would find nothing.
   void kernel_sees(uint64_t id);
@@ -83,6 +93,8 @@ struct Mount {
   void send_reads();
 
  private:
+  bool use_local(fuse_req_t req, Handle& h, uint64_t size, bool append);
+  std::shared_ptr<LocalObject> borrow(fuse_req_t req, OpenFile& f, bool write, std::shared_ptr<LocalObject> had);
   struct Seen {
     std::mutex mutex;
     std::unordered_set<uint64_t> ids;
@@ -110,6 +122,7 @@ metadata::Caller caller_of(fuse_req_t req);
 // Operations, by file.
 void register_name_operations(fuse_lowlevel_ops& ops);
 void register_data_operations(fuse_lowlevel_ops& ops);
+void register_range_operations(fuse_lowlevel_ops& ops);
 void register_attribute_operations(fuse_lowlevel_ops& ops);
 void register_directory_operations(fuse_lowlevel_ops& ops);
 void register_lock_operations(fuse_lowlevel_ops& ops);

@@ -129,11 +129,11 @@ void reply_created(Mount& m, fuse_req_t req, uint64_t parent, const Attr& attr, 
   if (m.cache.token(parent).remote != token.remote) m.files.mark_shared(attr.id);
   m.files.set_kernel_version(attr.id, attr.data_version);
   fi->fh = reinterpret_cast<uint64_t>(h);
-  // Where an append lands is the OSD's choice: the page cache cannot know it.
-  fi->direct_io = (fi->flags & O_APPEND) != 0;
+  m.choose_path(req, *h, attr.size, fi);
   fuse_entry_param e = entry_of(m, attr, name_leased && m.cache.token(parent).remote == token.remote, token);
   if (fuse_reply_create(req, &e, fi) != 0) {
     // The caller was interrupted: nobody will close the handle.
+    m.leave_path(req, *h);
     m.files.queue_close(attr.id, writes);
     m.files.release(h->file, writes);
     delete h;

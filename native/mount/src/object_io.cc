@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "codec.h"
+#include "data_sums.h"
+#include "log.h"
 #include "object_protocol.h"
 #include "stripe.h"
 
@@ -12,34 +14,72 @@ namespace xos::fs {
 
 using metadata::Opened;
 
+struct ObjectIo::Request {
+  size_t osd;
+  std::string head;            // capability and arguments
+  std::vector<iovec> data;     // of a write
+  std::vector<uint32_t> sums;  // behind the data
+  RpcClient::Transfer transfer;
+};
+
 namespace {
 
 constexpr int timeout_ms = 10000;
 
 StripePolicy policy_of(const Opened& o) { return {o.stripe_bytes, o.width}; }
 
-std::string proof(const Opened& o, size_t osd) {
-  Writer w;
-  w.text(o.body).raw({reinterpret_cast<const char*>(o.osds[osd].mac.data()), 32});
-  return std::move(w.bytes());
-}
-
 Extent get_extent(Reader& r) {
   Extent e;
-  e.stripe_end = r.get<uint64_t>();
-  e.last_bytes = r.get<uint32_t>();
+  e.bytes = r.get<uint64_t>();
   e.mtime_ns = r.get<int64_t>();
   e.disk_bytes = r.get<uint64_t>();
   return e;
 }
 
-void add(ObjectIo::Summary& s, const StripePolicy& policy, const Extent& e) {
-  s.size = std::max(s.size, file_size(policy, e.stripe_end, e.last_bytes));
+void add(ObjectIo::Summary& s, const StripePolicy& policy, size_t osd, const RpcClient::Answer& answer) {
+  Reader r(answer.begin(), answer.size());
+  Extent e = get_extent(r);
+  s.size = std::max(s.size, file_size(policy, static_cast<uint16_t>(osd), e.bytes));
   s.mtime_ns = std::max(s.mtime_ns, e.mtime_ns);
   s.disk_bytes += e.disk_bytes;
 }
 
+/// What a range of a file is at each OSD: one range of the object, in pieces of the file.
+struct Share {
+  uint64_t offset = 0, bytes = 0;
+  std::vector<StripePiece> pieces;
+};
+
+std::vector<Share> shares_of(const Opened& layout, uint64_t offset, uint64_t bytes) {
+  std::vector<Share> shares(layout.width);
+  for_each_piece(policy_of(layout), offset, bytes, [&](const StripePiece& p) {
+    Share& s = shares[p.osd];
+    if (s.pieces.empty()) s.offset = p.offset;
+    s.bytes += p.bytes;
+    s.pieces.push_back(p);
+    return true;
+  });
+  return shares;
+}
+
+void sums_of_pieces(const std::vector<StripePiece>& pieces, const char* data, uint64_t bytes, std::vector<uint32_t>& sums) {
+  std::vector<uint32_t> part;
+  sums.clear();
+  for (const auto& p : pieces) {
+    uint64_t n = std::min(bytes, p.bytes);
+    sums_of(p.offset, {data + p.at, n}, part);
+    sums.insert(sums.end(), part.begin(), part.end());
+    bytes -= n;
+  }
+}
+
 }  // namespace
+
+std::string ObjectIo::proof(const Opened& o, size_t osd) {
+  Writer w;
+  w.text(o.body).raw({reinterpret_cast<const char*>(o.osds[osd].mac.data()), 32});
+  return std::move(w.bytes());
+}
 
 void ObjectIo::set_servers(const std::vector<OsdAddress>& osds) {
   std::lock_guard lock(mutex_);
@@ -61,123 +101,229 @@ std::shared_ptr<RpcClient> ObjectIo::client(const std::string& name) {
   return it == clients_.end() ? nullptr : it->second;
 }
 
-int ObjectIo::call(const Opened& layout, size_t osd, uint16_t type, const std::string& arguments, const void* data, size_t bytes,
-                   RpcClient::Answer& answer, bool repeatable) {
+/// Does the requests, at all OSDs at the same time. 0, or the status of the first one that failed.
+int ObjectIo::transfer(const Opened& layout, std::vector<Request>& requests, bool repeatable) {
+  std::vector<std::shared_ptr<RpcClient>> clients;
+  for (Request& q : requests) {
+    clients.push_back(q.osd < layout.osds.size() ? client(layout.osds[q.osd].name) : nullptr);
+    if (!clients.back()) return EHOSTDOWN;
+    auto& payload = q.transfer.payload;
+    payload.push_back({q.head.data(), q.head.size()});
+    payload.insert(payload.end(), q.data.begin(), q.data.end());
+    if (!q.sums.empty()) payload.push_back({q.sums.data(), q.sums.size() * 4});
+  }
+  if (requests.size() == 1) return clients[0]->transfer(requests[0].transfer, timeout_ms, repeatable);
+  std::vector<std::unique_ptr<RpcClient::Started>> started;
+  for (size_t i = 0; i < requests.size(); ++i) started.push_back(repeatable ? clients[i]->start(requests[i].transfer, timeout_ms) : nullptr);
+  int first_error = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    int status = 0;
+    if (!started[i] || !clients[i]->finish(std::move(started[i]), requests[i].transfer, timeout_ms, status))
+      status = clients[i]->transfer(requests[i].transfer, timeout_ms, repeatable);
+    if (first_error == 0) first_error = status;
+  }
+  return first_error;
+}
+
+int ObjectIo::call(const Opened& layout, size_t osd, uint16_t type, const std::string& arguments, RpcClient::Answer& answer, bool repeatable) {
   if (osd >= layout.osds.size()) return EHOSTDOWN;
-  auto c = client(layout.osds[osd].name);
-  if (!c) return EHOSTDOWN;
-  std::string head = proof(layout, osd);
-  head += arguments;
-  iovec pieces[2] = {{head.data(), head.size()}, {const_cast<void*>(data), bytes}};
-  return c->call(type, {pieces, bytes ? 2u : 1u}, answer, timeout_ms, repeatable);
+  std::vector<Request> one(1);
+  one[0].osd = osd;
+  one[0].head = proof(layout, osd) + arguments;
+  one[0].transfer.type = type;
+  int r = transfer(layout, one, repeatable);
+  answer = std::move(one[0].transfer.answer);
+  return r;
+}
+
+/// One request to each OSD, all at the same time; sums up their extents.
+int ObjectIo::call_all(const Opened& layout, uint16_t type, const std::function<std::string(size_t)>& arguments, Summary* summary) {
+  if (summary) *summary = {};
+  if (layout.osds.empty()) return layout.width > 0 ? EHOSTDOWN : 0;
+  std::vector<Request> requests(layout.osds.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i].osd = i;
+    requests[i].head = proof(layout, i) + arguments(i);
+    requests[i].transfer.type = type;
+  }
+  if (int r = transfer(layout, requests); r != 0) return r;
+  if (summary)
+    for (auto& q : requests) add(*summary, policy_of(layout), q.osd, q.transfer.answer);
+  return 0;
 }
 
 int ObjectIo::read(const Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held) {
-  int status = 0;
-  uint32_t done = 0;
   held = 0;
-  for_each_stripe(policy_of(layout), offset, bytes, [&](const StripeRange& s) {
-    if (s.osd >= layout.osds.size()) return status = EHOSTDOWN, false;
-    auto c = client(layout.osds[s.osd].name);
-    if (!c) return status = EHOSTDOWN, false;
-    Writer w;
-    w.raw(proof(layout, s.osd)).put(s.stripe).put(s.offset).put(s.bytes);
-    iovec piece{w.bytes().data(), w.size()};
-    size_t got = 0;
-    status = c->call_into(object::read, {&piece, 1}, data + done, s.bytes, got, timeout_ms);
-    if (status != 0) return false;
-    if (got > 0) held = done + static_cast<uint32_t>(got);
-    std::memset(data + done + got, 0, s.bytes - got);
-    done += s.bytes;
-    return true;
-  });
-  return status;
+  auto shares = shares_of(layout, offset, bytes);
+  std::vector<Request> requests;
+  for (size_t osd = 0; osd < shares.size(); ++osd) {
+    if (shares[osd].bytes == 0) continue;
+    if (osd >= layout.osds.size()) return EHOSTDOWN;
+    Request& q = requests.emplace_back();
+    q.osd = osd;
+    q.head = proof(layout, osd) + Writer().put(shares[osd].offset).put<uint32_t>(static_cast<uint32_t>(shares[osd].bytes)).bytes();
+    q.transfer.type = object::read;
+    q.transfer.flags = object::flag_checked;
+    for (const auto& p : shares[osd].pieces) q.transfer.into.push_back({data + p.at, p.bytes});
+  }
+  if (int r = transfer(layout, requests); r != 0) return r;
+  std::vector<uint32_t> sums;
+  for (Request& q : requests) {
+    uint64_t got = q.transfer.data_bytes;
+    const auto& pieces = shares[q.osd].pieces;
+    if (q.transfer.answer_flags & object::flag_checked) {
+      sums_of_pieces(pieces, data, got, sums);
+      if (sums != q.transfer.sums) {
+        log(Priority::error, "what OSD '%s' sent of a file's %lu bytes at %lu of its object does not have the checksums that came with it",
+            layout.osds[q.osd].name.c_str(), got, shares[q.osd].offset);
+        return EIO;
+      }
+    }
+    for (const auto& p : pieces) {
+      uint64_t n = std::min(got, p.bytes);
+      got -= n;
+      if (n > 0) held = std::max(held, static_cast<uint32_t>(p.at + n));
+      std::memset(data + p.at + n, 0, p.bytes - n);
+    }
+  }
+  return 0;
 }
 
 int ObjectIo::write(const Opened& layout, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done, Summary& summary) {
-  int status = 0;
   done = 0;
-  for_each_stripe(policy_of(layout), offset, bytes, [&](const StripeRange& s) {
-    Writer w;
-    w.put(s.stripe).put(s.offset);
-    RpcClient::Answer answer;
-    status = call(layout, s.osd, object::write, w.bytes(), data + done, s.bytes, answer);
-    if (status != 0) return false;
-    done += s.bytes;
-    Reader r(answer.begin(), answer.size());
-    summary = {};
-    add(summary, policy_of(layout), get_extent(r));
-    return true;
-  });
+  summary = {};
+  auto shares = shares_of(layout, offset, bytes);
+  std::vector<Request> requests;
+  for (size_t osd = 0; osd < shares.size(); ++osd) {
+    const Share& s = shares[osd];
+    if (s.bytes == 0) continue;
+    if (osd >= layout.osds.size()) return EHOSTDOWN;
+    Request& q = requests.emplace_back();
+    q.osd = osd;
+    q.head = proof(layout, osd) + Writer().put(s.offset).put<uint32_t>(static_cast<uint32_t>(s.bytes)).bytes();
+    q.transfer.type = object::write;
+    q.transfer.flags = object::flag_checked;
+    for (const auto& p : s.pieces) q.data.push_back({const_cast<char*>(data) + p.at, p.bytes});
+    sums_of_pieces(s.pieces, data, s.bytes, q.sums);
+  }
+  // Of several OSDs that were written to at the same time nobody can say how far it came without a gap: then nothing counts.
+  if (int r = transfer(layout, requests); r != 0) return r;
+  done = bytes;
+  for (Request& q : requests) add(summary, policy_of(layout), q.osd, q.transfer.answer);
   summary.size = offset + done;
-  return status;
+  return 0;
 }
 
 int ObjectIo::append(const Opened& layout, const char* data, uint32_t bytes, uint64_t& offset, Summary& summary) {
+  summary = {};
   RpcClient::Answer answer;
   if (layout.width == 1) {
     // Not repeated after a broken connection: the OSD may have done it, and doing it twice would be worse than an error.
-    if (int r = call(layout, 0, object::append, Writer().put(layout.stripe_bytes).bytes(), data, bytes, answer, false); r != 0) return r;
-    Reader r(answer.begin(), answer.size());
+    if (layout.osds.empty()) return EHOSTDOWN;
+    std::vector<Request> one(1);
+    one[0].osd = 0;
+    one[0].head = proof(layout, 0) + Writer().put(bytes).bytes();
+    one[0].data.push_back({const_cast<char*>(data), bytes});
+    sums_of(0, {data, bytes}, one[0].sums);
+    one[0].transfer.type = object::append;
+    one[0].transfer.flags = object::flag_checked;
+    if (int r = transfer(layout, one, false); r != 0) return r;
+    Reader r(one[0].transfer.answer.begin(), one[0].transfer.answer.size());
     offset = r.get<uint64_t>();
-    add(summary, policy_of(layout), get_extent(r));
+    Extent e = get_extent(r);
+    summary = {e.bytes, e.mtime_ns, e.disk_bytes};
     return 0;
   }
   Summary seen;
   if (int r = this->summary(layout, seen); r != 0) return r;
-  if (int r = call(layout, 0, object::reserve, Writer().put(seen.size).put(bytes).bytes(), nullptr, 0, answer, false); r != 0) return r;
+  if (int r = call(layout, 0, object::reserve, Writer().put(seen.size).put(bytes).bytes(), answer, false); r != 0) return r;
   offset = Reader(answer.begin(), answer.size()).get<uint64_t>();
   uint32_t done;
   return write(layout, offset, data, bytes, done, summary);
 }
 
 int ObjectIo::summary(const Opened& layout, Summary& summary) {
-  summary = {};
-  for (size_t i = 0; i < layout.osds.size(); ++i) {
-    RpcClient::Answer answer;
-    if (int r = call(layout, i, object::extent, {}, nullptr, 0, answer); r != 0) return r;
-    Reader r(answer.begin(), answer.size());
-    add(summary, policy_of(layout), get_extent(r));
-  }
-  return layout.osds.empty() && layout.width > 0 ? EHOSTDOWN : 0;
+  return call_all(layout, object::extent, [](size_t) { return std::string(); }, &summary);
 }
 
 int ObjectIo::truncate(const Opened& layout, uint64_t size, Summary& summary) {
-  summary = {};
   if (layout.osds.empty()) return EHOSTDOWN;
-  for (size_t i = 0; i < layout.osds.size(); ++i) {
-    RpcClient::Answer answer;
-    Writer w;
-    w.put(layout.stripe_bytes).put(layout.width).put<uint16_t>(static_cast<uint16_t>(i)).put(size);
-    if (int r = call(layout, i, object::truncate, w.bytes(), nullptr, 0, answer); r != 0) return r;
-    Reader r(answer.begin(), answer.size());
-    add(summary, policy_of(layout), get_extent(r));
-  }
+  StripePolicy policy = policy_of(layout);
+  int r = call_all(layout, object::truncate,
+                   [&](size_t osd) { return Writer().put(object_bytes(policy, static_cast<uint16_t>(osd), size)).bytes(); }, &summary);
   summary.size = size;
+  return r;
+}
+
+int ObjectIo::allocate(const Opened& layout, Allocate mode, uint64_t offset, uint64_t bytes, Summary& summary) {
+  summary = {};
+  StripePolicy policy = policy_of(layout);
+  std::vector<Request> requests;
+  for (uint16_t osd = 0; osd < layout.width; ++osd) {
+    if (osd >= layout.osds.size()) return EHOSTDOWN;
+    uint64_t from = object_bytes(policy, osd, offset), to = object_bytes(policy, osd, offset + bytes);
+    if (from == to) continue;
+    Request& q = requests.emplace_back();
+    q.osd = osd;
+    q.head = proof(layout, osd) + Writer().put(static_cast<uint8_t>(mode)).put(from).put(to - from).bytes();
+    q.transfer.type = object::allocate;
+  }
+  if (int r = transfer(layout, requests); r != 0) return r;
+  for (Request& q : requests) add(summary, policy, q.osd, q.transfer.answer);
   return 0;
 }
 
-int ObjectIo::allocate(const Opened& layout, uint64_t offset, uint64_t bytes, Summary& summary) {
-  int status = 0;
-  for_each_stripe(policy_of(layout), offset, bytes, [&](const StripeRange& s) {
+int ObjectIo::seek(const Opened& layout, uint64_t offset, bool hole, uint64_t size, uint64_t& found) {
+  StripePolicy policy = policy_of(layout);
+  found = size;
+  for (uint16_t osd = 0; osd < layout.width; ++osd) {
+    // The first byte at or behind `offset` that this OSD has to hold.
+    uint64_t from = object_bytes(policy, osd, offset);
+    if (file_offset(policy, osd, from) >= size) continue;
     RpcClient::Answer answer;
-    status = call(layout, s.osd, object::allocate, Writer().put(s.stripe).put(s.offset).put(s.bytes).bytes(), nullptr, 0, answer);
-    if (status != 0) return false;
-    Reader r(answer.begin(), answer.size());
+    int r = call(layout, osd, object::seek, Writer().put(from).put<uint8_t>(hole).bytes(), answer);
+    if (r != 0 && r != ENXIO) return r;
+    // Behind the end of an object there is nothing but a hole.
+    if (r == ENXIO && !hole) continue;
+    uint64_t at = r == ENXIO ? from : Reader(answer.begin(), answer.size()).get<uint64_t>();
+    found = std::min(found, std::max(offset, file_offset(policy, osd, at)));
+  }
+  return !hole && found >= size ? ENXIO : 0;
+}
+
+bool ObjectIo::can_copy(const Opened& from, uint64_t from_offset, const Opened& to, uint64_t to_offset) {
+  if (from.width == 0 || from.width != to.width || from.osds.size() != to.osds.size()) return false;
+  for (size_t i = 0; i < from.osds.size(); ++i)
+    if (from.osds[i].name != to.osds[i].name) return false;
+  const uint64_t turn = uint64_t{from.stripe_bytes} * from.width;
+  return from.width == 1 || (from.stripe_bytes == to.stripe_bytes && from_offset % turn == to_offset % turn);
+}
+
+int ObjectIo::copy(const Opened& from, uint64_t from_offset, const Opened& to, uint64_t to_offset, uint64_t bytes, Summary& summary) {
+  summary = {};
+  StripePolicy policy = policy_of(from);
+  for (uint64_t done = 0; done < bytes;) {
+    const uint64_t n = std::min<uint64_t>(bytes - done, object::io_bytes_max);
+    std::vector<Request> requests;
+    for (uint16_t osd = 0; osd < from.width; ++osd) {
+      uint64_t source = object_bytes(policy, osd, from_offset + done), end = object_bytes(policy, osd, from_offset + done + n);
+      if (source == end) continue;
+      Request& q = requests.emplace_back();
+      q.osd = osd;
+      q.head = proof(to, osd) + Writer().put(object_bytes(policy, osd, to_offset + done)).bytes() + proof(from, osd) +
+               Writer().put(source).put<uint32_t>(static_cast<uint32_t>(end - source)).bytes();
+      q.transfer.type = object::copy;
+    }
+    if (int r = transfer(to, requests); r != 0) return r;
     summary = {};
-    add(summary, policy_of(layout), get_extent(r));
-    return true;
-  });
-  summary.size = offset + bytes;
-  return status;
+    for (Request& q : requests) add(summary, policy, q.osd, q.transfer.answer);
+    done += n;
+  }
+  return 0;
 }
 
 int ObjectIo::sync(const Opened& layout) {
-  for (size_t i = 0; i < layout.osds.size(); ++i) {
-    RpcClient::Answer answer;
-    if (int r = call(layout, i, object::sync, {}, nullptr, 0, answer); r != 0) return r;
-  }
-  return 0;
+  return call_all(layout, object::sync, [](size_t) { return std::string(); }, nullptr);
 }
 
 }  // namespace xos::fs

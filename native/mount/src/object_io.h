@@ -30,19 +30,30 @@ class ObjectIo {
     uint64_t disk_bytes = 0;
   };
   /// Fills `data` and zeroes what the OSDs do not hold; `held` is the number of bytes up to the last one that came from an OSD.
+  /// EIO when what came is not what was stored.
   int read(const metadata::Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held);
-  /// `done` tells how much was written, also with an error. The summary holds mtime and disk bytes of the last OSD written to.
+  /// `done` tells how much was written, also with an error. The summary holds mtime and disk bytes of the OSDs written to.
   int write(const metadata::Opened& layout, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done, Summary& summary);
   int append(const metadata::Opened& layout, const char* data, uint32_t bytes, uint64_t& offset, Summary& summary);
   int summary(const metadata::Opened& layout, Summary& summary);
   int truncate(const metadata::Opened& layout, uint64_t size, Summary& summary);
-  int allocate(const metadata::Opened& layout, uint64_t offset, uint64_t bytes, Summary& summary);
+  int allocate(const metadata::Opened& layout, Allocate mode, uint64_t offset, uint64_t bytes, Summary& summary);
+  /// Next data or hole of a file of `size` bytes at or behind `offset`, which lies in it. ENXIO when there is none.
+  int seek(const metadata::Opened& layout, uint64_t offset, bool hole, uint64_t size, uint64_t& found);
+  /// Whether copy() can do it: both files lie on the same OSDs in the same stripes, and the range does too.
+  static bool can_copy(const metadata::Opened& from, uint64_t from_offset, const metadata::Opened& to, uint64_t to_offset);
+  /// Copies inside the OSDs; the range lies inside the source.
+  int copy(const metadata::Opened& from, uint64_t from_offset, const metadata::Opened& to, uint64_t to_offset, uint64_t bytes, Summary& summary);
   int sync(const metadata::Opened& layout);
+  /// Capability and MAC for one OSD, as they lead every request.
+  static std::string proof(const metadata::Opened& layout, size_t osd);
 
  private:
   std::shared_ptr<RpcClient> client(const std::string& name);
-  int call(const metadata::Opened& layout, size_t osd, uint16_t type, const std::string& arguments, const void* data, size_t bytes,
-           RpcClient::Answer& answer, bool repeatable = true);
+  struct Request;
+  int transfer(const metadata::Opened& layout, std::vector<Request>& requests, bool repeatable = true);
+  int call(const metadata::Opened& layout, size_t osd, uint16_t type, const std::string& arguments, RpcClient::Answer& answer, bool repeatable = true);
+  int call_all(const metadata::Opened& layout, uint16_t type, const std::function<std::string(size_t osd)>& arguments, Summary* summary);
   wire::TlsContext& tls_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<RpcClient>> clients_;

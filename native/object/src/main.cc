@@ -13,9 +13,11 @@
 #include "control.h"
 #include "flags.h"
 #include "frame_server.h"
+#include "local_service.h"
 #include "log.h"
 #include "object_service.h"
 #include "object_store.h"
+#include "scrubber.h"
 
 using namespace xos;
 using namespace xos::fs;
@@ -53,16 +55,55 @@ void load_keys(CapabilityVerifier& verifier, const std::string& path) {
   }
 }
 
-void control(const std::string& key_file, ObjectStore& store, CapabilityVerifier& verifier, const std::string& op, const nlohmann::json& request, ControlServer::Reply& reply) {
+nlohmann::json scrub(Scrubber& scrubber, const nlohmann::json& request) {
+  std::string action = request.value("action", "status");
+  if (action == "start") {
+    if (!scrubber.start(request.value("bytes_per_second", uint64_t{0})))
+      throw CodedError("XOS_BUSY", "cannot begin a scrub: one is running; look at its progress with 'status' or end it with 'stop'");
+  } else if (action == "stop") {
+    scrubber.stop();
+  } else if (action != "status") {
+    throw CodedError("XOS_BAD_REQUEST", "cannot do '" + action + "' with the scrub: it knows start, stop and status");
+  }
+  auto p = scrubber.progress();
+  return {{"running", p.running},         {"files", p.files},           {"files_total", p.files_total}, {"bytes", p.bytes},
+          {"skipped", p.skipped},         {"started_ms", p.started_ms}, {"finished_ms", p.finished_ms}, {"corrupt_blocks", p.corrupt_blocks}};
+}
+
+nlohmann::json corrupt_list(const ObjectStore& store) {
+  auto list = nlohmann::json::array();
+  for (auto& c : store.corrupt()) {
+    list.push_back({{"file", c.file}, {"offset", c.block * block_bytes}});
+    if (list.size() == 1000) break;
+  }
+  return list;
+}
+
+struct Osd {
+  std::string key_file;
+  ObjectStore& store;
+  CapabilityVerifier& verifier;
+  Scrubber& scrubber;
+};
+
+void control(Osd& osd, const std::string& op, const nlohmann::json& request, ControlServer::Reply& reply) {
   if (op == "keys") {
-    set_keys(verifier, request.at("keys"));
-    save_keys(key_file, request.at("keys"));
+    set_keys(osd.verifier, request.at("keys"));
+    save_keys(osd.key_file, request.at("keys"));
     reply({});
   } else if (op == "stats") {
-    Space s = store.space();
-    reply({{"total_bytes", s.total_bytes}, {"free_bytes", s.free_bytes}, {"objects", s.objects}, {"keys", verifier.has_keys()}});
+    Space s = osd.store.space();
+    reply({{"total_bytes", s.total_bytes},
+           {"free_bytes", s.free_bytes},
+           {"objects", s.objects},
+           {"keys", osd.verifier.has_keys()},
+           {"corrupt_blocks", osd.store.corrupt().size()}});
+  } else if (op == "scrub") {
+    reply(scrub(osd.scrubber, request));
+  } else if (op == "corrupt") {
+    reply({{"blocks", corrupt_list(osd.store)}});
   } else {
-    throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the OSD knows keys and stats");
+    throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the OSD knows keys, stats, scrub and corrupt");
   }
 }
 
@@ -73,14 +114,29 @@ int main(int argc, char** argv) {
   prepare_process();
   signal(SIGTERM, [](int) { _exit(0); });  // nothing is held back in memory: what was acknowledged is in the kernel
   signal(SIGINT, [](int) { _exit(0); });
+  signal(SIGIO, SIG_IGN);  // a lease that asks whether somebody has an object open (object_store.cc) may be broken while it is held
   try {
     ObjectStore store(flags.state);
     CapabilityVerifier verifier(flags.node);
-    std::string key_file = flags.state + "/keys.json";
-    load_keys(verifier, key_file);
+    Scrubber scrubber(store, flags.state + "/scrubbed");
+    Osd osd{flags.state + "/keys.json", store, verifier, scrubber};
+    load_keys(verifier, osd.key_file);
     wire::TlsContext tls(flags.credentials);
-    ControlServer server(flags.run + "/osd.ctl", [&](const std::string& op, const nlohmann::json& request, ControlServer::Reply reply,
-                                                     ControlServer::Fail) { control(key_file, store, verifier, op, request, reply); });
+    ControlServer server(flags.run + "/osd.ctl", [&](const std::string& op, const nlohmann::json& request, ControlServer::Reply reply, ControlServer::Fail) {
+      try {
+        control(osd, op, request, reply);
+      } catch (const nlohmann::json::exception& e) {
+        throw CodedError("XOS_BAD_REQUEST", "cannot do '" + op + "': " + e.what());
+      }
+    });
+    std::thread([&] { scrubber.run(); }).detach();
+    std::thread([&, path = flags.run + "/osd.local"] {
+      try {
+        serve_local(path, flags.node, store, verifier);
+      } catch (const std::exception& e) {
+        log(Priority::warning, "nothing is lent to programs of this node: %s", e.what());
+      }
+    }).detach();
     std::thread([] {
       for (;;) {
         std::this_thread::sleep_for(std::chrono::seconds(5));

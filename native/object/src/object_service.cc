@@ -2,9 +2,10 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <unordered_map>
 
+#include "data_sums.h"
 #include "frame_server.h"
 #include "log.h"
 #include "object_protocol.h"
@@ -21,10 +22,12 @@ uint64_t now_ms() {
 
 uint8_t right_for(uint16_t type) {
   switch (type) {
-    case object::read: return right_read;
+    case object::read:
+    case object::seek: return right_read;
     case object::write:
     case object::append:
     case object::reserve:
+    case object::copy:
     case object::allocate: return right_write;
     case object::truncate: return right_truncate | right_write;
     case object::remove: return right_delete;
@@ -34,103 +37,145 @@ uint8_t right_for(uint16_t type) {
   }
 }
 
-void put(Writer& w, const Extent& e) { w.put(e.stripe_end).put(e.last_bytes).put(e.mtime_ns).put(e.disk_bytes); }
+void put(Writer& w, const Extent& e) { w.put(e.bytes).put(e.mtime_ns).put(e.disk_bytes); }
 
-/// What one connection has verified already: the same capability comes with every request to a file.
-class Verified {
- public:
-  Verified(CapabilityVerifier& verifier, std::string node) : verifier_(verifier), node_(std::move(node)) {}
-  /// Null when refused (logged with the reason); `status` says how to answer.
-  const Capability* check(std::string_view body, std::string_view mac, int& status) {
-    if (generation_ != verifier_.generation() || known_.size() >= 256) {
-      generation_ = verifier_.generation();
-      known_.clear();
-    }
-    std::string key;
-    key.reserve(body.size() + mac.size());
-    key.append(body).append(mac);
-    auto it = known_.find(key);
-    if (it != known_.end()) {
-      if (it->second.expires_ms > now_ms()) return &it->second;
-      known_.erase(it);
-    }
-    Capability c;
-    Refusal refusal = verifier_.verify(body, mac, node_, now_ms(), c);
-    if (refusal != Refusal::none) {
-      log(Priority::warning, "refused a capability of node '%s' for file %lx: %s", node_.c_str(), c.file, describe(refusal));
-      // An issuer that we were not told of yet is no crime of the client: it tries again.
-      status = refusal == Refusal::unknown_issuer ? -ENOKEY : -EACCES;
-      return nullptr;
-    }
-    return &known_.emplace(std::move(key), std::move(c)).first->second;
+/// The data of a write, and the checksums that came with them; false when those are others. Throws Malformed.
+bool checked_data(uint64_t file, uint64_t offset, uint16_t flags, Reader& r, std::string_view& data, std::vector<uint32_t>& sums) {
+  sums.clear();
+  if (!(flags & object::flag_checked)) {
+    data = r.rest();
+    return true;
   }
+  auto bytes = r.get<uint32_t>();
+  data = r.raw(bytes);
+  auto given = r.raw(sums_count(offset, bytes) * 4);
+  r.finish();
+  sums_of(offset, data, sums);
+  if (std::memcmp(sums.data(), given.data(), given.size()) == 0) return true;
+  log(Priority::error, "data for file %lx at %lu came with wrong checksums and were not written", file, offset);
+  return false;
+}
 
- private:
-  CapabilityVerifier& verifier_;
-  std::string node_;
-  std::unordered_map<std::string, Capability> known_;
-  uint64_t generation_ = 0;
-};
+int copy(ObjectStore& store, Verified& verified, uint64_t file, Reader& r, Writer& out) {
+  auto to = r.get<uint64_t>();
+  int status = 0;
+  const Capability* source = verified.check(r, status);
+  if (!source) return status;
+  if (!(source->rights & right_read)) return -EACCES;
+  if (!store.admit_epoch(source->file, source->epoch)) return -ESTALE;
+  const uint64_t source_file = source->file;
+  auto from = r.get<uint64_t>();
+  auto bytes = r.get<uint32_t>();
+  r.finish();
+  if (bytes > object::io_bytes_max) throw Malformed("copy of " + std::to_string(bytes) + " bytes");
+  auto buffer = BufferPool::instance().take(std::max<uint32_t>(bytes, 1));
+  int64_t n = store.read(source_file, from, buffer.data, bytes);
+  if (n < 0) return static_cast<int>(n);
+  Extent e;
+  status = n == 0 ? store.extent(file, e) : store.write(file, to, buffer.data, static_cast<uint32_t>(n), e);
+  // Behind the source's end is a hole, so there is one here too.
+  if (status == 0 && n < bytes && e.bytes > to + static_cast<uint64_t>(n))
+    status = store.allocate(file, Allocate::punch, to + static_cast<uint64_t>(n), bytes - static_cast<uint64_t>(n), e);
+  put(out, e);
+  return status;
+}
 
 }  // namespace
 
-/// Does one request that is not a read; returns 0 or -errno and puts the result behind the status.
-static int perform(ObjectStore& store, uint16_t type, uint64_t file, Reader& r, Writer& out) {
+const Capability* Verified::check(Reader& r, int& status) {
+  auto body = r.text();
+  auto mac = r.raw(32);
+  if (generation_ != verifier_.generation() || known_.size() >= 256) {
+    generation_ = verifier_.generation();
+    known_.clear();
+  }
+  std::string key;
+  key.reserve(body.size() + mac.size());
+  key.append(body).append(mac);
+  auto it = known_.find(key);
+  if (it != known_.end()) {
+    if (it->second.expires_ms > now_ms()) return &it->second;
+    known_.erase(it);
+  }
+  Capability c;
+  Refusal refusal = verifier_.verify(body, mac, node_, now_ms(), c);
+  if (refusal != Refusal::none) {
+    log(Priority::warning, "refused a capability of node '%s' for file %lx: %s", node_.c_str(), c.file, describe(refusal));
+    // An issuer that we were not told of yet is no crime of the client: it tries again.
+    status = refusal == Refusal::unknown_issuer ? -ENOKEY : -EACCES;
+    return nullptr;
+  }
+  return &known_.emplace(std::move(key), std::move(c)).first->second;
+}
+
+int perform(ObjectStore& store, Verified& verified, uint16_t type, uint16_t flags, uint64_t file, Reader& r, Writer& out) {
   Extent e;
   int status;
   switch (type) {
     case object::write: {
-      auto stripe = r.get<uint64_t>();
-      auto offset = r.get<uint32_t>();
-      auto data = r.rest();
-      if (offset + uint64_t{data.size()} > (64u << 20)) return -EFBIG;
-      status = store.write(file, stripe, offset, data.data(), static_cast<uint32_t>(data.size()), e);
+      auto offset = r.get<uint64_t>();
+      std::string_view data;
+      std::vector<uint32_t> sums;
+      if (!checked_data(file, offset, flags, r, data, sums)) return -EIO;
+      status = store.write(file, offset, data.data(), static_cast<uint32_t>(data.size()), e, sums.empty() ? nullptr : sums.data());
       put(out, e);
       return status;
     }
     case object::append: {
-      auto stripe_bytes = r.get<uint32_t>();
-      auto data = r.rest();
-      if (stripe_bytes < 4096) return -EINVAL;
+      std::string_view data;
+      std::vector<uint32_t> sums;
+      if (!checked_data(file, 0, flags, r, data, sums)) return -EIO;
       uint64_t offset = 0;
-      status = store.append(file, stripe_bytes, data.data(), static_cast<uint32_t>(data.size()), offset, e);
+      status = store.append(file, data.data(), static_cast<uint32_t>(data.size()), offset, e);
       out.put(offset);
       put(out, e);
       return status;
     }
     case object::extent:
+      r.finish();
       status = store.extent(file, e);
       put(out, e);
       return status;
     case object::truncate: {
-      auto stripe_bytes = r.get<uint32_t>();
-      auto width = r.get<uint16_t>();
-      auto index = r.get<uint16_t>();
-      auto size = r.get<uint64_t>();
-      if (stripe_bytes < 4096 || width == 0 || index >= width) return -EINVAL;
-      status = store.truncate(file, stripe_bytes, width, index, size, e);
+      auto bytes = r.get<uint64_t>();
+      r.finish();
+      status = store.truncate(file, bytes, e);
       put(out, e);
       return status;
     }
     case object::allocate: {
-      auto stripe = r.get<uint64_t>();
-      auto offset = r.get<uint32_t>();
-      auto bytes = r.get<uint32_t>();
-      if (offset + uint64_t{bytes} > (64u << 20)) return -EFBIG;
-      status = store.allocate(file, stripe, offset, bytes, e);
+      auto mode = r.get<uint8_t>();
+      auto offset = r.get<uint64_t>();
+      auto bytes = r.get<uint64_t>();
+      r.finish();
+      if (mode > static_cast<uint8_t>(Allocate::zero_keep_size)) return -EOPNOTSUPP;
+      status = store.allocate(file, static_cast<Allocate>(mode), offset, bytes, e);
       put(out, e);
       return status;
     }
+    case object::seek: {
+      auto offset = r.get<uint64_t>();
+      bool hole = r.get<uint8_t>() != 0;
+      r.finish();
+      uint64_t found = 0;
+      if (offset > object_bytes_max) return -ENXIO;
+      status = store.seek(file, offset, hole, found);
+      out.put(found);
+      return status;
+    }
+    case object::copy: return copy(store, verified, file, r, out);
     case object::reserve: {
       auto seen = r.get<uint64_t>();
       auto bytes = r.get<uint32_t>();
+      r.finish();
+      if (seen > object_bytes_max) return -EFBIG;
       uint64_t offset = 0;
       status = store.reserve(file, seen, bytes, offset);
       out.put(offset);
       return status;
     }
-    case object::remove: return store.remove(file);
-    case object::sync: return store.sync(file);
+    case object::remove: r.finish(); return store.remove(file);
+    case object::sync: r.finish(); return store.sync(file);
     default: throw Malformed("unknown object request " + std::to_string(type));
   }
 }
@@ -138,6 +183,7 @@ static int perform(ObjectStore& store, uint16_t type, uint64_t file, Reader& r, 
 void ObjectService::serve(wire::Connection& connection) {
   Verified verified(verifier_, connection.peer().node);
   Writer out;
+  std::vector<uint32_t> sums;
   for (;;) {
     wire::FrameHeader h = connection.receive_header(idle_timeout_ms);
     // Small requests live on the stack; only data needs one of the shared large buffers.
@@ -152,24 +198,19 @@ void ObjectService::serve(wire::Connection& connection) {
     Reader r(data, h.length);
     out.clear();
     out.put<int32_t>(0);
-    iovec pieces[2];
+    iovec pieces[3];
     size_t count = 1;
     int status = 0;
+    uint16_t flags = 0;
     if (h.type == object::space) {
       r.finish();
       Space s = store_.space();
       out.put(s.total_bytes).put(s.free_bytes).put(s.objects);
-    } else {
-      auto body = r.text();
-      auto mac = r.raw(32);
-      const Capability* c = verified.check(body, mac, status);
-      if (!c) {
-        // refused
-      } else if (!(c->rights & right_for(h.type))) status = -EACCES;
+    } else if (const Capability* c = verified.check(r, status); c) {
+      if (!(c->rights & right_for(h.type))) status = -EACCES;
       else if (!store_.admit_epoch(c->file, c->epoch)) status = -ESTALE;
       else if (h.type == object::read) {
-        auto stripe = r.get<uint64_t>();
-        auto offset = r.get<uint32_t>();
+        auto offset = r.get<uint64_t>();
         auto bytes = r.get<uint32_t>();
         r.finish();
         if (bytes > object::io_bytes_max) throw Malformed("read of " + std::to_string(bytes) + " bytes");
@@ -180,20 +221,29 @@ void ObjectService::serve(wire::Connection& connection) {
             data = large.data;
           }
         }
-        int64_t n = store_.read(c->file, stripe, offset, data, bytes);
+        const bool checked = h.flags & object::flag_checked;
+        int64_t n = store_.read(c->file, offset, data, bytes, checked ? &sums : nullptr);
         if (n < 0) status = static_cast<int>(n);
         else if (n > 0) {
-          pieces[1] = {data, static_cast<size_t>(n)};
-          count = 2;
+          pieces[count++] = {data, static_cast<size_t>(n)};
+          if (checked) {
+            flags = object::flag_checked;
+            out.put<uint32_t>(static_cast<uint32_t>(n));
+            pieces[count++] = {sums.data(), sums.size() * 4};
+          }
         }
       } else {
-        status = perform(store_, h.type, c->file, r, out);
+        const uint64_t file = c->file;  // a copy's second capability may move the first one
+        status = perform(store_, verified, h.type, h.flags, file, r, out);
       }
     }
     out.patch<int32_t>(0, -status);
-    if (status != 0) out.bytes().resize(4);
+    if (status != 0) {
+      out.bytes().resize(4);
+      count = 1;
+    }
     pieces[0] = {out.bytes().data(), out.size()};
-    connection.send({0, object::answer, 0, h.id}, std::span(pieces, count), io_timeout_ms);
+    connection.send({0, object::answer, flags, h.id}, std::span(pieces, count), io_timeout_ms);
   }
 }
 

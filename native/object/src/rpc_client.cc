@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "log.h"
+#include "object_protocol.h"
 
 namespace xos::fs {
 
@@ -52,7 +53,7 @@ void RpcClient::trim(size_t keep) {
 }
 
 template <typename Receive>
-int RpcClient::exchange(uint16_t type, std::span<const iovec> payload, int timeout_ms, bool repeatable, Receive receive) {
+int RpcClient::exchange(uint16_t type, uint16_t flags, std::span<const iovec> payload, int timeout_ms, bool repeatable, Receive receive) {
   const int64_t deadline = monotonic_ms() + timeout_ms;
   int error = EHOSTDOWN;
   for (int attempt = 0;; ++attempt) {
@@ -72,7 +73,7 @@ int RpcClient::exchange(uint16_t type, std::span<const iovec> payload, int timeo
       auto c = acquire(std::min(left, 3000), fresh);
       uint64_t id = next_id_.fetch_add(1);
       sent = true;
-      c->send({0, type, 0, id}, payload, left);
+      c->send({0, type, flags, id}, payload, left);
       wire::FrameHeader h = c->receive_header(left);
       if (h.id != id) throw wire::Error(wire::ErrorCode::malformed, what_ + " answered request " + std::to_string(h.id) + " instead of " + std::to_string(id));
       int r = receive(*c, h, left);
@@ -98,7 +99,7 @@ int RpcClient::exchange(uint16_t type, std::span<const iovec> payload, int timeo
 }
 
 int RpcClient::call(uint16_t type, std::span<const iovec> payload, Answer& answer, int timeout_ms, bool repeatable) {
-  return exchange(type, payload, timeout_ms, repeatable, [&](wire::Connection& c, const wire::FrameHeader& h, int left) {
+  return exchange(type, 0, payload, timeout_ms, repeatable, [&](wire::Connection& c, const wire::FrameHeader& h, int left) {
     if (h.length < 4) throw wire::Error(wire::ErrorCode::malformed, what_ + " sent an answer of " + std::to_string(h.length) + " bytes");
     answer.data.resize(h.length);
     answer.flags = h.flags;
@@ -109,16 +110,66 @@ int RpcClient::call(uint16_t type, std::span<const iovec> payload, Answer& answe
   });
 }
 
-int RpcClient::call_into(uint16_t type, std::span<const iovec> payload, void* data, size_t capacity, size_t& data_bytes, int timeout_ms) {
-  return exchange(type, payload, timeout_ms, true, [&](wire::Connection& c, const wire::FrameHeader& h, int left) {
-    if (h.length < 4 || h.length - 4 > capacity)
-      throw wire::Error(wire::ErrorCode::malformed, what_ + " sent an answer of " + std::to_string(h.length) + " bytes");
+int RpcClient::receive(wire::Connection& c, const wire::FrameHeader& h, Transfer& t, int left) {
+  auto malformed = [&] { return wire::Error(wire::ErrorCode::malformed, what_ + " sent an answer of " + std::to_string(h.length) + " bytes"); };
+  if (h.length < 4) throw malformed();
+  t.answer_flags = h.flags;
+  t.data_bytes = 0;
+  if (t.into.empty()) {
+    t.answer.data.resize(h.length);
+    c.read_exact(t.answer.data.data(), h.length, left);
     int32_t status;
-    c.read_exact(&status, 4, left);
-    data_bytes = h.length - 4;
-    if (data_bytes) c.read_exact(data, data_bytes, left);
-    return static_cast<int>(status);
-  });
+    std::memcpy(&status, t.answer.data.data(), 4);
+    return t.answer.status = status;
+  }
+  uint32_t head[2] = {0, h.length - 4};
+  const bool checked = h.flags & object::flag_checked;
+  if (checked && h.length < 8) throw malformed();
+  c.read_exact(head, checked ? 8 : 4, left);
+  size_t capacity = 0, bytes = head[1];
+  for (const iovec& piece : t.into) capacity += piece.iov_len;
+  const size_t behind = checked ? h.length - 8 - bytes : 0;
+  if (bytes > capacity || (checked && bytes > h.length - 8) || behind % 4 != 0) throw malformed();
+  t.data_bytes = bytes;
+  for (const iovec& piece : t.into) {
+    size_t n = std::min(bytes, piece.iov_len);
+    if (n > 0) c.read_exact(piece.iov_base, n, left);
+    bytes -= n;
+  }
+  t.sums.resize(behind / 4);
+  if (behind > 0) c.read_exact(t.sums.data(), behind, left);
+  return static_cast<int>(head[0]);
+}
+
+int RpcClient::transfer(Transfer& t, int timeout_ms, bool repeatable) {
+  return exchange(t.type, t.flags, t.payload, timeout_ms, repeatable,
+                  [&](wire::Connection& c, const wire::FrameHeader& h, int left) { return receive(c, h, t, left); });
+}
+
+std::unique_ptr<RpcClient::Started> RpcClient::start(const Transfer& t, int timeout_ms) {
+  if (down_since_ms_.load() != 0) return nullptr;
+  try {
+    bool fresh;
+    auto started = std::make_unique<Started>();
+    started->connection = acquire(std::min(timeout_ms, 3000), fresh);
+    started->id = next_id_.fetch_add(1);
+    started->connection->send({0, t.type, t.flags, started->id}, t.payload, timeout_ms);
+    return started;
+  } catch (const wire::Error&) {
+    return nullptr;
+  }
+}
+
+bool RpcClient::finish(std::unique_ptr<Started> started, Transfer& t, int timeout_ms, int& status) {
+  try {
+    wire::FrameHeader h = started->connection->receive_header(timeout_ms);
+    if (h.id != started->id) return false;
+    status = receive(*started->connection, h, t, timeout_ms);
+    release(std::move(started->connection));
+    return true;
+  } catch (const wire::Error&) {
+    return false;
+  }
 }
 
 }  // namespace xos::fs

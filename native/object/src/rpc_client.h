@@ -32,8 +32,25 @@ class RpcClient {
   /// Sends a request and waits for its answer. When the connection breaks the call is repeated on a new one until `timeout_ms` is over
   /// (only if `repeatable`; else EIO, since the server may have done it). Unreachable: EHOSTDOWN; silent: ETIMEDOUT; not admitted: EACCES.
   int call(uint16_t type, std::span<const iovec> payload, Answer& answer, int timeout_ms, bool repeatable);
-  /// The same for an answer whose data goes to the caller's memory; `data_bytes` says how much came. Answers longer than `capacity` are EPROTO.
-  int call_into(uint16_t type, std::span<const iovec> payload, void* data, size_t capacity, size_t& data_bytes, int timeout_ms);
+  /// A request whose answer's data go to the caller's memory (`into`), for the object service.
+  struct Transfer {
+    uint16_t type = 0, flags = 0;
+    std::vector<iovec> payload;
+    std::vector<iovec> into;      ///< empty: no data are expected, the answer is kept
+    size_t data_bytes = 0;        ///< how much came
+    uint16_t answer_flags = 0;
+    std::vector<uint32_t> sums;   ///< that came with the data
+    Answer answer;
+  };
+  int transfer(Transfer& t, int timeout_ms, bool repeatable);
+  /// Sends only; finish() waits. So one thread has requests under way at several servers. Null when it could not be sent: transfer() says why.
+  struct Started {
+    std::unique_ptr<wire::Connection> connection;
+    uint64_t id;
+  };
+  std::unique_ptr<Started> start(const Transfer& t, int timeout_ms);
+  /// False when the connection broke: the request may have been done.
+  bool finish(std::unique_ptr<Started> started, Transfer& t, int timeout_ms, int& status);
   /// Closes idle connections beyond `keep`.
   void trim(size_t keep);
   const std::string& what() const { return what_; }
@@ -43,8 +60,9 @@ class RpcClient {
  private:
   std::unique_ptr<wire::Connection> acquire(int timeout_ms, bool& fresh);
   void release(std::unique_ptr<wire::Connection> connection);
+  int receive(wire::Connection& c, const wire::FrameHeader& h, Transfer& t, int left);
   template <typename Receive>
-  int exchange(uint16_t type, std::span<const iovec> payload, int timeout_ms, bool repeatable, Receive receive);
+  int exchange(uint16_t type, uint16_t flags, std::span<const iovec> payload, int timeout_ms, bool repeatable, Receive receive);
 
   wire::TlsContext& tls_;
   const std::string what_, host_;

@@ -1,6 +1,5 @@
 #include "capability.h"
 
-#include "stripe.h"
 #include "test.h"
 
 #include <vector>
@@ -104,25 +103,6 @@ TEST("a reader never leaves its buffer") {
   CHECK_EQUAL(s.left(), 3u);
   CHECK_THROWS(s.finish());
   CHECK_THROWS(Writer().text(std::string(65536, 'x')));
-}
-
-TEST("stripes cover a range once and in order, whatever the policy") {
-  for (uint32_t stripe_bytes : {4096u, 65536u, 4u << 20})
-    for (uint16_t width : {1, 2, 3, 7})
-      for (uint64_t offset : {uint64_t{0}, uint64_t{1}, uint64_t{4095}, uint64_t{4096}, uint64_t{1} << 40})
-        for (uint64_t bytes : {0u, 1u, 4096u, 1u << 20}) {
-          uint64_t at = offset;
-          for_each_stripe({stripe_bytes, width}, offset, bytes, [&](const StripeRange& s) {
-            CHECK_EQUAL(s.stripe * stripe_bytes + s.offset, at);
-            CHECK_EQUAL(int(s.osd), int(s.stripe % width));
-            CHECK(s.bytes > 0 && s.offset + s.bytes <= stripe_bytes);
-            at += s.bytes;
-            return true;
-          });
-          CHECK_EQUAL(at, offset + bytes);
-        }
-  CHECK_EQUAL(file_size({4096, 2}, 0, 0), 0u);
-  CHECK_EQUAL(file_size({4096, 2}, 3, 5), 8197u);
 }
 
 TEST_MAIN

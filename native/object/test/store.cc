@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "stripe.h"
+
 using namespace xos::fs;
 
 namespace {
@@ -20,15 +22,19 @@ struct Directory {
   char path[32] = "/tmp/xos-object-XXXXXX";
 };
 
-constexpr uint32_t stripe = 4096;
-
-std::string read_file(ObjectStore& s, uint64_t file, uint64_t size) {
+std::string read_file(ObjectStore& s, uint64_t file, uint64_t size, uint32_t piece = 4096) {
   std::string all(size, '\0');
-  for (uint64_t at = 0; at < size; at += stripe) {
-    int64_t n = s.read(file, at / stripe, 0, all.data() + at, static_cast<uint32_t>(std::min<uint64_t>(stripe, size - at)));
+  for (uint64_t at = 0; at < size; at += piece) {
+    int64_t n = s.read(file, at, all.data() + at, static_cast<uint32_t>(std::min<uint64_t>(piece, size - at)));
     CHECK(n >= 0);
   }
   return all;
+}
+
+size_t objects_on_disk(const std::string& directory) {
+  size_t files = 0;
+  for (auto& f : std::filesystem::recursive_directory_iterator(directory + "/objects")) files += f.is_regular_file() && f.path().filename() != "sums";
+  return files;
 }
 
 }  // namespace
@@ -38,73 +44,95 @@ TEST("what was written is read, also by the next process") {
   Extent e;
   {
     ObjectStore s(d.path);
-    CHECK_EQUAL(s.write(5, 0, 10, "hello", 5, e), 0);
-    CHECK_EQUAL(e.stripe_end, 1u);
-    CHECK_EQUAL(e.last_bytes, 15u);
-    CHECK_EQUAL(s.write(5, 3, 0, "far", 3, e), 0);
-    CHECK_EQUAL(e.stripe_end, 4u);
-    CHECK_EQUAL(e.last_bytes, 3u);
+    CHECK_EQUAL(s.write(5, 10, "hello", 5, e), 0);
+    CHECK_EQUAL(e.bytes, 15u);
+    CHECK_EQUAL(s.write(5, 50000, "far", 3, e), 0);
+    CHECK_EQUAL(e.bytes, 50003u);
   }
   ObjectStore s(d.path);
   CHECK_EQUAL(s.extent(5, e), 0);
-  CHECK_EQUAL(e.stripe_end, 4u);
-  CHECK_EQUAL(e.last_bytes, 3u);
-  CHECK_EQUAL(s.space().objects, 2u);
+  CHECK_EQUAL(e.bytes, 50003u);
+  CHECK_EQUAL(s.space().objects, 1u);
   char buffer[20];
-  CHECK_EQUAL(s.read(5, 0, 10, buffer, 20), 5);
+  CHECK_EQUAL(s.read(5, 10, buffer, 5), 5);
   CHECK_EQUAL(std::string(buffer, 5), "hello");
-  CHECK_EQUAL(s.read(5, 1, 0, buffer, 20), 0);
-  CHECK_EQUAL(s.read(6, 0, 0, buffer, 20), 0);
+  CHECK_EQUAL(s.read(5, 50000, buffer, 20), 3);
+  CHECK_EQUAL(s.read(5, 60000, buffer, 20), 0);
+  CHECK_EQUAL(s.read(6, 0, buffer, 20), 0);
   CHECK_EQUAL(s.extent(6, e), 0);
-  CHECK_EQUAL(e.stripe_end, 0u);
+  CHECK_EQUAL(e.bytes, 0u);
 }
 
-TEST("random writes, cuts and extensions agree with a plain string") {
+TEST("random writes, cuts, holes and extensions agree with a plain string") {
   Directory d;
   ObjectStore s(d.path, 4);
   std::mt19937 random(7);
   std::string model;
-  for (int i = 0; i < 2000; ++i) {
+  const uint64_t longest = 150000;  // with checksums beside the slot and behind it
+  for (int i = 0; i < 3000; ++i) {
     Extent e;
     if (random() % 10 == 0) {
-      uint64_t size = random() % (stripe * 12);
-      CHECK_EQUAL(s.truncate(9, stripe, 1, 0, size, e), 0);
+      uint64_t size = random() % longest;
+      CHECK_EQUAL(s.truncate(9, size, e), 0);
       model.resize(size);
+    } else if (random() % 10 == 0 && !model.empty()) {
+      uint64_t at = random() % model.size(), bytes = random() % 30000 + 1;
+      CHECK_EQUAL(s.allocate(9, random() % 2 ? Allocate::punch : Allocate::zero_keep_size, at, bytes, e), 0);
+      model.replace(at, std::min<uint64_t>(bytes, model.size() - at), std::string(std::min<uint64_t>(bytes, model.size() - at), '\0'));
     } else if (random() % 10 == 0) {
+      uint64_t at = random() % longest, bytes = random() % 9000 + 1;
+      bool zero = random() % 2;
+      CHECK_EQUAL(s.allocate(9, zero ? Allocate::zero : Allocate::extend, at, bytes, e), 0);
+      if (model.size() < at + bytes) model.resize(at + bytes);
+      if (zero) model.replace(at, bytes, std::string(bytes, '\0'));
+    } else if (random() % 10 == 0 && model.size() < 2 * longest) {
       std::string piece(random() % 9000 + 1, static_cast<char>('a' + random() % 26));
       uint64_t at = 0;
-      CHECK_EQUAL(s.append(9, stripe, piece.data(), static_cast<uint32_t>(piece.size()), at, e), 0);
+      CHECK_EQUAL(s.append(9, piece.data(), static_cast<uint32_t>(piece.size()), at, e), 0);
       CHECK_EQUAL(at, model.size());
       model += piece;
     } else {
-      uint32_t number = random() % 12, offset = random() % stripe, bytes = random() % (stripe - offset) + 1;
-      std::string piece(bytes, static_cast<char>('A' + random() % 26));
-      CHECK_EQUAL(s.write(9, number, offset, piece.data(), bytes, e), 0);
-      uint64_t at = uint64_t{number} * stripe + offset;
-      if (model.size() < at + bytes) model.resize(at + bytes);
-      model.replace(at, bytes, piece);
+      uint64_t at = random() % longest;
+      std::string piece(random() % 20000 + 1, static_cast<char>('A' + random() % 26));
+      CHECK_EQUAL(s.write(9, at, piece.data(), static_cast<uint32_t>(piece.size()), e), 0);
+      if (model.size() < at + piece.size()) model.resize(at + piece.size());
+      model.replace(at, piece.size(), piece);
     }
-    CHECK_EQUAL(e.stripe_end == 0 ? 0 : (e.stripe_end - 1) * stripe + e.last_bytes, model.size());
-    if (i % 50 == 0) CHECK(read_file(s, 9, model.size()) == model);
+    CHECK_EQUAL(e.bytes, model.size());
+    if (i % 50 == 0) CHECK(read_file(s, 9, model.size(), random() % 9000 + 100) == model);
     // Others push the file out of the table of open ones now and then.
-    if (i % 7 == 0) CHECK_EQUAL(s.write(100 + random() % 20, 0, 0, "x", 1, e), 0);
+    if (i % 7 == 0)
+      for (int k = 0; k < 6; ++k) CHECK_EQUAL(s.write(100 + random() % 20, 0, "x", 1, e), 0);
   }
   CHECK(read_file(s, 9, model.size()) == model);
+  CHECK_EQUAL(s.scrub(9, [](uint32_t) { return true; }), 0);
 }
 
-TEST("a truncated stripe set keeps only its own stripes") {
-  Directory d;
-  ObjectStore s(d.path);
-  Extent e;
-  for (uint64_t number : {1, 3, 5}) CHECK_EQUAL(s.write(2, number, 0, "data", 4, e), 0);
-  CHECK_EQUAL(s.truncate(2, stripe, 2, 1, 3 * stripe + 2, e), 0);  // stripe 3 is the last one, and ours
-  CHECK_EQUAL(e.stripe_end, 4u);
-  CHECK_EQUAL(e.last_bytes, 2u);
-  CHECK_EQUAL(s.truncate(2, stripe, 2, 1, 3 * stripe, e), 0);  // stripe 2 is the last one, and another OSD's
-  CHECK_EQUAL(e.stripe_end, 2u);
-  CHECK_EQUAL(s.truncate(2, stripe, 2, 1, 0, e), 0);
-  CHECK_EQUAL(e.stripe_end, 0u);
-  CHECK_EQUAL(s.space().objects, 0u);
+TEST("a range of a striped file is one range at each OSD, and sizes come back") {
+  std::mt19937 random(3);
+  for (int i = 0; i < 2000; ++i) {
+    StripePolicy p{4096u << random() % 3, static_cast<uint16_t>(random() % 4 + 1)};
+    uint64_t offset = random() % 200000, bytes = random() % 100000 + 1;
+    std::vector<uint64_t> next(p.width, ~0ull), total(p.width);
+    uint64_t at = 0;
+    for_each_piece(p, offset, bytes, [&](const StripePiece& piece) {
+      CHECK_EQUAL(piece.at, at);
+      CHECK_EQUAL(file_offset(p, piece.osd, piece.offset), offset + at);
+      if (next[piece.osd] == ~0ull) CHECK_EQUAL(piece.offset, object_bytes(p, piece.osd, offset));
+      else CHECK_EQUAL(piece.offset, next[piece.osd]);
+      next[piece.osd] = piece.offset + piece.bytes;
+      total[piece.osd] += piece.bytes;
+      at += piece.bytes;
+      return true;
+    });
+    CHECK_EQUAL(at, bytes);
+    uint64_t size = 0;
+    for (uint16_t osd = 0; osd < p.width; ++osd) {
+      CHECK_EQUAL(object_bytes(p, osd, offset + bytes) - object_bytes(p, osd, offset), total[osd]);
+      size = std::max(size, file_size(p, osd, object_bytes(p, osd, offset + bytes)));
+    }
+    CHECK_EQUAL(size, offset + bytes);
+  }
 }
 
 TEST("appends of many threads neither overlap nor leave holes") {
@@ -117,7 +145,7 @@ TEST("appends of many threads neither overlap nor leave holes") {
       for (int i = 0; i < 200; ++i) {
         uint64_t at;
         Extent e;
-        CHECK_EQUAL(s.append(3, stripe, line.data(), 100, at, e), 0);
+        CHECK_EQUAL(s.append(3, line.data(), 100, at, e), 0);
         CHECK_EQUAL(at % 100, 0u);
       }
     });
@@ -143,16 +171,14 @@ TEST("removed files leave nothing behind, removing twice is no error") {
   Directory d;
   ObjectStore s(d.path);
   Extent e;
-  for (uint64_t number = 0; number < 40; ++number) CHECK_EQUAL(s.write(77, number, 0, "x", 1, e), 0);
+  for (uint64_t number = 0; number < 40; ++number) CHECK_EQUAL(s.write(77, number * 10000, "x", 1, e), 0);
   CHECK_EQUAL(s.sync(77), 0);
   CHECK_EQUAL(s.remove(77), 0);
   CHECK_EQUAL(s.remove(77), 0);
   CHECK_EQUAL(s.space().objects, 0u);
-  size_t files = 0;
-  for (auto& f : std::filesystem::recursive_directory_iterator(std::string(d.path) + "/objects")) files += f.is_regular_file();
-  CHECK_EQUAL(files, 0u);
-  CHECK_EQUAL(s.write(77, 0, 0, "new", 3, e), 0);
-  CHECK_EQUAL(e.last_bytes, 3u);
+  CHECK_EQUAL(objects_on_disk(d.path), 0u);
+  CHECK_EQUAL(s.write(77, 0, "new", 3, e), 0);
+  CHECK_EQUAL(e.bytes, 3u);
 }
 
 TEST("a file that is used again shows nothing of the one before, also after a restart") {
@@ -161,22 +187,42 @@ TEST("a file that is used again shows nothing of the one before, also after a re
   char buffer[100];
   {
     ObjectStore s(d.path);
-    CHECK_EQUAL(s.write(1, 0, 0, "secret of another user", 22, e), 0);
+    CHECK_EQUAL(s.write(1, 0, "secret of another user", 22, e), 0);
     CHECK_EQUAL(s.remove(1), 0);
-    CHECK_EQUAL(s.write(2, 0, 10, "x", 1, e), 0);
-    CHECK_EQUAL(s.read(2, 0, 0, buffer, 100), 11);
+    CHECK_EQUAL(s.write(2, 10, "x", 1, e), 0);
+    CHECK_EQUAL(s.read(2, 0, buffer, 100), 11);
     CHECK_EQUAL(std::string(buffer, 11), std::string(10, '\0') + "x");
     CHECK_EQUAL(s.remove(2), 0);
   }
   ObjectStore s(d.path);
   CHECK_EQUAL(s.space().objects, 0u);
-  CHECK_EQUAL(s.read(2, 0, 0, buffer, 100), 0);
-  CHECK_EQUAL(s.write(3, 0, 0, "y", 1, e), 0);
-  CHECK_EQUAL(s.write(4, 0, 0, "z", 1, e), 0);
-  CHECK_EQUAL(s.read(3, 0, 0, buffer, 100), 1);
+  CHECK_EQUAL(s.read(2, 0, buffer, 100), 0);
+  CHECK_EQUAL(s.write(3, 0, "y", 1, e), 0);
+  CHECK_EQUAL(s.write(4, 0, "z", 1, e), 0);
+  CHECK_EQUAL(s.read(3, 0, buffer, 100), 1);
   CHECK_EQUAL(s.space().objects, 2u);
   CHECK_EQUAL(s.remove(3), 0);
-  CHECK_EQUAL(s.read(4, 0, 0, buffer, 100), 1);
+  CHECK_EQUAL(s.read(4, 0, buffer, 100), 1);
+}
+
+TEST("data and holes are found, and offsets beyond the limit refused") {
+  Directory d;
+  ObjectStore s(d.path);
+  Extent e;
+  uint64_t at = 0;
+  CHECK_EQUAL(s.seek(8, 0, false, at), -ENXIO);
+  CHECK_EQUAL(s.write(8, 1 << 20, "data", 4, e), 0);
+  CHECK_EQUAL(s.seek(8, 0, false, at), 0);
+  CHECK_EQUAL(at, 1u << 20);
+  CHECK_EQUAL(s.seek(8, 0, true, at), 0);
+  CHECK_EQUAL(at, 0u);
+  CHECK_EQUAL(s.seek(8, 1 << 20, true, at), 0);
+  CHECK_EQUAL(at, (1u << 20) + 4);
+  CHECK_EQUAL(s.write(8, object_bytes_max, "x", 1, e), -EFBIG);
+  CHECK_EQUAL(s.write(8, ~0ull, "x", 1, e), -EFBIG);
+  CHECK_EQUAL(s.truncate(8, ~0ull, e), -EFBIG);
+  CHECK_EQUAL(s.allocate(8, Allocate::punch, ~0ull - 5, 10, e), -EFBIG);
+  CHECK_EQUAL(s.allocate(8, Allocate::extend, 0, 0, e), -EFBIG);
 }
 
 TEST("an older epoch is refused once a newer one was seen") {
