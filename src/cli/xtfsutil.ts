@@ -118,14 +118,34 @@ const status: Command<typeof statusOptions> = {
   },
 };
 
+const checkOptions = { repair: { kind: 'flag', summary: 'mend what is wrong; who changes files waits meanwhile' }, json: jsonOption } as const;
+const check: Command<typeof checkOptions> = {
+  name: 'check', summary: 'look whether the metadata agrees with itself, and mend it',
+  description: [
+    'Looks at all volumes at once, while they are used: names that lead nowhere, wrong numbers of links, directories in the wrong place, counts of quotas, and files without a name. Takes the role `admin` in the VO.',
+    'With `--repair` wrong names go, numbers are set right, and what has no name gets one in the directory `lost+found` of its volume, for root.',
+  ],
+  options: checkOptions,
+  run: async (call) => {
+    const { repair, json } = call.options;
+    const report = await ask(call as Call, 'volume-check', { repair }, { timeout_ms: 600_000 });
+    if (json) call.json(report);
+    else {
+      for (const line of report.found) call.out.write(`${line}\n`);
+      call.out.write(`${report.inodes} files, ${report.entries} names: ${report.problems === 0 ? 'nothing is wrong' : `${report.problems} ${repair ? 'mended' : "wrong; 'xtfsutil check --repair' mends them"}`}\n`);
+    }
+    return report.problems === 0 || repair ? 0 : 1;
+  },
+};
+
 export const command = defineCommand({
   name: 'xtfsutil',
-  summary: 'show and set the policies of XtreemFS: stripes, quotas, access times',
+  summary: 'show and set the policies of XtreemFS (stripes, quotas, access times), and check it',
   description: [
     "A policy says how new files are laid out over the object servers (OSDs). A volume has one; a directory or an empty file may have its own. Who may do what with a file is said by its mode and its access list (`chmod`, `setfacl`).",
   ],
   options: {},
-  subcommands: [show as Command, set as Command, quota as Command, status as Command],
+  subcommands: [show as Command, set as Command, quota as Command, status as Command, check as Command],
   examples: [
     { text: 'large files over four servers from now on', line: 'xtfsutil set /grid/demo/data/movies --stripe-size 1M --width 4 --placement spread' },
     { text: 'where a file is', line: 'xtfsutil show /grid/demo/data/movies/a.mkv' },

@@ -20,6 +20,8 @@ export const limits = {
   key_bytes: 32,
   /** Removing a volume takes as long as its tree is deep. */
   volume_deadline_ms: minute_ms,
+  /** A look at every inode: seconds for a million. */
+  check_deadline_ms: 10 * minute_ms,
   visible_poll_ms: 20,
   visible_ms: 15 * second_ms,
   volume_name_max: 64,

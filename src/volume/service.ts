@@ -4,6 +4,7 @@ import type { Service, ServiceStatus } from '../core/service.ts';
 import { DirServiceDefinition, VolumeServiceDefinition } from '../proto/xos/volume/v1/volume.ts';
 import { mountAgent, mrcAgent, osdAgent, runAgent } from './agents.ts';
 import { Directory } from './directory.ts';
+import { check, checkHere } from './ops/check.ts';
 import { createHere, createVolume } from './ops/create-volume.ts';
 import { ensureVolume } from './ops/ensure-volume.ts';
 import { inspect, inspectHere } from './ops/inspect.ts';
@@ -44,6 +45,7 @@ export class VolumeService implements Service, VolumeProvider {
         inspect: (request, call) => inspectHere(context, request, call.signal),
         setPolicy: (request, call) => setPolicyHere(context, request, call.signal),
         setQuota: (request, call) => setQuotaHere(context, request, call.signal),
+        check: (request, call) => checkHere(context, request, call.signal),
         getUsage: (request, call) => usageHere(context, request, call.signal),
       });
     }
@@ -100,6 +102,7 @@ function registerOperations(context: NodeContext): (() => void)[] {
     api.register('volume-inspect', (_caller, request, signal) => inspect(context, request, signal)),
     api.register('volume-policy', (caller, request, signal) => setPolicy(context, caller, request, signal)),
     api.register('volume-quota', (caller, request, signal) => setQuota(context, caller, request, signal)),
+    api.register('volume-check', (caller, request, signal) => check(context, caller, request, signal)),
     api.register('volume-usage', (caller, request, signal) => usage(context, caller, request, signal)),
     api.register('volume-remove', (caller, request, signal) => removeVolume(context, caller, request, signal)),
   ];

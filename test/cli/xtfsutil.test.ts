@@ -52,6 +52,17 @@ test('what is used is shown beside the limits, and limits are set for the volume
   t.regex((await grid.run(command, ['quota', 'data', '--user', 'nobody-known', '--bytes', '1'])).err, /no such member/);
 });
 
+test('the metadata is checked, and mended when that is meant', async (t) => {
+  const grid = await startCli(t);
+  await grid.vo.node('n1').daemon('mrc', (op, fields) =>
+    (op === 'check' ? { inodes: 12, entries: 10, problems: 1, found: ["name 'x' in directory 7 leads to file 9, which is not there"], repaired: fields['repair'] } : { volumes: [] }));
+  t.deepEqual(await grid.run(command, ['check']), {
+    status: 1, err: '', out: "name 'x' in directory 7 leads to file 9, which is not there\n12 files, 10 names: 1 wrong; 'xtfsutil check --repair' mends them\n",
+  });
+  t.regex((await grid.run(command, ['check', '--repair'])).out, /: 1 mended\n$/);
+  t.is(JSON.parse((await grid.run(command, ['check', '--json'])).out).problems, 1);
+});
+
 test('a path outside of XtreemFS, and options that make no sense together, are refused', async (t) => {
   const path = join(tmpdir(), `xtfsutil-${process.pid}`);
   t.teardown(() => rmSync(path, { force: true }));

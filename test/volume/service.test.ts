@@ -181,4 +181,7 @@ test('policies are changed by owners and administrators, limits by administrator
   const seen = async (uid: number): Promise<readonly string[]> => (await n3.api('volume-usage', uid, { volume: 'data' }) as { users: { user: string }[] }).users.map(({ user }) => user);
   t.deepEqual(await seen(alice.uid), ['alice', 'bob']);
   t.deepEqual(await seen(bob.uid), ['bob']);
+  await t.throwsAsync(n3.api('volume-check', bob.uid, { repair: false }), { code: 'XOS_DENIED' });
+  t.like(await n3.api('volume-check', alice.uid, { repair: true }), { problems: 0 });
+  t.is(last('n1 mrc', 'check')?.['repair'], true);
 });

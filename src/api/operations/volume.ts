@@ -23,6 +23,18 @@ export interface VolumeOperations {
   'volume-quota': { request: { readonly volume: string; readonly user?: string; readonly bytes_max?: number; readonly files_max?: number }; response: Record<never, never> };
   /** All rows for administrators, else the volume's and the caller's. */
   'volume-usage': { request: { readonly volume: string }; response: VolumeUsage };
+  /** Administrators: whether the metadata agrees with itself. `repair` mends it; programs that change files wait meanwhile. */
+  'volume-check': { request: { readonly repair: boolean }; response: VolumeCheck };
+}
+
+/** Of all volumes of the metadata server together. */
+export interface VolumeCheck {
+  readonly inodes: number;
+  readonly entries: number;
+  /** 0: the metadata agrees with itself. */
+  readonly problems: number;
+  /** The first hundred of them, in words. */
+  readonly found: readonly string[];
 }
 
 export interface VolumeObject {

@@ -198,6 +198,20 @@ export interface UsageReply {
   users: UserUsage[];
 }
 
+export interface CheckRequest {
+  uid: number;
+  /** Mends what is wrong; others wait meanwhile. */
+  repair: boolean;
+}
+
+export interface CheckReply {
+  inodes: number;
+  entries: number;
+  problems: number;
+  /** In words, the first hundred. */
+  found: string[];
+}
+
 function createBaseOsdReport(): OsdReport {
   return { serving: false, total_bytes: 0, free_bytes: 0, holds: [] };
 }
@@ -2375,6 +2389,164 @@ export const UsageReply: MessageFns<UsageReply> = {
   },
 };
 
+function createBaseCheckRequest(): CheckRequest {
+  return { uid: 0, repair: false };
+}
+
+export const CheckRequest: MessageFns<CheckRequest> = {
+  encode(message: CheckRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uid !== 0) {
+      writer.uint32(8).uint32(message.uid);
+    }
+    if (message.repair !== false) {
+      writer.uint32(16).bool(message.repair);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.repair = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CheckRequest>): CheckRequest {
+    return CheckRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CheckRequest>): CheckRequest {
+    const message = createBaseCheckRequest();
+    message.uid = object.uid ?? 0;
+    message.repair = object.repair ?? false;
+    return message;
+  },
+};
+
+function createBaseCheckReply(): CheckReply {
+  return { inodes: 0, entries: 0, problems: 0, found: [] };
+}
+
+export const CheckReply: MessageFns<CheckReply> = {
+  encode(message: CheckReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.inodes !== 0) {
+      writer.uint32(8).uint64(message.inodes);
+    }
+    if (message.entries !== 0) {
+      writer.uint32(16).uint64(message.entries);
+    }
+    if (message.problems !== 0) {
+      writer.uint32(24).uint64(message.problems);
+    }
+    for (const v of message.found) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.inodes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.entries = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.problems = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.found.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CheckReply>): CheckReply {
+    return CheckReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CheckReply>): CheckReply {
+    const message = createBaseCheckReply();
+    message.inodes = object.inodes ?? 0;
+    message.entries = object.entries ?? 0;
+    message.problems = object.problems ?? 0;
+    message.found = object.found?.map((e) => e) || [];
+    return message;
+  },
+};
+
 /** Served by the node with the role dir: which object and metadata servers there are. */
 export type DirServiceDefinition = typeof DirServiceDefinition;
 export const DirServiceDefinition = {
@@ -2474,6 +2646,15 @@ export const VolumeServiceDefinition = {
       requestType: UsageRequest as typeof UsageRequest,
       requestStream: false,
       responseType: UsageReply as typeof UsageReply,
+      responseStream: false,
+      options: {},
+    },
+    /** Whether the metadata agrees with itself; administrators may. */
+    check: {
+      name: "Check",
+      requestType: CheckRequest as typeof CheckRequest,
+      requestStream: false,
+      responseType: CheckReply as typeof CheckReply,
       responseStream: false,
       options: {},
     },
