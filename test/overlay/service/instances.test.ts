@@ -171,6 +171,40 @@ test('many nodes are asked what they do by a directory, few one by one', async (
   t.is(grid.services[3]!.parts.ads.members(0, 'query/n4/1').length, 0, 'the directory is gone with the query');
 });
 
+test('what is said of a node while it runs is known on the others; a followed metric tells of each change, and its directory goes with it', async (t) => {
+  t.timeout(120_000);
+  const grid = await instances(t, await testVo(), 5, port + 170);
+  await until(() => grid.services.every((service) => service.show().links.length === 4));
+  const root = { uid: 0, gid: 0, pid: 1, user: null, vo: null };
+  const [first, second] = grid.contexts;
+  const signal = AbortSignal.timeout(100_000);
+  const say = async (at: number, request: object): Promise<void> => { await grid.contexts[at]!.api.get('node-describe')!(root, request, signal); };
+  await say(1, { set: { rack: 42 } });
+  for (const service of grid.services) {
+    // An unknown attribute is an error until the new descriptor has come.
+    const found = async (): Promise<readonly string[]> => await service.find('rack = 42', 0, signal).catch(() => []);
+    while ((await found()).join() !== 'n2') await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await say(1, { metrics: { queue: 12 } });
+  await say(2, { metrics: { queue: 3 } });
+  const asked = async (): Promise<string> => (await grid.services[0]!.query('metric.queue < 20', 0, signal).catch(() => [])).toSorted().join();
+  while (await asked() !== 'n2,n3') await new Promise((resolve) => setTimeout(resolve, 100));
+  const controller = new AbortController();
+  const lists: string[] = [];
+  const followed = first!.api.get('node-follow')!(root, { query: 'metric.queue < 10', count: 0 }, controller.signal) as AsyncGenerator<{ nodes: { node: string }[] }>;
+  const reading = (async () => { for await (const { nodes } of followed) lists.push(nodes.map(({ node }) => node).join()); })();
+  await until(() => lists.at(-1) === 'n3');
+  await say(1, { metrics: { queue: 4 } });
+  await until(() => lists.at(-1) === 'n2,n3');
+  await say(2, { metrics: { queue: 30 } });
+  await until(() => lists.at(-1) === 'n2');
+  controller.abort();
+  await reading;
+  await until(() => grid.services.every(({ parts }) => parts.ads.load(0).joined === 0));
+  await t.throwsAsync(Promise.resolve(second!.api.get('node-describe')!(root, { set: { much: Array.from({ length: 60 }, (_, i) => `${i}${'x'.repeat(90)}`) } }, signal) as Promise<object>), { message: /more than 4096 bytes/ });
+  t.is(grid.services[1]!.described.attributes['rack'], 42, 'what was too much changed nothing');
+});
+
 test('members of a shape meet by the DHT, are told their neighbours, and close the ring over one that leaves', async (t) => {
   t.timeout(200_000);
   const grid = await instances(t, await testVo(), 5, port + 240);
