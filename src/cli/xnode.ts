@@ -77,7 +77,7 @@ export const command = defineCommand({
   description: ['Without a subcommand: as `xnode list`.'],
   synopsis: [
     '[list] [--quiet] [--json]', 'status [--json]', 'limits [--json]', 'describe [--unset NAME]... [--life N] [--json] [NAME=VALUE]...', 'join TOKEN [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]',
-    'found VO [--admin USER] [--password-stdin] [--node NODE] [--number N] [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]', 'setup',
+    'found VO [--admin USER] [--password-stdin] [--node NODE] [--number N] [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]', 'leave [--force] [--json]', 'setup',
   ],
   options: listOptions,
   subcommands: [list as Command, status as Command, limits as Command, describe as unknown as Command, ...setUpCommands],

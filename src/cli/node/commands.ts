@@ -76,9 +76,28 @@ const setup = defineCommand({
   },
 });
 
+const leaveOptions = { force: { kind: 'flag', summary: 'also when others need what this node keeps: it is lost' }, json: jsonOption } as const satisfies OptionSpecs;
+
+const leave = defineCommand({
+  name: 'leave',
+  summary: 'make this machine a node no more',
+  description: [
+    'Ends the sessions and jobs here, stops `xosd` and what it started, and removes the configuration, the key and everything that this machine kept of the VO. For root. Afterwards it may join again, or another VO.',
+    'A node that keeps something for others (files, names of files, the registry) leaves with --force only. The VO goes on listing it: an admin puts it out with `xvo node revoke`.',
+  ],
+  options: leaveOptions,
+  run: async (call) => {
+    const [{ leaveGrid }, { thisMachine }] = await Promise.all([import('./leave.ts'), import('./machine.ts')]);
+    const left = await leaveGrid(thisMachine(call.env), call as unknown as Call, call.options.force);
+    if (call.options.json) return call.json(left);
+    call.out.write(left.vo === null ? 'this machine is told no more to be a node\n' : `this machine was node ${left.node} of VO ${left.vo}, and is no more\n`);
+    if (left.vo !== null) call.note(`the VO still lists it; on its registry: xvo node revoke ${left.vo} ${left.node}`);
+  },
+});
+
 async function standardInput(): Promise<string> {
   const { text } = await import('node:stream/consumers');
   return (await text(process.stdin)).trim();
 }
 
-export const setUpCommands: readonly Command[] = [join, found, setup] as unknown as readonly Command[];
+export const setUpCommands: readonly Command[] = [join, found, leave, setup] as unknown as readonly Command[];

@@ -53,7 +53,7 @@ export async function membership(machine: Machine): Promise<{ readonly vo: strin
 
 export function refuseSecondVo(machine: Machine, joined: { readonly vo: string; readonly node: string }, wanted: string): never {
   throw new XosError('XOS_VO_EXISTS', `cannot ${wanted}: this machine is node '${joined.node}' of VO '${joined.vo}', and a node belongs to one VO; ` +
-    `to give that up, stop xosd and move '${machine.state}/node' and '${machine.etc}/node.json' away`, { vo: joined.vo, node: joined.node });
+    `to give that up: xnode leave`, { vo: joined.vo, node: joined.node });
 }
 
 async function answers(call: Call): Promise<boolean> {

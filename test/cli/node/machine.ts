@@ -41,8 +41,9 @@ export async function testMachine(t: ExecutionContext, name: string, defaults: o
     if (!t.passed) t.log(`${name}:\n${log}`);
   });
   const machine: Machine = {
-    uid: 0, etc: `${folder}/etc`, state: `${folder}/state`, share: `${folder}/share`,
+    uid: 0, etc: `${folder}/etc`, state: `${folder}/state`, run: `${folder}/run`, share: `${folder}/share`,
     markPrograms: async () => {},
+    stopDaemons: kill,
     async startDaemon() {
       await kill();
       starts += 1;

@@ -1,9 +1,11 @@
 import test, { type ExecutionContext } from 'ava';
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import type { XosError } from '../../../src/core/errors.ts';
 import { parseCommandLine, setUpAtBoot } from '../../../src/cli/node/boot.ts';
 import { foundGrid, nodeFromHost, type FoundOptions } from '../../../src/cli/node/found.ts';
 import { joinGrid } from '../../../src/cli/node/join.ts';
+import { leaveGrid } from '../../../src/cli/node/leave.ts';
 import { ask } from '../../../src/cli/lib/api.ts';
 import { encodeToken } from '../../../src/vo/token.ts';
 import { testMachine, type TestMachine } from './machine.ts';
@@ -38,6 +40,29 @@ test('a machine founds a VO, another one joins it, and both may be told so again
   t.is(second.starts(), 1);
   const { policy, supervisor, address } = await second.configuration();
   t.deepEqual({ policy, supervisor, address }, { policy: { homes: 'local' }, supervisor: 'none', address: '127.0.0.1' });
+});
+
+test('a machine leaves its VO, is nothing of it then, and may join again', async (t) => {
+  const first = await foundedBy(t);
+  const second = await testMachine(t, 'n2', { roles: ['relay'] });
+  const { policy, listen, port, supervisor } = await second.configuration();
+  await joinGrid(second.machine, second.call, await invite(first, 'n2'), place);
+  t.deepEqual(await leaveGrid(second.machine, second.call, false), { vo: 'demo', node: 'n2' });
+  for (const path of ['etc/node.json', 'state/node', 'state/vo', 'run/passwd']) t.false(existsSync(`${second.folder}/${path}`), path);
+  await t.throwsAsync(leaveGrid(second.machine, second.call, false), { code: 'XOS_NO_VO' } as object);
+
+  await ask(first.call, 'node-revoke', { node: 'n2' });
+  await writeFile(`${second.folder}/etc/node.json`, JSON.stringify({ policy, listen, port, supervisor }));
+  t.is((await joinGrid(second.machine, second.call, await invite(first, 'n2'), place)).node, 'n2');
+});
+
+test('a node that others need leaves only when it is forced to', async (t) => {
+  const first = await foundedBy(t);
+  await t.throwsAsync(leaveGrid(first.machine, first.call, false), { code: 'XOS_ROLE', message: /the members and nodes of the VO \(registry\) for VO 'demo'/ } as object);
+  t.true(existsSync(`${first.folder}/state/registry`));
+  await leaveGrid(first.machine, first.call, true);
+  t.false(existsSync(`${first.folder}/state/registry`));
+  await t.throwsAsync(leaveGrid({ ...first.machine, uid: 1000 }, first.call, true), { code: 'XOS_DENIED' } as object);
 });
 
 test('set-up that was killed between two steps is finished by saying it again', async (t) => {
