@@ -121,4 +121,28 @@ const mount = daemon('xos-mount', 'mount the volumes of a VO', [
 ], { mount: { kind: 'text', value: 'DIR', summary: 'where the volumes appear', complete: 'directory' } },
 [{ name: '/grid/VO/VOLUME', summary: 'The volumes.' }, { name: '/run/xos/mount-VO.ctl', summary: 'Control socket; root only.' }], [['xvolume', 1], ['xos-mrc', 8], ['xos-osd', 8]]);
 
-export const declaredCommands: readonly Command[] = [xrun, xlocal, xenter, xosd, relayd, osd, mrc, mount];
+const update: Command = {
+  name: 'xos-update', section: 8,
+  summary: 'update the base system of a disk image, and go back',
+  description: [
+    'A disk image of XtreemOS has two slots for its base, which is read-only. An update is written to the slot that is not running, after its signature and every part of it were checked, and is started at the next boot, on trial: unless the machine comes up and confirms it, the boot loader goes back to the version before by itself.',
+    'Without a word it shows the versions: `*` is the running one; `trial` will be started on trial, `bad` did not prove itself or was sent back. What was written below /etc, /var, /home and /usr/local stays as it is.',
+    'For root, on disk images only: an ISO and the nodes of a cluster have no slots, and a Debian with our packages is updated by apt.',
+  ],
+  synopsis: ['[--json]', '[--allow-older] [--reboot] [--key FILE] BUNDLE', '--rollback [--reboot]', '--confirm'],
+  options: {
+    json: { kind: 'flag', summary: 'print the versions as JSON' },
+    rollback: { kind: 'flag', summary: 'start the version before at the next boot' },
+    confirm: { kind: 'flag', summary: 'the running version is good; done at every boot that succeeds' },
+    'allow-older': { kind: 'flag', summary: 'take a bundle whose version is older than the running one' },
+    reboot: { kind: 'flag', summary: 'restart the machine when it is done' },
+    key: { kind: 'text', value: 'FILE', summary: 'public key that the bundle must be signed by (default /usr/lib/xos/update.pub)', complete: 'file' },
+  },
+  arguments: [{ name: 'BUNDLE', summary: 'a file xtreemos-FLAVOUR-VERSION.update, or a disk that holds one', optional: true, complete: 'file' }],
+  examples: [{ text: 'a new version now', line: 'xos-update --reboot xtreemos-pc-2.0.update' }, { text: 'back to the version before', line: 'xos-update --rollback --reboot' }],
+  files: [{ name: '/usr/lib/xos/update.pub', summary: 'The key that updates are signed by.' }],
+  exitStatus: commonExitStatus,
+  seeAlso: [['xnode', 1], ['xos', 7]],
+};
+
+export const declaredCommands: readonly Command[] = [xrun, xlocal, xenter, xosd, relayd, osd, mrc, mount, update];

@@ -1,6 +1,6 @@
 // A disk image: GPT with a boot sector for BIOS, a FAT partition for UEFI, two slots for the base and a partition for data, which
 // grows to the disk at the first boot.
-import { closeSync, ftruncateSync, openSync, readSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { SetupError } from '../lib/errors.mjs'
 
@@ -27,6 +27,15 @@ export function planDisk(disk) {
 }
 
 /**
+ * The same for sfdisk. Without an identity the disk and its partitions get UUIDs when it is made, and the last partition takes what there is.
+ * @param {ReturnType<typeof planDisk>['partitions']} partitions @param {import('./identity.mjs').Identity} [identity]
+ */
+export function partitionTable(partitions, identity) {
+  const lines = partitions.map((p) => [`start=${p.start_mib}MiB`, ...(identity || p !== partitions.at(-1) ? [`size=${p.size_mib}MiB`] : []), `type=${p.type}`, ...(identity ? [`uuid=${identity.uuid(`partition ${p.name}`)}`] : []), `name="${p.name}"`].join(', '))
+  return ['label: gpt', ...(identity ? [`label-id: ${identity.uuid('disk')}`] : []), 'first-lba: 2048', '', ...lines, ''].join('\n')
+}
+
+/**
  * @param {import('./context.mjs').Context} context
  * @param {{root: {path: string}, espFiles: string, bios: {boot: Buffer, core: Buffer}, path: string}} inputs `espFiles`: a folder, as it lands
  */
@@ -47,12 +56,10 @@ export async function makeDisk({ flavour, identity, work, tool, note }, { root, 
   await tool(['env', `SOURCE_DATE_EPOCH=${identity.epoch}`, 'mke2fs', '-q', '-t', 'ext4', '-L', 'xos-data', '-U', identity.uuid('data'), '-E', `hash_seed=${identity.uuid('hash seed')},lazy_itable_init=1`, '-m', '0', data, `${at('xos-data').size_mib}M`])
   note?.('putting the disk together')
   rmSync(path, { force: true })
-  const script = ['label: gpt', `label-id: ${identity.uuid('disk')}`, 'first-lba: 2048', '',
-    ...partitions.map((p) => `start=${p.start_mib}MiB, size=${p.size_mib}MiB, type=${p.type}, uuid=${identity.uuid(`partition ${p.name}`)}, name="${p.name}"`)].join('\n')
   const fd = openSync(path, 'w')
   ftruncateSync(fd, total_mib * MIB)
   closeSync(fd)
-  writeFileSync(join(work, 'partitions'), `${script}\n`)
+  writeFileSync(join(work, 'partitions'), partitionTable(partitions, identity))
   await tool(['sh', '-c', 'sfdisk --quiet --no-reread --no-tell-kernel "$1" <"$2"', '-', path, join(work, 'partitions')])
   for (const [name, image] of [['esp', esp], ['xos-a', root.path], ['xos-data', data]]) {
     await tool(['dd', 'status=none', 'bs=1M', 'conv=notrunc,sparse', `seek=${at(name).start_mib}`, `if=${image}`, `of=${path}`])
@@ -73,23 +80,31 @@ export async function makeFat(tool, { path, size_mib, files, identity, label, fa
   await tool(['bash', '-c', script, '-', path, String(size_mib), files, String(identity.epoch), volume, label])
 }
 
-/** What grub-bios-setup does to a disk: boot.img into the boot sector, core.img into its partition, each told where the next one is. */
-function writeBiosLoader(path, { boot, core }, partition) {
+/** Where the code in a boot sector ends; behind it are the disk's signature and the protective partition table. */
+const BOOT_CODE_BYTES = 440
+
+/**
+ * What grub-bios-setup does to a disk: boot.img for the boot sector, core.img for its partition, each told where the next one is.
+ * @param {{boot: Buffer, core: Buffer}} grub @param {{start_mib: number, size_mib: number}} partition @returns {{code: Buffer, core: Buffer}}
+ */
+export function placeBiosLoader({ boot, core }, partition) {
   const start = partition.start_mib * (MIB / SECTOR)
   if (core.length > partition.size_mib * MIB) throw new SetupError('XOS_IMAGE_SIZE', `cannot put GRUB into its partition: its core has ${core.length} bytes`)
+  const code = Buffer.from(boot.subarray(0, BOOT_CODE_BYTES))
+  code.writeBigUInt64LE(BigInt(start), 0x5c) // GRUB_BOOT_MACHINE_KERNEL_SECTOR
+  code.writeUInt16LE(0x9090, 0x66) // GRUB_BOOT_MACHINE_DRIVE_CHECK: a disk, whatever the BIOS says
+  const placed = Buffer.from(core)
+  placed.writeBigUInt64LE(BigInt(start + 1), 0x1f4) // first entry of the block list at the end of its first sector
+  return { code, core: placed }
+}
+
+function writeBiosLoader(path, grub, partition) {
+  const { code, core } = placeBiosLoader(grub, partition)
   const fd = openSync(path, 'r+')
   try {
-    const sector = Buffer.alloc(SECTOR)
-    readSync(fd, sector, 0, SECTOR, 0)
-    boot.copy(sector, 0, 0, 440) // behind it are the disk's signature and the protective partition table
-    sector.writeBigUInt64LE(BigInt(start), 0x5c) // GRUB_BOOT_MACHINE_KERNEL_SECTOR
-    sector.writeUInt16LE(0x9090, 0x66) // GRUB_BOOT_MACHINE_DRIVE_CHECK: a disk, whatever the BIOS says
-    writeSync(fd, sector, 0, SECTOR, 0)
-    const patched = Buffer.from(core)
-    patched.writeBigUInt64LE(BigInt(start + 1), 0x1f4) // first entry of the block list at the end of its first sector
-    writeSync(fd, patched, 0, patched.length, start * SECTOR)
+    writeSync(fd, code, 0, code.length, 0)
+    writeSync(fd, core, 0, core.length, partition.start_mib * MIB)
   } finally {
     closeSync(fd)
   }
 }
-

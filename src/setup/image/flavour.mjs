@@ -5,7 +5,7 @@ import { SetupError } from '../lib/errors.mjs'
 import { clone } from '../lib/paths.mjs'
 
 /** What can be made of a flavour's root. */
-export const OUTPUTS = ['root', 'disk', 'iso', 'update']
+export const OUTPUTS = ['root', 'netboot', 'disk', 'iso', 'update']
 
 /**
  * @typedef {{name: string, title: string, roots: string[], programs: string[], outputs: string[],

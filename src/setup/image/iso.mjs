@@ -1,10 +1,11 @@
 // An ISO that starts from a CD, a USB stick or as a virtual disk, with UEFI and BIOS. What it runs is the same root as a disk's, as a file;
 // nothing that is written is kept.
-import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { copyFileSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { layOut, makeUefiLoader } from './boot-files.mjs'
 import { makeFat } from './disk.mjs'
-import { biosFiles, grubEnvironment, makeGrub } from './grub.mjs'
+import { makeGrub } from './grub.mjs'
+import { mediumFiles } from './medium.mjs'
 
 const MIB = 1024 * 1024
 
@@ -22,9 +23,7 @@ export async function makeIso(context, made, path) {
   await makeFat(tool, { path: efi, size_mib, files: esp, identity, label: 'XOS-ISO', fat: 16 })
   const core = await makeGrub(context, { bootKey: made.keys.bootKey, format: 'i386-pc-eltorito', menu: 'iso.cfg' })
   layOut(tree, {
-    ...biosFiles({ version, linux: readFileSync(made.linux), initrd: readFileSync(made.initrd), line: made.line, bootKey: made.keys.bootKey }),
-    'xos/grubenv': grubEnvironment({ xos_version: version, xos_before: '', xos_tries: '' }),
-    'boot/grub.img': core,
+    ...mediumFiles(version, made), 'boot/grub.img': core,
   })
   mkdirSync(join(tree, 'xos'), { recursive: true })
   copyFileSync(made.root.path, join(tree, 'xos/root.img'))

@@ -2,14 +2,15 @@
 import { createHash } from 'node:crypto'
 import { copyFileSync, createReadStream, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { layOut, makeUefiLoader } from './boot-files.mjs'
+import { layOut } from './boot-files.mjs'
+import { makeCpio } from './cpio.mjs'
 import { makeDisk } from './disk.mjs'
-import { biosFiles, grubEnvironment, makeGrub } from './grub.mjs'
+import { diskGrub, mediumFiles, uefiFiles } from './medium.mjs'
 import { makeIso } from './iso.mjs'
 import { writeSbom } from './sbom.mjs'
 import { writeUpdate } from './update.mjs'
 
-const MAKERS = { root: makeRootFiles, disk: makeDiskImage, iso: makeIsoImage, update: makeUpdateBundle }
+const MAKERS = { root: makeRootFiles, netboot: makeNetboot, disk: makeDiskImage, iso: makeIsoImage, update: makeUpdateBundle }
 
 /**
  * @param {import('./context.mjs').Context} context @param {import('./context.mjs').Made} made @param {readonly string[]} outputs
@@ -43,20 +44,29 @@ async function makeRootFiles(context, { root, initrd, linux, line, uki }) {
   return [take(root.path, `.${context.flavour.root.format}`), take(linux, '.linux'), take(initrd, '.initrd'), take(join(context.work, 'line'), '.cmdline'), take(uki, '.efi')]
 }
 
+/**
+ * What the head of a cluster gives its nodes, as a tar archive: linux, cmdline, and an initrd that has the root in it. The root goes first, as it is: an archive behind a
+ * compressed one depends on the kernel's decompressor saying where that ended.
+ */
+async function makeNetboot(context, { root, initrd, linux, line }) {
+  const { work, identity, tool, output } = context
+  const folder = join(work, 'netboot')
+  rmSync(folder, { recursive: true, force: true })
+  layOut(folder, {
+    linux: { from: linux }, cmdline: `${line}\n`,
+    initrd: Buffer.concat([makeCpio([{ path: 'root.img', mode: 0o100600, data: readFileSync(root.path) }], identity.epoch), readFileSync(initrd)]),
+  })
+  const partial = join(output, `${fileName(context, '.netboot.tar')}.partial`)
+  await tool(['tar', '--format=ustar', '--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--mode=0644', `--mtime=@${identity.epoch}`, '-C', folder, '-cf', partial, 'cmdline', 'initrd', 'linux'])
+  return [[partial, fileName(context, '.netboot.tar')]]
+}
+
 async function makeDiskImage(context, made) {
-  const { work, identity, tools } = context
+  const { work, identity } = context
   const esp = join(work, 'esp')
   rmSync(esp, { recursive: true, force: true })
-  layOut(esp, {
-    'EFI/BOOT/BOOTX64.EFI': { from: await makeUefiLoader(context, made.keys) },
-    [`EFI/Linux/xos-${identity.version}.efi`]: { from: made.uki },
-    'loader/loader.conf': 'timeout 2\nconsole-mode keep\n',
-    'loader/entries.srel': 'type1\n',
-    ...biosFiles({ version: identity.version, linux: readFileSync(made.linux), initrd: readFileSync(made.initrd), line: made.line, bootKey: made.keys.bootKey }),
-    'xos/slots.json': `${JSON.stringify({ 'xos-a': identity.version })}\n`,
-    'xos/grubenv': grubEnvironment({ xos_version: identity.version, xos_before: '', xos_tries: '' }),
-  })
-  const bios = { boot: readFileSync(join(tools, 'usr/lib/grub/i386-pc/boot.img')), core: await makeGrub(context, { bootKey: made.keys.bootKey, format: 'i386-pc' }) }
+  layOut(esp, { ...await uefiFiles(context, made), ...mediumFiles(identity.version, made) })
+  const bios = await diskGrub(context, made.keys)
   const partial = join(context.output, `${fileName(context, '.img')}.partial`)
   await makeDisk(context, { root: made.root, espFiles: esp, bios, path: partial })
   return [[partial, fileName(context, '.img')]]

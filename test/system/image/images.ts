@@ -42,11 +42,11 @@ export async function testImages (): Promise<Images> {
   }
 }
 
-/** An image by its outputs: what the head of a cluster gives its nodes, or the disk of a light node; and the file system in it. */
-export async function smallImage (flavour: 'cluster' | 'mobile', output: 'netboot' | 'disk'): Promise<{ readonly path: string, readonly root_bytes: number }> {
-  const where = join(build, `image/test-${flavour}`)
-  await once(where, ['base', 'pc', flavour], async (common) => void await buildImage({ ...common, flavour, version: '1.0', outputs: ['root', output] }))
-  return { path: join(where, `xtreemos-${flavour}-1.0.${output === 'disk' ? 'img' : 'netboot.tar'}`), root_bytes: statSync(join(where, `xtreemos-${flavour}-1.0.squashfs`)).size }
+/** What the head of a cluster gives its nodes, and the size of the file system in it. */
+export async function nodeImage (): Promise<{ readonly path: string, readonly root_bytes: number }> {
+  const where = join(build, 'image/test-cluster')
+  await once(where, ['base', 'pc', 'cluster'], async (common) => void await buildImage({ ...common, flavour: 'cluster', version: '1.0', outputs: ['root', 'netboot'] }))
+  return { path: join(where, 'xtreemos-cluster-1.0.netboot.tar'), root_bytes: statSync(join(where, 'xtreemos-cluster-1.0.squashfs')).size }
 }
 
 type Common = Omit<Parameters<typeof buildImage>[0], 'flavour'>
