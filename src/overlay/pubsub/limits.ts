@@ -27,6 +27,8 @@ export const limits = {
   /** An answer that is this late is taken for lost and asked for again, at the end the link is given up. */
   link_answer_ms: second_ms,
   link_tries_max: 3,
+  /** About this often a node with all its links tries one more, in case the mesh is in two parts. */
+  link_trial_ms: minute_ms,
   /** A candidate that did not answer, or did not want, is left alone for this long. */
   link_refused_ms: 10 * second_ms,
 

@@ -28,6 +28,8 @@ interface Link {
   /** When the oldest unanswered ping was sent; -1: none. */
   asked_ms: number;
   tries: number;
+  /** One more than is wanted: given up as soon as the other side turns out to have the same messages. */
+  readonly trial: boolean;
 }
 
 interface Row {
@@ -36,12 +38,17 @@ interface Row {
   readonly refused: Map<Peer, number>;
   /** Peers that were heard of before, oldest first (HyParView's passive view): after a mass death the membership's view alone may hold only the dead. */
   readonly passive: Set<Peer>;
+  trial: Peer;
+  next_trial_ms: number;
   timer: number;
 }
 
 /**
  * The active view of HyParView (Leitão, Pereira, Rodrigues, DSN 2007): a few symmetric links per node, kept by pings, replaced from the
  * membership's samples (its passive view). Datagrams tell nobody that the other side is gone, so a link that is silent is asked three times.
+ *
+ * After a cut that lasted long enough both parts have all the links that they want among themselves, and would stay two. So now and then a
+ * node tries one link more, to anybody, and keeps it only while the digests of the two differ.
  */
 export class Mesh implements Protocol {
   readonly name = 'mesh';
@@ -67,7 +74,8 @@ export class Mesh implements Protocol {
   }
 
   start(self: number, seeds: readonly Peer[]): void {
-    const row: Row = { links: new Map(), asked: new Map(), refused: new Map(), passive: new Set(), timer: -1 };
+    const next_trial_ms = this.#host.now_ms(self) + this.#host.random.below(limits.link_trial_ms);
+    const row: Row = { links: new Map(), asked: new Map(), refused: new Map(), passive: new Set(), trial: nobody, next_trial_ms, timer: -1 };
     this.#rows[self] = row;
     for (const seed of seeds.slice(0, limits.links_wanted)) this.#ask(self, row, seed);
     this.#later(self, row, this.#host.random.below(limits.link_round_ms));
@@ -162,13 +170,18 @@ export class Mesh implements Protocol {
     }
     if (!ping.answer) this.#host.send(self, from, { kind: kinds.link_ping, digest: this.#user.digest(self), answer: true } as LinkPing);
     this.#user.onDigest(self, from, ping.digest);
+    if (row.links.get(from)?.trial && row.links.size > limits.links_wanted && ping.digest === this.#user.digest(self)) {
+      this.#host.send(self, from, { kind: kinds.link_drop });
+      this.#down(self, row, from);
+    }
   }
 
   #up(self: number, row: Row, peer: Peer): void {
     row.asked.delete(peer);
     row.refused.delete(peer);
     if (row.links.has(peer)) return;
-    const link: Link = { heard_ms: this.#host.now_ms(self), asked_ms: -1, tries: 0 };
+    const link: Link = { heard_ms: this.#host.now_ms(self), asked_ms: -1, tries: 0, trial: row.trial === peer };
+    if (link.trial) row.trial = nobody;
     row.links.set(peer, link);
     this.#host.metrics.add('mesh.link_up');
     this.#user.onLink(self, peer);
@@ -195,6 +208,15 @@ export class Mesh implements Protocol {
 
   #fill(self: number, row: Row): void {
     for (let tries = 0; tries < limits.links_max * 2 && row.links.size + row.asked.size < limits.links_wanted; tries++) this.#ask(self, row, tries % 2 === 0 ? this.#sample(self) : this.#remembered(row));
+  }
+
+  #tryOne(self: number, row: Row): void {
+    if (row.links.size < limits.links_wanted || row.links.size >= limits.links_max || row.asked.size > 0) return;
+    const now_ms = this.#host.now_ms(self);
+    if (now_ms < row.next_trial_ms) return;
+    row.next_trial_ms = now_ms + limits.link_trial_ms / 2 + this.#host.random.below(limits.link_trial_ms);
+    row.trial = this.#sample(self);
+    this.#ask(self, row, row.trial);
   }
 
   #remembered(row: Row): Peer {
@@ -245,5 +267,6 @@ export class Mesh implements Protocol {
     }
     for (const [peer, until_ms] of [...row.refused]) if (until_ms <= now_ms) row.refused.delete(peer);
     this.#fill(self, row);
+    this.#tryOne(self, row);
   }
 }
