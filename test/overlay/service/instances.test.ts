@@ -2,6 +2,7 @@
 import test from 'ava';
 import { kinds, limits as core, type Message } from '../../../src/overlay/core/index.ts';
 import { quantileCuts } from '../../../src/overlay/rss/index.ts';
+import type { LinksOptions } from '../../../src/sim/links.ts';
 import { testVo } from '../../vo/authority.ts';
 import { TopicWorld } from '../support.ts';
 import { fastClock } from './instance.ts';
@@ -36,8 +37,8 @@ async function real (grid: Instances, messages: number): Promise<Figures> {
   return { degree: mean(services.map((service) => service.show().links.length)), in_degree: mean(known), hops: mean(hops), delivered: heard / (messages * count) };
 }
 
-function simulated (messages: number): Figures {
-  const world = new TopicWorld(count, 5);
+function simulated (messages: number, links: LinksOptions): Figures {
+  const world = new TopicWorld(count, 5, links);
   world.engine.run(4 * core.cycle_ms);
   const from = world.heard.map((told) => told.length);
   for (let i = 0; i < messages; i++) {
@@ -57,12 +58,13 @@ test(`${count} real ones behave as the simulator says: links, views, hops, deliv
   const grid = await instances(t, await testVo(), count, port);
   await until(() => grid.services.every((service) => service.show().links.length >= 4));
   await new Promise((resolve) => setTimeout(resolve, 3 * core.cycle_ms));
-  const [found, expected] = [await real(grid, 40), simulated(40)];
-  t.log(JSON.stringify({ found, expected }));
-  t.is(found.delivered, 1);
-  t.is(expected.delivered, 1);
+  // A tree is made of the ways that came first. How uneven links are here depends on what else the machine does: from not at all to this.
+  const [found, even, uneven] = [await real(grid, 40), simulated(40, { sites: 1, latency_ms: [[1]], jitter: 0 }), simulated(40, { sites: 1, latency_ms: [[1]], jitter: 10 })];
+  t.log(JSON.stringify({ found, even, uneven }));
+  for (const { delivered } of [found, even, uneven]) t.is(delivered, 1);
   for (const name of ['degree', 'in_degree', 'hops'] as const) {
-    t.true(Math.abs(found[name] / expected[name] - 1) <= 0.15, `${name}: ${found[name]} and ${expected[name]}`);
+    const [least, most] = [Math.min(even[name], uneven[name]) * 0.85, Math.max(even[name], uneven[name]) * 1.15];
+    t.true(found[name] >= least && found[name] <= most, `${name}: ${found[name]}, simulated ${even[name]} to ${uneven[name]}`);
   }
   for (const service of grid.services) t.is(service.metrics.get('host.failed'), 0);
 });
