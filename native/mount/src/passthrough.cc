@@ -22,7 +22,7 @@ bool look(const LocalObject& local, struct stat& st, int64_t& mtime_ns) {
 std::shared_ptr<LocalObject> Mount::borrow(fuse_req_t req, OpenFile& f, bool write, std::shared_ptr<LocalObject> had) {
   Opened layout = layout_of(f);
   if (layout.width != 1 || layout.osds.size() != 1 || !local.has(layout.osds[0].name)) return nullptr;
-  if (write && layout.grow_to != metadata::unlimited) return nullptr;  // the MRC has a say in its growth
+  if (write && (layout.grow_to != metadata::unlimited || !cache.valid())) return nullptr;  // the MRC has a say in its growth
   unique_fd fd;
   if (local.borrow(ObjectIo::proof(layout, 0), write, fd) != 0) return nullptr;
   if (had) {

@@ -65,7 +65,8 @@ int Mount::reserve(OpenFile& f, uint64_t end, uint64_t appended) {
     std::lock_guard lock(f.mutex);
     // Where an append lands is known only afterwards: asked for is what it takes behind the end that we know of.
     if (appended != 0) end = f.size + appended;
-    if (end <= f.grow_to) return 0;
+    // Without a lease nobody could have told us that a limit was set meanwhile.
+    if (end <= f.grow_to && cache.valid()) return 0;
   }
   RpcClient::Answer answer;
   if (int r = call_as_node(metadata::reserve, Writer().put(f.id).put(end), answer); r != 0) return r;
