@@ -38,13 +38,12 @@ void LockWaiters::interrupted(fuse_req_t req, void* self) {
 }
 
 void LockWaiters::add(fuse_req_t req, uint64_t id, const Lock& l) {
-  {
-    std::lock_guard lock(mutex_);
-    waiting_.push_back({req, id, l, true});
-    due_ = true;
-    wake_.notify_one();
-  }
+  // First: once it is in the list, run() may answer it at any moment, and it is gone. An interruption before that is found by its first look.
   fuse_req_interrupt_func(req, interrupted, this);
+  std::lock_guard lock(mutex_);
+  waiting_.push_back({req, id, l, true});
+  due_ = true;
+  wake_.notify_one();
 }
 
 void LockWaiters::retry(uint64_t id) {

@@ -190,7 +190,10 @@ class Cluster:
 
     def kill(self, name, sig=signal.SIGKILL):
         p = self.processes.pop(name)
-        p.send_signal(sig)
+        try:
+            p.send_signal(sig)
+        except ProcessLookupError:  # it has ended by itself
+            return None
         return p.wait()
 
     def memory_kib(self, name):

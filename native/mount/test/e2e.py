@@ -912,8 +912,8 @@ def main():
                 if isinstance(e, KeyboardInterrupt):
                     break
                 for n in c.processes:
-                    if c.processes[n].poll() is not None:
-                        print(f"     {n} has ended with {c.processes[n].returncode}")
+                    if (status := c.processes[n].poll()) is not None:
+                        print(f"     {n} has ended with {status}")
         idle = {n: c.memory_kib(n) for n in c.processes}
         print("memory KiB", idle)
         for name in os.listdir(c.directory):
