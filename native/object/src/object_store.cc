@@ -65,6 +65,14 @@ bool open_elsewhere(int fd) {
 
 int64_t realtime_now_ms() { return now_ns(CLOCK_REALTIME) / 1000000; }
 
+/// Nobody holds the file, so nothing is being written: whoever loads it again need not sum the last range afresh.
+void ObjectStore::forget_intent(File& f) {
+  SumSlot& slot = f.sums.slot;
+  if (!f.loaded || !f.fd || slot.state != SumState::summed || slot.intent_count == 0) return;
+  slot.intent_count = 0;
+  f.sums.save();  // when that fails, it is summed
+}
+
 ObjectStore::FilePtr ObjectStore::get(uint64_t file) {
   std::lock_guard lock(mutex_);
   auto it = files_.find(file);
@@ -77,6 +85,7 @@ ObjectStore::FilePtr ObjectStore::get(uint64_t file) {
     auto old = files_.find(*last);
     ++last;
     if (old->second.first.use_count() > 1) continue;
+    forget_intent(*old->second.first);
     last = std::make_reverse_iterator(recent_.erase(old->second.second));
     files_.erase(old);
   }

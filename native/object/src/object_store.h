@@ -87,6 +87,7 @@ class ObjectStore {
   struct File;
   using FilePtr = std::shared_ptr<File>;
   FilePtr get(uint64_t file);
+  void forget_intent(File& f);
   int load(File& f);
   int make(File& f);
   int ready(File& f, std::shared_lock<std::shared_mutex>& lock);
