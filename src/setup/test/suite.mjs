@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { finished } from 'node:stream/promises'
 
 /** @typedef {{passed: number, failed: number, skipped: number}} Counts */
 
@@ -48,6 +49,7 @@ export async function runSuite(suite) {
   })
   suite.signal.removeEventListener('abort', stop)
   log.end()
+  await finished(log)
   suite.signal.throwIfAborted()
   if (code !== 0 && counts.failed === 0) {
     counts.failed++
