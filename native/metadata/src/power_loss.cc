@@ -5,9 +5,9 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "codec.h"
+#include "file_io.h"
 #include "store.h"
 #include "unique_fd.h"
 
@@ -38,28 +38,16 @@ uint64_t sum_of(std::string_view bytes) {
   return sum;
 }
 
-std::string read_at(int fd, size_t bytes, off_t offset, const std::string& path) {
+std::string read_part(int fd, size_t bytes, off_t offset, const std::string& path) {
   std::string data(bytes, '\0');
-  size_t done = 0;
-  while (done < bytes) {
-    ssize_t n = pread(fd, data.data() + done, bytes - done, offset + static_cast<off_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw StoreError(errno, "cannot read '" + path + "'");
-    if (n == 0) break;
-    done += static_cast<size_t>(n);
-  }
-  data.resize(done);
+  const int64_t n = read_at(fd, data.data(), bytes, static_cast<uint64_t>(offset));
+  if (n < 0) throw StoreError(static_cast<int>(-n), "cannot read '" + path + "'");
+  data.resize(static_cast<size_t>(n));
   return data;
 }
 
-void write_at(int fd, std::string_view data, off_t offset, const std::string& path) {
-  while (!data.empty()) {
-    ssize_t n = pwrite(fd, data.data(), data.size(), offset);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw StoreError(errno, "cannot write '" + path + "'");
-    data.remove_prefix(static_cast<size_t>(n));
-    offset += n;
-  }
+void write_part(int fd, std::string_view data, off_t offset, const std::string& path) {
+  if (int r = write_at(fd, data.data(), data.size(), static_cast<uint64_t>(offset)); r != 0) throw StoreError(-r, "cannot write '" + path + "'");
 }
 
 unique_fd open_file(const std::string& path, int flags) {
@@ -95,12 +83,6 @@ Slot decode(const std::string& bytes) {
 
 }  // namespace
 
-std::string boot_id() {
-  std::string id;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
-  return id;
-}
-
 SyncedState::SyncedState(std::string directory, std::string boot) : directory_(std::move(directory)), boot_(std::move(boot)) {}
 
 bool SyncedState::recover() {
@@ -109,7 +91,7 @@ bool SyncedState::recover() {
   if (!fd) return false;
   Slot latest;
   for (off_t at : {off_t{0}, static_cast<off_t>(slot_bytes)}) {
-    Slot slot = decode(read_at(fd.get(), slot_bytes, at, path));
+    Slot slot = decode(read_part(fd.get(), slot_bytes, at, path));
     if (slot.generation > latest.generation) latest = std::move(slot);
   }
   generation_ = latest.generation;
@@ -117,7 +99,7 @@ bool SyncedState::recover() {
   unique_fd data = open_file(data_path, O_RDWR);
   if (!data) throw StoreError(ENOENT, "cannot open '" + data_path + "', of which '" + path + "' knows a state");
   const size_t page_bytes = field<uint32_t>(latest.page, page_size_at);
-  const std::string now = read_at(data.get(), 2 * page_bytes, 0, data_path);
+  const std::string now = read_part(data.get(), 2 * page_bytes, 0, data_path);
   const auto newest = [&] {
     uint64_t newest = 0;
     for (size_t at : {size_t{0}, page_bytes})
@@ -128,7 +110,7 @@ bool SyncedState::recover() {
   for (uint64_t number : {0, 1}) {
     std::string page = latest.page;
     std::memcpy(page.data() + page_number_at, &number, sizeof number);
-    write_at(data.get(), page, static_cast<off_t>(number * page_bytes), data_path);
+    write_part(data.get(), page, static_cast<off_t>(number * page_bytes), data_path);
   }
   if (fdatasync(data.get()) != 0) throw StoreError(errno, "cannot write '" + data_path + "' to the disk");
   return true;
@@ -138,11 +120,11 @@ std::string SyncedState::meta_page(uint64_t id) const {
   const std::string path = directory_ + "/data.mdb";
   unique_fd fd = open_file(path, O_RDONLY);
   if (!fd) throw StoreError(ENOENT, "cannot open '" + path + "'");
-  const std::string first = read_at(fd.get(), meta_end, 0, path);
+  const std::string first = read_part(fd.get(), meta_end, 0, path);
   if (!is_meta(first)) throw StoreError(MDB_INVALID, "cannot read the meta page of '" + path + "'");
   const size_t page_bytes = field<uint32_t>(first, page_size_at);
   for (off_t at : {off_t{0}, static_cast<off_t>(page_bytes)}) {
-    std::string page = read_at(fd.get(), page_bytes, at, path);
+    std::string page = read_part(fd.get(), page_bytes, at, path);
     if (is_meta(page) && field<uint64_t>(page, transaction_at) == id) return page;
   }
   throw StoreError(MDB_INVALID, "cannot find transaction " + std::to_string(id) + " in the meta pages of '" + path + "'");
@@ -155,7 +137,7 @@ void SyncedState::keep(const std::string& page) {
   body.put(++generation_).text(boot_).raw(page);
   Writer slot;
   slot.put(kept_magic).put(sum_of(body.bytes())).put(static_cast<uint32_t>(body.size())).raw(body.bytes());
-  write_at(fd.get(), slot.bytes(), static_cast<off_t>(generation_ % 2 * slot_bytes), path);
+  write_part(fd.get(), slot.bytes(), static_cast<off_t>(generation_ % 2 * slot_bytes), path);
   if (fdatasync(fd.get()) != 0) throw StoreError(errno, "cannot write '" + path + "' to the disk");
   if (generation_ == 1) {  // the names of both files, too
     unique_fd directory = open_file(directory_, O_RDONLY | O_DIRECTORY);

@@ -8,14 +8,14 @@
 #include <cstdint>
 #include <string>
 
-namespace xos::fs::metadata {
+#include "boot_id.h"
 
-/// Of this start of the machine; its page cache has everything that was written since.
-std::string boot_id();
+namespace xos::fs::metadata {
 
 /// The kept meta page of one database directory. Not thread-safe.
 class SyncedState {
  public:
+  /// `boot`: of this start of the machine, whose page cache has everything that was written since.
   SyncedState(std::string directory, std::string boot);
   /// Before the database is opened: goes back to the kept state when the machine was started since. True when it did. Throws StoreError.
   bool recover();

@@ -1,5 +1,8 @@
 #include "block_sums.h"
 
+#include "boot_id.h"
+#include "file_io.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,7 +10,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 namespace xos::fs {
 
@@ -24,40 +26,14 @@ uint32_t check_of(const SumSlot& slot) {
   return crc32c(0, &copy, sizeof copy);
 }
 
-/// Bytes read, or -errno; short only at the end of the file.
-ssize_t read_all(int fd, void* data, size_t bytes, off_t offset) {
-  size_t done = 0;
-  while (done < bytes) {
-    ssize_t n = pread(fd, static_cast<char*>(data) + done, bytes - done, offset + static_cast<off_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return -errno;
-    if (n == 0) break;
-    done += static_cast<size_t>(n);
-  }
-  return static_cast<ssize_t>(done);
-}
-
-int write_all(int fd, const void* data, size_t bytes, off_t offset) {
-  size_t done = 0;
-  while (done < bytes) {
-    ssize_t n = pwrite(fd, static_cast<const char*>(data) + done, bytes - done, offset + static_cast<off_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return -errno;
-    done += static_cast<size_t>(n);
-  }
-  return 0;
-}
-
 constexpr uint64_t behind_blocks(uint64_t blocks) { return blocks > SumSlot::inline_blocks ? blocks - SumSlot::inline_blocks : 0; }
 
 }  // namespace
 
 uint64_t boot_era() {
   static const uint64_t era = [] {
-    std::string id;
-    std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
     uint64_t hash = 1469598103934665603ull;  // FNV-1a
-    for (unsigned char c : id) hash = (hash ^ c) * 1099511628211ull;
+    for (unsigned char c : boot_id()) hash = (hash ^ c) * 1099511628211ull;
     return hash | 1;
   }();
   return era;
@@ -94,7 +70,7 @@ int FileSums::load(bool& damaged) {
   if (!page_) page_ = directories_.open(base_.substr(0, base_.rfind('/')), false, error);
   if (!page_) return error;
   SumSlot read;
-  ssize_t n = read_all(page_->get(), &read, sizeof read, static_cast<off_t>(index_ * sizeof read));
+  ssize_t n = read_at(page_->get(), &read, sizeof read, index_ * sizeof read);
   if (n < 0) return static_cast<int>(n);
   if (n < static_cast<ssize_t>(sizeof read) || read.state == SumState::none) return 0;
   if (read.check != check_of(read) || read.state > SumState::loose) {
@@ -111,7 +87,7 @@ int FileSums::save() {
   if (!page_) return error;
   slot.era = boot_era();
   slot.check = check_of(slot);
-  return write_all(page_->get(), &slot, sizeof slot, static_cast<off_t>(index_ * sizeof slot));
+  return write_at(page_->get(), &slot, sizeof slot, index_ * sizeof slot);
 }
 
 /// The descriptor of the sums behind the slot, -ENOENT when there are none and `create` is false, or -errno.
@@ -140,7 +116,7 @@ int FileSums::get(uint64_t first, size_t count, uint32_t* sums) {
     int fd = behind(false);
     if (fd < 0 && fd != -ENOENT) return fd;
     if (fd >= 0) {
-      ssize_t n = read_all(fd, sums + done, (count - done) * 4, static_cast<off_t>((first + done - SumSlot::inline_blocks) * 4));
+      ssize_t n = read_at(fd, sums + done, (count - done) * 4, (first + done - SumSlot::inline_blocks) * 4);
       if (n < 0) return static_cast<int>(n);
     }
   }
@@ -158,7 +134,7 @@ int FileSums::put(uint64_t first, size_t count, const uint32_t* sums) {
     uint32_t stored[1024];
     size_t n = std::min<size_t>(count - done, 1024);
     for (size_t i = 0; i < n; ++i) stored[i] = sums[done + i] ^ zero_sum();
-    if (int r = write_all(fd, stored, n * 4, static_cast<off_t>((first + done - SumSlot::inline_blocks) * 4)); r != 0) return r;
+    if (int r = write_at(fd, stored, n * 4, (first + done - SumSlot::inline_blocks) * 4); r != 0) return r;
     done += n;
   }
   return 0;
@@ -202,7 +178,7 @@ int FileSums::remove() {
   }
   if (!had || !page_) return 0;
   SumSlot none;
-  int r = write_all(page_->get(), &none, sizeof none, static_cast<off_t>(index_ * sizeof none));
+  int r = write_at(page_->get(), &none, sizeof none, index_ * sizeof none);
   return r == -ENOSPC ? 0 : r;  // on a full disk: it had never got its page, and that reads as none
 }
 

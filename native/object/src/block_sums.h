@@ -15,7 +15,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "crc32c.h"
+#include "data_sums.h"
 #include "unique_fd.h"
 
 namespace xos::fs {

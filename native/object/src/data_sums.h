@@ -10,6 +10,8 @@
 
 namespace xos::fs {
 
+inline constexpr uint32_t block_bytes = crc32c_block_bytes;
+
 /// How many checksums go with `bytes` of data from `offset` on.
 inline size_t sums_count(uint64_t offset, uint64_t bytes) {
   return bytes == 0 ? 0 : (offset + bytes + block_bytes - 1) / block_bytes - offset / block_bytes;

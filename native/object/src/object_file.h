@@ -4,19 +4,11 @@
 
 #include <cerrno>
 
+#include "file_io.h"
 #include "object_store.h"
 #include "unique_fd.h"
 
 namespace xos::fs {
-
-/// Repeats a call that a signal interrupted.
-template <typename Call>
-auto retry(Call call) {
-  decltype(call()) r;
-  do r = call();
-  while (r < 0 && errno == EINTR);
-  return r;
-}
 
 /// Makes the directories above `path`. 0 or -errno.
 int make_parents(const std::string& path);

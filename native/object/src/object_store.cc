@@ -24,27 +24,6 @@ int sync_directory(const std::string& path) {
   return fsync(fd.get()) == 0 ? 0 : -errno;
 }
 
-/// Bytes read, short at the end only, or -errno.
-int64_t read_all(int fd, void* data, size_t bytes, uint64_t offset) {
-  size_t done = 0;
-  while (done < bytes) {
-    ssize_t n = retry([&] { return pread(fd, static_cast<char*>(data) + done, bytes - done, static_cast<off_t>(offset + done)); });
-    if (n < 0) return -errno;
-    if (n == 0) break;
-    done += static_cast<size_t>(n);
-  }
-  return static_cast<int64_t>(done);
-}
-
-int write_all(int fd, const char* data, size_t bytes, uint64_t offset) {
-  for (size_t done = 0; done < bytes;) {
-    ssize_t n = retry([&] { return pwrite(fd, data + done, bytes - done, static_cast<off_t>(offset + done)); });
-    if (n < 0) return -errno;
-    done += static_cast<size_t>(n);
-  }
-  return 0;
-}
-
 /// What a read of an object's descriptor found is trusted for so long after all of it was verified.
 constexpr int64_t trusted_ms = 8LL * 24 * 3600 * 1000;
 
@@ -211,7 +190,7 @@ int ObjectStore::verified_block(File& f, uint64_t block, uint64_t size, char* da
   uint64_t at = block * block_bytes;
   std::memset(data, 0, block_bytes);
   if (at >= size) return 0;
-  int64_t n = read_all(f.fd.get(), data, std::min<uint64_t>(block_bytes, size - at), at);
+  int64_t n = read_at(f.fd.get(), data, std::min<uint64_t>(block_bytes, size - at), at);
   if (n < 0) return n == -EIO ? damaged(f, block, "the disk cannot read it") : static_cast<int>(n);
   return f.summed() ? verify(f, block, data, static_cast<uint64_t>(n)) : 0;
 }
@@ -243,7 +222,7 @@ int64_t ObjectStore::read_shared(const FilePtr& f, uint64_t offset, void* data, 
   if (offset >= size) return 0;
   bytes = static_cast<uint32_t>(std::min<uint64_t>(bytes, size - offset));
   auto* out = static_cast<char*>(data);
-  int64_t n = read_all(f->fd.get(), out, bytes, offset);
+  int64_t n = read_at(f->fd.get(), out, bytes, offset);
   if (n == -EIO) return damaged(*f, offset / block_bytes, "the disk cannot read it");
   if (n < 0) return n;
   if (!f->summed()) {
@@ -305,7 +284,7 @@ int ObjectStore::resum(File& f, uint64_t first, uint64_t count, bool last) {
   uint32_t sums[piece];
   for (uint64_t b = first, end = std::min(first + count, blocks); b < end;) {
     size_t n = std::min<uint64_t>(piece, end - b);
-    int64_t got = read_all(f.fd.get(), data.data(), n * block_bytes, b * block_bytes);
+    int64_t got = read_at(f.fd.get(), data.data(), n * block_bytes, b * block_bytes);
     if (got < 0) return static_cast<int>(got);
     std::memset(data.data() + got, 0, n * block_bytes - static_cast<size_t>(got));
     crc32c_blocks(data.data(), n, sums);
@@ -324,7 +303,7 @@ int ObjectStore::write_locked(File& f, uint64_t offset, const char* data, uint32
   struct stat st;
   if (fstat(f.fd.get(), &st) != 0) return -errno;
   int r;
-  if (!f.summed()) r = write_all(f.fd.get(), data, bytes, offset);
+  if (!f.summed()) r = write_at(f.fd.get(), data, bytes, offset);
   else r = bytes == 0 ? 0 : write_summed(f, offset, data, bytes, static_cast<uint64_t>(st.st_size), known);
   f.mtime_ns = now_ns(CLOCK_REALTIME);
   changed(f);
@@ -363,7 +342,7 @@ int ObjectStore::write_summed(File& f, uint64_t offset, const char* data, uint32
   f.sums.put(first, inside, sums.data());
   int r = f.sums.save();
   if (r == 0 && inside < count) r = f.sums.put(first + inside, count - inside, sums.data() + inside);
-  if (r == 0) r = write_all(f.fd.get(), data, bytes, offset);
+  if (r == 0) r = write_at(f.fd.get(), data, bytes, offset);
   if (r != 0 && resum(f, first, count) != 0) {
     // Not even the sums of what is there can be kept: better none than wrong ones.
     slot.state = SumState::loose;

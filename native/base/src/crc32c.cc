@@ -3,7 +3,7 @@
 #include <array>
 #include <cstring>
 
-namespace xos::fs {
+namespace xos {
 
 namespace {
 
@@ -43,11 +43,11 @@ __attribute__((target("sse4.2"))) uint32_t by_instruction(uint32_t crc, const un
 /// Four blocks side by side: the instruction takes three cycles, but one can start in each.
 __attribute__((target("sse4.2"))) void four_blocks(const unsigned char* p, uint32_t* sums) {
   uint64_t a = ~0u, b = ~0u, c = ~0u, d = ~0u;
-  for (size_t i = 0; i < block_bytes; i += 8) {
+  for (size_t i = 0; i < crc32c_block_bytes; i += 8) {
     a = __builtin_ia32_crc32di(a, word(p + i));
-    b = __builtin_ia32_crc32di(b, word(p + block_bytes + i));
-    c = __builtin_ia32_crc32di(c, word(p + 2 * block_bytes + i));
-    d = __builtin_ia32_crc32di(d, word(p + 3 * block_bytes + i));
+    b = __builtin_ia32_crc32di(b, word(p + crc32c_block_bytes + i));
+    c = __builtin_ia32_crc32di(c, word(p + 2 * crc32c_block_bytes + i));
+    d = __builtin_ia32_crc32di(d, word(p + 3 * crc32c_block_bytes + i));
   }
   sums[0] = ~static_cast<uint32_t>(a);
   sums[1] = ~static_cast<uint32_t>(b);
@@ -75,13 +75,13 @@ uint32_t crc32c(uint32_t crc, const void* data, size_t bytes) {
 void crc32c_blocks(const void* data, size_t count, uint32_t* sums) {
   const auto* p = static_cast<const unsigned char*>(data);
   if (has_instruction())
-    for (; count >= 4; count -= 4, p += 4 * block_bytes, sums += 4) four_blocks(p, sums);
-  for (; count > 0; --count, p += block_bytes) *sums++ = crc32c(0, p, block_bytes);
+    for (; count >= 4; count -= 4, p += 4 * crc32c_block_bytes, sums += 4) four_blocks(p, sums);
+  for (; count > 0; --count, p += crc32c_block_bytes) *sums++ = crc32c(0, p, crc32c_block_bytes);
 }
 
 uint32_t crc32c_padded(const void* data, size_t bytes) {
-  static constexpr char zeros[block_bytes] = {};
-  return crc32c(crc32c(0, data, bytes), zeros, block_bytes - bytes);
+  static constexpr char zeros[crc32c_block_bytes] = {};
+  return crc32c(crc32c(0, data, bytes), zeros, crc32c_block_bytes - bytes);
 }
 
-}  // namespace xos::fs
+}  // namespace xos
