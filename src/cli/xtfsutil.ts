@@ -4,6 +4,7 @@ import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type Call, type Command } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';
 import { UsageError } from './lib/parse.ts';
+import { startProgress } from './lib/progress.ts';
 import { formatTable, tableWidth } from './lib/table.ts';
 import { formatBytes } from './lib/units.ts';
 import { askedPolicy, bytesOption, policyOptions, volumeArgument } from './lib/volume.ts';
@@ -138,14 +139,52 @@ const check: Command<typeof checkOptions> = {
   },
 };
 
+const orphansOptions = {
+  remove: { kind: 'flag', summary: 'remove what belongs to no file' },
+  grace: { kind: 'number', value: 'SECONDS', unit: 'seconds', integer: true, min: 0, summary: 'leave alone what was changed in this time (default 3600)' },
+  json: jsonOption,
+} as const;
+const orphans: Command<typeof orphansOptions> = {
+  name: 'orphans', summary: 'look for objects at the servers that belong to no file, and remove them',
+  description: [
+    'Every OSD lists what it keeps, and the metadata server is asked about each object. Files that are open without a name, and those that are just being made, keep theirs. Takes the role `admin` in the VO.',
+    'The metadata server does the same by itself once a day, gently. Objects with numbers that it never gave out are counted and never removed: they may be those of a database that was lost.',
+    'Ends with status 1 when there are orphans and they were not removed, or when not all could be looked at.',
+  ],
+  options: orphansOptions,
+  run: async (call) => {
+    const { remove, grace, json } = call.options;
+    const progress = startProgress(call.err);
+    try {
+      const found = await ask(call as Call, 'volume-orphans', { remove, ...(grace === undefined ? {} : { grace_ms: grace * 1000 }) }, {
+        timeout_ms: null,
+        onProgress: (now) => progress.update(`OSD ${Math.min(now.osds, now.osds_done + now.osds_away + 1)} of ${now.osds}: ${now.objects} objects, ${now.orphans} of no file${remove ? `, ${now.removed} removed` : ''}`),
+      });
+      progress.stop();
+      if (json) call.json(found);
+      else {
+        call.out.write(`${found.objects} objects at ${found.osds_done} servers: ${found.orphans === 0 ? 'all belong to files' : `${found.orphans} belong to no file (${formatBytes(found.orphan_bytes)})`}${found.removed > 0 ? `, ${found.removed} removed` : ''}\n`);
+        if (found.young > 0) call.note(`${found.young} more belong to no file but were changed too lately; see --grace`);
+        if (found.unknown > 0) call.note(`${found.unknown} have numbers that were never given out and are left alone: perhaps those of a lost database`);
+        if (found.osds_away > 0) call.note(`${found.osds_away} servers did not answer`);
+        if (found.failed > 0) call.note(`${found.failed} could not be removed; the log of xos-mrc says why`);
+        if (found.orphans > 0 && !remove) call.note("'xtfsutil orphans --remove' removes them");
+      }
+      return !found.whole || found.failed > 0 || (found.orphans > 0 && !remove) ? 1 : 0;
+    } finally {
+      progress.stop();
+    }
+  },
+};
+
 export const command = defineCommand({
   name: 'xtfsutil',
-  summary: 'show and set the policies of XtreemFS (stripes, quotas, access times), and check it',
+  summary: 'show and set the policies of XtreemFS (stripes, quotas, access times), and look after it',
   description: [
     "A policy says how new files are laid out over the object servers (OSDs). A volume has one; a directory or an empty file may have its own. Who may do what with a file is said by its mode and its access list (`chmod`, `setfacl`).",
   ],
   options: {},
-  subcommands: [show as Command, set as Command, quota as Command, status as Command, check as Command],
+  subcommands: [show as Command, set as Command, quota as Command, status as Command, check as Command, orphans as Command],
   examples: [
     { text: 'large files over four servers from now on', line: 'xtfsutil set /grid/demo/data/movies --stripe-size 1M --width 4 --placement spread' },
     { text: 'where a file is', line: 'xtfsutil show /grid/demo/data/movies/a.mkv' },

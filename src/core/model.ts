@@ -28,7 +28,7 @@ export interface NodeRecord {
 }
 
 /** Ports of the services of a node, all relative to that of its xosd (7001 unless told otherwise). */
-export const port_offset = { xosd: 0, relay: 1, osd: 2, mrc: 3 } as const;
+export const port_offset = { xosd: 0, relay: 1, osd: 2, mrc: 3, metrics: 4 } as const;
 
 export interface Session {
   /** 32 hexadecimal digits. */

@@ -64,6 +64,13 @@ export interface Network {
   connectUnix(path: string, signal?: AbortSignal): Promise<Duplex>;
   /** Binds a Unix stream socket with `mode`, replacing a stale one. `peer` is what the kernel says (SO_PEERCRED). */
   listenUnix(path: string, mode: number, accept: (stream: Duplex, peer: UnixPeer) => void): Promise<Listener>;
+  /** Answers HTTP GET on 127.0.0.1 (port 0: a free one); everything else is refused. `answer` gets the path; null is 404, a rejection 503. */
+  listenHttp(port: number, answer: (path: string, signal: AbortSignal) => Promise<HttpAnswer | null>): Promise<Listener & { readonly port: number }>;
+}
+
+export interface HttpAnswer {
+  readonly type: string;
+  readonly body: string;
 }
 
 /** A UDP socket of this node. */

@@ -14,6 +14,8 @@ export interface NodeConfig {
   readonly port: number;
   /** Address to listen on. Default: all. */
   readonly listen: string;
+  /** Port of 127.0.0.1 where Prometheus finds /metrics; 0: none. Default: port + 4. */
+  readonly metrics: number | null;
   readonly roles: readonly NodeRole[];
   /** Join token of 'xvo node invite'; not needed any more once the node has joined. */
   readonly join: string | null;
@@ -51,6 +53,7 @@ const port: Reader<number> = (value, what) => {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 65_530) return value as number;
   throw wrong(what, 'a port from 1 to 65530', value);
 };
+const portOrNone: Reader<number> = (value, what) => (value === 0 ? 0 : port(value, what));
 const listOf = <T>(one: Reader<T>): Reader<readonly T[]> => (value, what) => {
   if (!Array.isArray(value)) throw wrong(what, 'a list', value);
   return [...new Set(value.map((each, index) => one(each, `${what}[${index}]`)))];
@@ -98,6 +101,7 @@ export function parseConfig(source: string): NodeConfig {
       address: text(/^[A-Za-z0-9.:_-]{1,255}$/, 'a host name or an IP address'),
       port,
       listen: text(/^[0-9A-Fa-f.:]{1,64}$/, 'an IP address'),
+      metrics: portOrNone,
       roles: listOf(oneOf(...node_roles)),
       join: text(/^xos1\./, "a join token of 'xvo node invite' (it begins with xos1.)"),
       log: oneOf('debug', 'info', 'warn', 'error'),
@@ -106,6 +110,6 @@ export function parseConfig(source: string): NodeConfig {
       attributes: parseAttributes,
       topics: listOf(readTopicRule),
     },
-    { attributes: {}, topics: [], port: 7001, listen: '0.0.0.0', join: null, log: 'info', supervisor: 'auto', policy: default_policy },
+    { attributes: {}, topics: [], metrics: null, port: 7001, listen: '0.0.0.0', join: null, log: 'info', supervisor: 'auto', policy: default_policy },
   );
 }

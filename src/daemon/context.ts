@@ -16,6 +16,8 @@ export interface NodeContext {
   /** Port of this xosd; the native services are at port + port_offset. */
   readonly port: number;
   readonly roles: readonly NodeRole[];
+  /** Port of 127.0.0.1 for /metrics; 0 or absent: none. */
+  readonly metrics_port?: number;
   readonly paths: Paths;
   readonly ports: Ports;
   readonly rpc: Rpc;

@@ -3,6 +3,7 @@ import { registerSessionOperations, Homes, OfflineLogins, PendingLogins, Session
 import { accountService } from '../account/service.ts';
 import type { ApiRegistry } from '../api/registry.ts';
 import { XosError, describe } from '../core/errors.ts';
+import { port_offset } from '../core/model.ts';
 import type { Ports } from '../core/ports.ts';
 import type { Service, ServiceStatus } from '../core/service.ts';
 import { hour_ms } from '../core/units.ts';
@@ -63,7 +64,7 @@ export class VoNode {
     this.native = new NativeServices({ node, vo: trust.vo, run: paths.run, credentials: `${paths.state}/node`, roles: config.roles, members: this.members, ports });
     const table = new SessionTable(`${paths.run}/sessions.json`, ports);
     const context: NodeContext = {
-      node, vo: trust.vo, address: config.address, port: config.port, roles: config.roles, paths, ports, rpc: this.#rpc, api,
+      node, vo: trust.vo, address: config.address, port: config.port, roles: config.roles, metrics_port: config.metrics ?? config.port + port_offset.metrics, paths, ports, rpc: this.#rpc, api,
       native: this.native.controls, members: this.members, sessions: table, provided: { volumes: null },
     };
     const homes = new Homes(context, config.policy);

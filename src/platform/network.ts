@@ -1,6 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { listenHttp } from './http.ts';
 import type { Duplex } from 'node:stream';
 import { XosError } from '../core/errors.ts';
 import type { Listener, Network, UnixPeer } from '../core/ports.ts';
@@ -52,6 +53,8 @@ export const systemNetwork: Network = {
       process.umask(umask);
     });
   },
+
+  listenHttp,
 };
 
 /** The kernel's word about the other end; null when it left before it could be asked. */

@@ -17,6 +17,7 @@ export class Directory {
   readonly #mounts = new Map<string, number>();
   readonly #changes = new Listeners<[]>();
   readonly #undo: (() => void)[] = [];
+  readonly #calls = { osd: 0, mrc: 0, watch: 0 };
   #version = '';
 
   constructor(context: NodeContext, log?: OrderedLog) {
@@ -38,6 +39,7 @@ export class Directory {
   }
 
   async registerOsd(report: OsdReport, node: string): Promise<OsdKeys> {
+    ++this.#calls.osd;
     this.#demand(node, 'osd', Object.keys(this.#replica.state.osds).length);
     const { serving, total_bytes, free_bytes, holds } = report;
     this.#osds.set(node, { at_ms: this.#now(), serving, total_bytes, free_bytes, holds });
@@ -50,6 +52,7 @@ export class Directory {
   }
 
   async registerMrc(report: MrcReport, node: string): Promise<MrcMap> {
+    ++this.#calls.mrc;
     this.#demand(node, 'mrc', Object.keys(this.#replica.state.mrcs).length);
     this.#mrcs.set(node, { at_ms: this.#now(), serving: report.serving });
     if (!(node in this.#replica.state.mrcs)) await this.#replica.propose({ kind: 'mrc-add', mrc: node, at_ms: this.#context.ports.clock.now_ms() });
@@ -61,6 +64,7 @@ export class Directory {
 
   /** Answers at once when the caller's version is old, else on the next change or at the end of its turn. */
   async watch(request: WatchRequest, node: string, signal: AbortSignal): Promise<Servers> {
+    ++this.#calls.watch;
     this.#mounts.set(node, this.#now());
     this.#tell();
     const turn = this.#context.ports.clock.deadline(Math.min(request.turn_ms, limits.watch_turn_ms), signal);
@@ -94,6 +98,21 @@ export class Directory {
   detail(): string {
     const { osds, mrc } = serversForMount(this.#view());
     return `${osds.filter(({ up }) => up).length} of ${osds.length} OSDs up, MRC ${mrc === null ? 'unknown' : `${mrc.node} ${mrc.up ? 'up' : 'down'}`}`;
+  }
+
+  /** In Prometheus' text format. */
+  metrics(): string {
+    const { osds, mrc } = serversForMount(this.#view());
+    const gone = goneMounts(this.#view()).length;
+    const gauges: readonly (readonly [name: string, help: string, value: number])[] = [
+      ['xos_dir_osds_up', 'OSDs that take part.', osds.filter(({ up }) => up).length],
+      ['xos_dir_osds', 'OSDs of the VO.', osds.length],
+      ['xos_dir_mrc_up', '1 when there is a metadata server.', mrc?.up === true ? 1 : 0],
+      ['xos_dir_mounts', 'Mounts that look for servers here.', this.#mounts.size - gone],
+      ['xos_dir_keys', 'Keys of pairs of metadata and object servers.', Object.keys(this.#replica.state.keys).length],
+    ];
+    return `${gauges.map(([name, help, value]) => `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${value}\n`).join('')}# HELP xos_dir_calls_total Calls by kind.\n# TYPE xos_dir_calls_total counter\n${
+      Object.entries(this.#calls).map(([kind, count]) => `xos_dir_calls_total{kind="${kind}"} ${count}\n`).join('')}`;
   }
 
   async #ensureKey(mrc: string, osd: string): Promise<void> {

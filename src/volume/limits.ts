@@ -22,6 +22,10 @@ export const limits = {
   volume_deadline_ms: minute_ms,
   /** A look at every inode: seconds for a million. */
   check_deadline_ms: 10 * minute_ms,
+  /** A server's metrics: it has them in memory. */
+  monitor_deadline_ms: 3 * second_ms,
+  /** Between two looks at how far long work is. */
+  progress_interval_ms: 500,
   visible_poll_ms: 20,
   visible_ms: 15 * second_ms,
   volume_name_max: 64,

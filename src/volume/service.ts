@@ -1,7 +1,8 @@
 import type { NodeContext, VolumeProvider } from '../daemon/context.ts';
 import { describe } from '../core/errors.ts';
+import type { Listener } from '../core/ports.ts';
 import type { Service, ServiceStatus } from '../core/service.ts';
-import { DirServiceDefinition, VolumeServiceDefinition } from '../proto/xos/volume/v1/volume.ts';
+import { DirServiceDefinition, MonitorServiceDefinition, VolumeServiceDefinition } from '../proto/xos/volume/v1/volume.ts';
 import { mountAgent, mrcAgent, osdAgent, runAgent } from './agents.ts';
 import { Directory } from './directory.ts';
 import { check, checkHere } from './ops/check.ts';
@@ -9,9 +10,11 @@ import { createHere, createVolume } from './ops/create-volume.ts';
 import { ensureVolume } from './ops/ensure-volume.ts';
 import { inspect, inspectHere } from './ops/inspect.ts';
 import { listHere, listVolumes, showVolume } from './ops/list-volumes.ts';
+import { readAll, readHere, serveMetrics } from './ops/monitor.ts';
 import { removeHere, removeVolume } from './ops/remove-volume.ts';
 import { setPolicy, setPolicyHere } from './ops/set-policy.ts';
 import { setQuota, setQuotaHere } from './ops/set-quota.ts';
+import { sweep, sweepHere } from './ops/sweep.ts';
 import { usage, usageHere } from './ops/usage.ts';
 
 /** Time between looks at who has fallen silent. */
@@ -23,6 +26,7 @@ export class VolumeService implements Service, VolumeProvider {
   readonly #context: NodeContext;
   readonly #directory: Directory | null;
   readonly #undo: (() => void)[] = [];
+  readonly #endpoints: Listener[] = [];
   #stopping = new AbortController();
   #work: Promise<unknown> = Promise.resolve();
 
@@ -30,6 +34,7 @@ export class VolumeService implements Service, VolumeProvider {
     this.#context = context;
     this.#directory = context.roles.includes('dir') ? new Directory(context) : null;
     const directory = this.#directory;
+    context.rpc.serve(MonitorServiceDefinition, { read: (_request, call) => readHere(context, directory, call.signal) });
     if (directory !== null) {
       context.rpc.serve(DirServiceDefinition, {
         registerOsd: (report, call) => directory.registerOsd(report, call.peer?.node ?? ''),
@@ -45,6 +50,7 @@ export class VolumeService implements Service, VolumeProvider {
         inspect: (request, call) => inspectHere(context, request, call.signal),
         setPolicy: (request, call) => setPolicyHere(context, request, call.signal),
         setQuota: (request, call) => setQuotaHere(context, request, call.signal),
+        sweep: (request, call) => sweepHere(context, request, call.signal),
         check: (request, call) => checkHere(context, request, call.signal),
         getUsage: (request, call) => usageHere(context, request, call.signal),
       });
@@ -59,6 +65,8 @@ export class VolumeService implements Service, VolumeProvider {
     this.#context.provided.volumes = this;
     const agents = this.#context.roles.flatMap((role) =>
       role === 'osd' ? [osdAgent(this.#context)] : role === 'mrc' ? [mrcAgent(this.#context)] : role === 'mount' ? [mountAgent(this.#context)] : []);
+    const endpoint = (this.#context.metrics_port ?? 0) === 0 ? null : await serveMetrics(this.#context, this.#directory, this.#context.metrics_port ?? 0);
+    if (endpoint !== null) this.#endpoints.push(endpoint);
     this.#work = Promise.all([...agents.map((agent) => runAgent(agent, this.#context, signal)), this.#watchSilence(signal)]);
   }
 
@@ -66,6 +74,7 @@ export class VolumeService implements Service, VolumeProvider {
     this.#stopping.abort();
     for (const undo of this.#undo.splice(0)) undo();
     if (this.#context.provided.volumes === this) this.#context.provided.volumes = null;
+    for (const endpoint of this.#endpoints.splice(0)) await endpoint.close();
     await this.#work;
     await this.#directory?.stop();
   }
@@ -97,12 +106,14 @@ function registerOperations(context: NodeContext): (() => void)[] {
   const { api } = context;
   return [
     api.register('volume-list', (_caller, _request, signal) => listVolumes(context, signal)),
+    api.register('volume-metrics', (_caller, _request, signal) => readAll(context, signal)),
     api.register('volume-show', (_caller, request, signal) => showVolume(context, request, signal)),
     api.register('volume-create', (caller, request, signal) => createVolume(context, caller, request, signal)),
     api.register('volume-inspect', (_caller, request, signal) => inspect(context, request, signal)),
     api.register('volume-policy', (caller, request, signal) => setPolicy(context, caller, request, signal)),
     api.register('volume-quota', (caller, request, signal) => setQuota(context, caller, request, signal)),
     api.register('volume-check', (caller, request, signal) => check(context, caller, request, signal)),
+    api.register('volume-orphans', (caller, request, signal) => sweep(context, caller, request, signal)),
     api.register('volume-usage', (caller, request, signal) => usage(context, caller, request, signal)),
     api.register('volume-remove', (caller, request, signal) => removeVolume(context, caller, request, signal)),
   ];

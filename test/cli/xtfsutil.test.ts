@@ -82,3 +82,27 @@ test('mount.xtreemfs wants a volume of a VO, and says what it waited for', async
   t.is(status, 1);
   t.regex(err, /cannot mount 'demo\/data' after waiting 0 s: no VO is mounted at '\/nonexistent\/demo'/);
 });
+
+test('orphaned objects are counted, removed when that is meant, and progress is told', async (t) => {
+  const grid = await startCli(t);
+  const asked: Record<string, unknown>[] = [];
+  const done = { whole: true, osds: 2, osds_done: 2, osds_away: 0, objects: 40, orphans: 3, orphan_bytes: 8192, removed: 0, failed: 0, young: 1, unknown: 2 };
+  await grid.vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op !== 'sweep') return { volumes: [] };
+    asked.push(fields);
+    if (fields['action'] === 'start') return { ...done, running: true, whole: false, osds_done: 0, objects: 7 };
+    return { ...done, running: false, removed: asked.some(({ remove }) => remove === true) ? 3 : 0 };
+  });
+  const looked = await grid.run(command, ['orphans']);
+  t.is(looked.status, 1);
+  t.is(looked.out, '40 objects at 2 servers: 3 belong to no file (8.0K)\n');
+  t.regex(looked.err, /OSD 1 of 2: 7 objects/);
+  t.regex(looked.err, /1 more belong to no file but were changed too lately/);
+  t.regex(looked.err, /2 have numbers that were never given out/);
+  t.deepEqual(asked.map(({ action, remove, grace_ms }) => [action, remove, grace_ms]), [['start', false, undefined], ['status', false, undefined]]);
+  const removed = await grid.run(command, ['orphans', '--remove', '--grace', '60']);
+  t.is(removed.status, 0, removed.err);
+  t.regex(removed.out, /3 removed/);
+  t.like(asked.at(-2), { action: 'start', remove: true, grace_ms: 60_000 });
+  t.is(JSON.parse((await grid.run(command, ['orphans', '--json', '--remove'])).out).unknown, 2);
+});

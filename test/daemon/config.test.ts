@@ -6,12 +6,15 @@ const least = { node: 'n1', address: '10.77.0.1', roles: ['relay', 'mount'] };
 
 test('the least configuration gets the defaults', (t) => {
   t.deepEqual(parseConfig(JSON.stringify(least)), {
-    ...least, port: 7001, listen: '0.0.0.0', join: null, log: 'info', supervisor: 'auto', attributes: {}, topics: [], policy: { deny: [], kill_on_logout: false, offline_hours_max: 168, homes: 'volume' },
+    ...least, port: 7001, listen: '0.0.0.0', metrics: null, join: null, log: 'info', supervisor: 'auto', attributes: {}, topics: [], policy: { deny: [], kill_on_logout: false, offline_hours_max: 168, homes: 'volume' },
   } as never);
 });
 
 test('a whole one is taken as it is, a role said twice once', (t) => {
   const config = parseConfig(JSON.stringify({ ...least, port: 7101, listen: '::', join: 'xos1.abc', log: 'debug', supervisor: 'runit', roles: ['relay', 'relay'], policy: { deny: ['mallory'], homes: 'local' } }));
+  t.is(config.metrics, null);
+  t.is(parseConfig(JSON.stringify({ ...least, metrics: 0 })).metrics, 0);
+  t.throws(() => parseConfig(JSON.stringify({ ...least, metrics: 70_000 })), { code: 'XOS_CONFIG' });
   t.deepEqual(config.roles, ['relay']);
   t.deepEqual(config.policy, { deny: ['mallory'], kill_on_logout: false, offline_hours_max: 168, homes: 'local' });
 });

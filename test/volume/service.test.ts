@@ -185,3 +185,22 @@ test('policies are changed by owners and administrators, limits by administrator
   t.like(await n3.api('volume-check', alice.uid, { repair: true }), { problems: 0 });
   t.is(last('n1 mrc', 'check')?.['repair'], true);
 });
+
+test('only administrators look for orphans, and who goes away ends the look', async (t) => {
+  const { vo } = await start(t);
+  const actions: unknown[] = [];
+  await vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op === 'sweep') actions.push(fields['action']);
+    return { running: true, objects: 5 };
+  });
+  const n3 = vo.node('n3');
+  await t.throwsAsync(n3.api('volume-orphans', bob.uid, { remove: true }), { code: 'XOS_DENIED' });
+  await t.throwsAsync(n3.api('volume-orphans', alice.uid, { remove: true, grace_ms: -1 }), { code: 'XOS_BAD_ARGUMENT' });
+  t.deepEqual(actions, []);
+  const leaving = new AbortController();
+  const asked = n3.context.api.get('volume-orphans')?.({ ...alice, pid: 1 }, { remove: false }, leaving.signal) as AsyncGenerator<{ objects: number }>;
+  t.is((await asked.next()).value.objects, 5);
+  leaving.abort();
+  await t.throwsAsync(asked.next());
+  t.deepEqual(actions, ['start', 'stop']);
+});

@@ -7,6 +7,7 @@
 #include "capability.h"
 #include "check.h"
 #include "control.h"
+#include "metadata_metrics.h"
 
 namespace xos::fs::metadata {
 
@@ -224,6 +225,28 @@ json check_database(Mrc& m, const json& request) {
           {"lost", r.lost}, {"attributes", r.attributes}, {"usage", r.usage}, {"found", r.found}};
 }
 
+/// `sweep {action: start|stop|status, remove?, grace_ms?, per_second?}`: objects that belong to no file.
+json sweep(Mrc& m, const json& request) {
+  const std::string action = request.value("action", "status");
+  if (action == "start") {
+    Sweeper::Options options;
+    options.remove = request.value("remove", false);
+    options.grace_ms = request.value("grace_ms", options.grace_ms);
+    options.removals_per_second = request.value("per_second", options.removals_per_second);
+    if (options.grace_ms < 0) throw CodedError("XOS_BAD_REQUEST", "cannot look for orphans: grace_ms must not be negative");
+    if (!m.sweeper.start(options))
+      throw CodedError("XOS_BUSY", "cannot begin to look for objects without a file: that is being done; look at its progress with 'status' or end it with 'stop'");
+  } else if (action == "stop") {
+    m.sweeper.stop();
+  } else if (action != "status") {
+    throw CodedError("XOS_BAD_REQUEST", "cannot do '" + action + "' with orphans: it must be start, stop or status");
+  }
+  const auto p = m.sweeper.progress();
+  return {{"running", p.running}, {"removing", p.removing}, {"whole", p.whole}, {"osds", p.osds}, {"osds_done", p.osds_done}, {"osds_away", p.osds_away},
+          {"objects", p.objects}, {"orphans", p.orphans}, {"orphan_bytes", p.orphan_bytes}, {"removed", p.removed}, {"failed", p.failed}, {"young", p.young},
+          {"unknown", p.unknown}, {"started_ms", p.started_ms}, {"finished_ms", p.finished_ms}};
+}
+
 }  // namespace
 
 json answer_control(Mrc& m, const std::string& op, const json& request) {
@@ -235,11 +258,13 @@ json answer_control(Mrc& m, const std::string& op, const json& request) {
   if (op == "usage") return usage(m, request);
   if (op == "quota-set") return quota_set(m, request);
   if (op == "check") return check_database(m, request);
+  if (op == "sweep") return sweep(m, request);
   if (op == "osds") return set_osds(m, request);
   if (op == "client-drop") return {{"dropped", m.janitor.drop_node(request.at("node"))}};
   if (op == "stats") return stats(m);
-  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, "
-                                            "osds, client-drop, stats");
+  if (op == "metrics") return {{"text", describe_mrc(m)}};
+  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, "
+                                            "osds, client-drop, stats, metrics");
 }
 
 }  // namespace xos::fs::metadata

@@ -7,6 +7,7 @@
 #include "janitor.h"
 #include "osd_table.h"
 #include "sessions.h"
+#include "sweeper.h"
 #include "store.h"
 
 namespace xos::fs::metadata {
@@ -17,6 +18,7 @@ struct Mrc {
   Sessions& sessions;
   OsdTable& osds;
   Janitor& janitor;
+  Sweeper& sweeper;
 };
 
 /// Throws CodedError, and json::exception for a request that is not as documented.

@@ -11,6 +11,7 @@
 #include "protocol.h"
 #include "stripe.h"
 #include "object_protocol.h"
+#include "osd_calls.h"
 
 namespace xos::fs::metadata {
 
@@ -18,14 +19,7 @@ namespace xos::fs::metadata {
 constexpr uint64_t transactions_max = 4000;
 
 int Janitor::call(uint16_t number, uint16_t type, uint64_t file, uint8_t rights, uint32_t epoch, RpcClient::Answer& answer, int timeout_ms) {
-  auto client = osds_.client(number);
-  if (!client) return EHOSTDOWN;
-  Mac mac{};
-  std::string body = service_.own_capability(file, rights, epoch, number, mac);
-  Writer w;
-  w.text(body).raw({reinterpret_cast<const char*>(mac.data()), mac.size()});
-  iovec piece{w.bytes().data(), w.size()};
-  return client->call(type, {&piece, 1}, answer, timeout_ms, true);
+  return call_osd(osds_, service_, number, type, file, rights, epoch, {}, answer, timeout_ms);
 }
 
 /// Deletes objects of removed files; how many files are done.

@@ -16,6 +16,7 @@
 #include "service.h"
 #include "sessions.h"
 #include "store.h"
+#include "sweeper.h"
 
 using namespace xos;
 using namespace xos::fs;
@@ -81,7 +82,8 @@ int main(int argc, char** argv) {
     OsdTable osds(store, tls, flags.node);
     Service service(store, engine, sessions, osds, flags.node);
     Janitor janitor(store, engine, sessions, osds, service);
-    Mrc mrc{store, engine, sessions, osds, janitor};
+    Sweeper sweeper(store, osds, service);
+    Mrc mrc{store, engine, sessions, osds, janitor, sweeper};
     ControlServer server(flags.run + "/mrc.ctl", [&](const std::string& op, const json& request, ControlServer::Reply reply, ControlServer::Fail) {
       try {
         reply(answer_control(mrc, op, request));
@@ -90,6 +92,7 @@ int main(int argc, char** argv) {
       }
     });
     std::thread([&] { janitor.run(); }).detach();
+    std::thread([&] { sweeper.run(); }).detach();
     log(Priority::info, "metadata service of VO '%s' on %s:%u, database in '%s'", flags.vo.c_str(), flags.listen_address.c_str(),
         flags.listen_port, flags.state.c_str());
     serve_frames(tls, flags.listen_address, flags.listen_port, 2000, [&](wire::Connection& c) { service.serve(c); });

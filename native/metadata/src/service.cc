@@ -8,6 +8,7 @@
 #include "capability.h"
 #include "frame_server.h"
 #include "log.h"
+#include "metadata_metrics.h"
 
 namespace xos::fs::metadata {
 
@@ -73,6 +74,7 @@ void Service::serve(wire::Connection& connection) {
   std::vector<std::byte> payload;
   for (;;) {
     wire::FrameHeader h = connection.receive(payload, idle_timeout_ms);
+    metrics::Timed timed(MetadataMetrics::instance().of(h.type));
     Reader r(payload.data(), payload.size());
     c.head = get_head(r);
     c.in = &r;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "log.h"
+#include "metadata_metrics.h"
 #include "rpc_client.h"
 
 namespace xos::fs::metadata {
@@ -71,6 +72,8 @@ void Sessions::detach(const Ptr& s) {
 }
 
 void Sessions::enqueue(Session& s, uint16_t type, std::string payload) {
+  MetadataMetrics& counted = MetadataMetrics::instance();
+  (type == callback_lock_retry ? counted.lock_retries : counted.invalidations).add();
   s.messages.emplace_back(type, std::move(payload));
   ++s.queued;
   s.wake.notify_one();
@@ -302,6 +305,7 @@ void Sessions::call_back(std::unique_lock<std::mutex>& lock, const Hits& hits) {
     int64_t until_ms;  // 0: as long as it keeps acknowledging
   };
   std::vector<Waiting> waiting;
+  MetadataMetrics::instance().waits.add();
   for (auto& [instance, session] : sessions_) {
     auto it = hits.find(session.get());
     if (it == hits.end()) continue;

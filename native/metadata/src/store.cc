@@ -249,4 +249,12 @@ std::pair<uint64_t, uint64_t> Store::counters() const {
   return {transactions_, changes_};
 }
 
+Store::Size Store::size() const {
+  MDB_envinfo info;
+  MDB_stat stat;
+  check(mdb_env_info(env_, &info), "cannot measure the metadata");
+  check(mdb_env_stat(env_, &stat), "cannot measure the metadata");
+  return {info.me_last_pgno + 1, info.me_mapsize / stat.ms_psize, stat.ms_psize};
+}
+
 }  // namespace xos::fs::metadata

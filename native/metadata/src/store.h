@@ -68,6 +68,11 @@ class Store {
   bool lost_changes() const { return lost_changes_; }
   /// Transactions and changes so far: their quotient is how well grouping works.
   std::pair<uint64_t, uint64_t> counters() const;
+  struct Size {
+    uint64_t pages, pages_max, page_bytes;
+  };
+  /// Of the database file; pages that are free again count as well.
+  Size size() const;
 
  private:
   struct Task;

@@ -36,11 +36,24 @@ void Cache::make_room(Shard& s) {
   }
 }
 
+Cache::Counts Cache::counts() const {
+  Counts all;
+  for (const Shard& s : shards_) {
+    std::lock_guard lock(s.mutex);
+    all.attr_hits += s.counts.attr_hits;
+    all.attr_misses += s.counts.attr_misses;
+    all.name_hits += s.counts.name_hits;
+    all.name_misses += s.counts.name_misses;
+  }
+  return all;
+}
+
 std::optional<Attr> Cache::attr(uint64_t id) const {
   if (!valid()) return std::nullopt;
   const Shard& s = shard(id);
   std::lock_guard lock(s.mutex);
   auto it = s.attrs.find(id);
+  ++(it == s.attrs.end() ? s.counts.attr_misses : s.counts.attr_hits);
   if (it == s.attrs.end()) return std::nullopt;
   return it->second;
 }
@@ -70,9 +83,13 @@ Cache::Found Cache::entry(uint64_t directory, const std::string& name, uint64_t&
   const Shard& s = shard(directory);
   std::lock_guard lock(s.mutex);
   auto d = s.directories.find(directory);
+  ++s.counts.name_misses;
   if (d == s.directories.end()) return Found::no;
   auto it = d->second.names.find(name);
-  if (it == d->second.names.end()) return d->second.complete ? Found::negative : Found::no;
+  if (it == d->second.names.end() && !d->second.complete) return Found::no;
+  --s.counts.name_misses;
+  ++s.counts.name_hits;
+  if (it == d->second.names.end()) return Found::negative;
   id = it->second;
   return id == 0 ? Found::negative : Found::yes;
 }

@@ -51,6 +51,11 @@ class Cache {
   void invalidate_attr(uint64_t id);
   void invalidate_entries(uint64_t directory);
   void clear();
+  struct Counts {
+    uint64_t attr_hits = 0, attr_misses = 0, name_hits = 0, name_misses = 0;
+  };
+  /// How often what was asked for was here.
+  Counts counts() const;
 
  private:
   struct Directory {
@@ -60,6 +65,7 @@ class Cache {
   struct Shard {
     mutable std::mutex mutex;
     uint64_t changes = 0;  // our own, of names
+    mutable Counts counts;
     size_t names = 0;
     std::unordered_map<uint64_t, metadata::Attr> attrs;
     std::unordered_map<uint64_t, Directory> directories;

@@ -65,7 +65,9 @@ void read_op(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
     never_written = f.layout.width == 0;
     if (f.contents && !f.shared && m.cache.valid()) {
       const size_t from = std::min<size_t>(static_cast<size_t>(offset), f.contents->size());
-      fuse_reply_buf(req, f.contents->data() + from, std::min(size, f.contents->size() - from));
+      size = std::min(size, f.contents->size() - from);
+      m.read_bytes.add(size);
+      fuse_reply_buf(req, f.contents->data() + from, size);
       return;
     }
   }
@@ -103,6 +105,7 @@ void read_op(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
     uint64_t left = end > static_cast<uint64_t>(offset) ? end - static_cast<uint64_t>(offset) : 0;
     n = std::max<size_t>(held, std::min<uint64_t>(size, left));
   }
+  m.read_bytes.add(n);
   fuse_reply_buf(req, buffer.data, n);
 }
 
@@ -167,6 +170,7 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
     r = m.write_now(f, static_cast<uint64_t>(offset), data, bytes, done);
     if (r != 0 && done > 0) {
       forget_contents(f);
+      m.written_bytes.add(done);
       fuse_reply_write(req, done);
       return;
     }
@@ -179,6 +183,7 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
   // Pages of a mapping are written without the kernel's lock on the file, so nobody knows their order.
   if (fi->writepage) forget_contents(f);
   else wrote_contents(f, offset_written, data, size);
+  m.written_bytes.add(size);
   fuse_reply_write(req, size);
 }
 

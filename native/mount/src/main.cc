@@ -19,6 +19,7 @@
 #include "lock_waiters.h"
 #include "log.h"
 #include "mount.h"
+#include "mount_metrics.h"
 
 using namespace xos;
 using namespace xos::fs;
@@ -100,7 +101,8 @@ json control(Mount& m, const std::string& op, const json& request) {
     return json::object();
   }
   if (op == "stats") return {{"operations", m.operations.load()}, {"mrc_calls", m.mrc_calls.load()}, {"leases", m.cache.valid()}, {"servers", m.mrc.known()}, {"passed_through", m.passed_through.load()}};
-  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the mount knows servers and stats");
+  if (op == "metrics") return {{"text", describe_mount(m)}};
+  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the mount knows servers, stats and metrics");
 }
 
 int serve(const DaemonFlags& flags) {
@@ -120,6 +122,7 @@ int serve(const DaemonFlags& flags) {
   register_attribute_operations(ops);
   register_directory_operations(ops);
   register_lock_operations(ops);
+  count_operations(ops);
   std::string options = "allow_other,default_permissions,nosuid,nodev,subtype=xtreemfs,fsname=" + flags.vo;
   const char* argv[] = {"xos-mount", "-o", options.c_str()};
   fuse_args args = FUSE_ARGS_INIT(3, const_cast<char**>(argv));

@@ -15,6 +15,7 @@
 #include "acl_cache.h"
 #include "cache.h"
 #include "files.h"
+#include "metrics.h"
 #include "mrc_client.h"
 #include "object_io.h"
 #include "small_files.h"
@@ -42,6 +43,7 @@ struct Mount {
   std::unique_ptr<LockWaiters> waiters;
   fuse_session* session = nullptr;
   std::atomic<uint64_t> operations{0}, mrc_calls{0}, passed_through{0};
+  metrics::Counter read_bytes, written_bytes;
 
   /// Asks the MRC for a caller of a FUSE request.
   int call(fuse_req_t req, uint16_t type, const Writer& arguments, RpcClient::Answer& answer);

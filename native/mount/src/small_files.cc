@@ -17,8 +17,10 @@ void SmallFiles::keep(uint64_t id, uint64_t version, std::string contents) {
 std::optional<std::string> SmallFiles::find(uint64_t id, uint64_t version) {
   std::lock_guard lock(mutex_);
   auto at = by_id_.find(id);
+  const bool hit = at != by_id_.end() && at->second->version == version;
+  (hit ? hits_ : misses_).add();
   if (at == by_id_.end()) return std::nullopt;
-  if (at->second->version != version) {
+  if (!hit) {
     drop(at->second);
     return std::nullopt;
   }

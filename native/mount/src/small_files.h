@@ -12,6 +12,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "metrics.h"
+
 namespace xos::fs {
 
 class SmallFiles {
@@ -23,6 +25,9 @@ class SmallFiles {
   void keep(uint64_t id, uint64_t version, std::string contents);
   std::optional<std::string> find(uint64_t id, uint64_t version);
   size_t bytes() const;
+  /// How often find() had it.
+  uint64_t hits() const { return hits_.value(); }
+  uint64_t misses() const { return misses_.value(); }
 
  private:
   struct Kept {
@@ -35,6 +40,7 @@ class SmallFiles {
   const size_t bytes_max_;
   mutable std::mutex mutex_;
   size_t bytes_ = 0;
+  metrics::Counter hits_, misses_;
   std::list<Kept> kept_;  // the latest first
   std::unordered_map<uint64_t, std::list<Kept>::iterator> by_id_;
 };

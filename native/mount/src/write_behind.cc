@@ -44,6 +44,7 @@ bool WriteBehind::offer(const OpenFilePtr& file, uint64_t offset, const char* da
   accepted();
   p.queued.push_back({offset, bytes, std::move(buffer)});
   ++writes_;
+  accepted_bytes_.add(bytes);
   lock.unlock();
   {
     std::lock_guard ready_lock(mutex_);

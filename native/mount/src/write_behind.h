@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "frame_server.h"
+#include "metrics.h"
 
 namespace xos::fs {
 
@@ -56,6 +57,9 @@ class WriteBehind {
   static int failed(OpenFile& file, uint64_t& seen);
   /// Sends what is queued; never returns. Any number of threads.
   void run();
+  /// Bytes of all writes that offer() has taken, and how many of those are under way.
+  uint64_t accepted_bytes() const { return accepted_bytes_.value(); }
+  size_t pending() const { return writes_.load(); }
 
  private:
   bool send_one(const OpenFilePtr& file);
@@ -64,6 +68,7 @@ class WriteBehind {
   std::condition_variable ready_changed_;
   std::deque<OpenFilePtr> ready_;  // one entry for each queued write; whoever finds it done already goes on
   std::atomic<size_t> writes_{0};
+  metrics::Counter accepted_bytes_;
 };
 
 }  // namespace xos::fs

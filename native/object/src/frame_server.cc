@@ -18,10 +18,17 @@
 
 namespace xos::fs {
 
+namespace {
+
+std::atomic<int> connections{0};
+
+}  // namespace
+
+int frame_connections() { return connections.load(std::memory_order_relaxed); }
+
 void serve_frames(wire::TlsContext& tls, const std::string& address, uint16_t port, int connections_max,
                   std::function<void(wire::Connection&)> serve) {
   int listener = wire::listen_tcp(address, port);
-  static std::atomic<int> connections{0};
   for (;;) {
     int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     if (fd < 0) {

@@ -13,6 +13,9 @@ namespace xos::fs {
 [[noreturn]] void serve_frames(wire::TlsContext& tls, const std::string& address, uint16_t port, int connections_max,
                                std::function<void(wire::Connection&)> serve);
 
+/// Connections that are served now.
+int frame_connections();
+
 /// A connection may be idle for long: the bound only keeps a wait from being endless.
 inline constexpr int idle_timeout_ms = 24 * 3600 * 1000;
 inline constexpr int io_timeout_ms = 30 * 1000;

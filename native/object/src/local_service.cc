@@ -12,6 +12,7 @@
 
 #include "codec.h"
 #include "log.h"
+#include "object_metrics.h"
 #include "object_file.h"
 #include "object_service.h"
 
@@ -70,6 +71,7 @@ int lend(ObjectStore& store, Verified& verified, std::string_view request, uniqu
   int lent = -1;
   int r2 = store.lend(c->file, write, lent);
   fd.reset(lent);
+  if (r2 == 0) ObjectMetrics::instance().lent.add();
   return -r2;
 }
 

@@ -15,6 +15,7 @@
 #include "frame_server.h"
 #include "local_service.h"
 #include "log.h"
+#include "object_metrics.h"
 #include "object_service.h"
 #include "object_store.h"
 #include "scrubber.h"
@@ -98,12 +99,14 @@ void control(Osd& osd, const std::string& op, const nlohmann::json& request, Con
            {"objects", s.objects},
            {"keys", osd.verifier.has_keys()},
            {"corrupt_blocks", osd.store.corrupt().size()}});
+  } else if (op == "metrics") {
+    reply({{"text", describe_osd(osd.store, osd.scrubber, osd.verifier)}});
   } else if (op == "scrub") {
     reply(scrub(osd.scrubber, request));
   } else if (op == "corrupt") {
     reply({{"blocks", corrupt_list(osd.store)}});
   } else {
-    throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the OSD knows keys, stats, scrub and corrupt");
+    throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the OSD knows keys, stats, metrics, scrub and corrupt");
   }
 }
 

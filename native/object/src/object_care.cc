@@ -175,6 +175,18 @@ std::vector<uint64_t> ObjectStore::unsealed(int64_t idle_ms) {
   return files;
 }
 
+ObjectStore::Counts ObjectStore::counts() const {
+  Counts c;
+  {
+    std::lock_guard lock(mutex_);
+    c.open_files = files_.size();
+  }
+  std::lock_guard lock(care_mutex_);
+  c.corrupt_found = corrupt_found_;
+  c.corrupt_mended = corrupt_mended_;
+  return c;
+}
+
 std::vector<ObjectStore::Corrupt> ObjectStore::corrupt() const {
   std::vector<Corrupt> all;
   std::lock_guard lock(care_mutex_);

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +21,20 @@ namespace xos::fs {
 namespace {
 
 constexpr size_t spares_max = 4096;
+
+/// Entries whose names are hexadecimal numbers from `from` on, sorted; none when there is no such directory.
+std::vector<uint64_t> numbers_in(const std::string& path, uint64_t from) {
+  std::vector<uint64_t> numbers;
+  std::error_code ignored;
+  for (std::filesystem::directory_iterator it(path, ignored), end; it != end; it.increment(ignored)) {
+    const std::string name = it->path().filename();
+    if (name.empty() || name.find_first_not_of("0123456789abcdef") != std::string::npos) continue;
+    const uint64_t number = strtoull(name.c_str(), nullptr, 16);
+    if (number >= from) numbers.push_back(number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
 
 bool is_object(const std::string& name) { return name.size() == 16 && name.find_first_not_of("0123456789abcdef") == std::string::npos; }
 
@@ -70,6 +85,30 @@ void ObjectStore::for_each_file(const std::function<bool(uint64_t)>& each) const
       for (uint64_t file : files)
         if (!each(file)) return;
     }
+}
+
+std::vector<ObjectStore::Listed> ObjectStore::list(uint64_t from, size_t max, bool& end) const {
+  std::vector<Listed> listed;
+  const int64_t now = realtime_now_ms();
+  end = false;
+  // Directories hold the higher digits of the numbers, so going through them by number gives the order.
+  for (uint64_t high : numbers_in(directory_ + "/objects", from >> 24)) {
+    char name[32];
+    snprintf(name, sizeof name, "/objects/%02lx", high);
+    const std::string directory = directory_ + name;
+    for (uint64_t low : numbers_in(directory, high == from >> 24 ? (from >> 8) & 0xffff : 0)) {
+      snprintf(name, sizeof name, "/%04lx/", low);
+      for (uint64_t file : numbers_in(directory + name, std::max(from, high << 24 | low << 8))) {
+        if (listed.size() == max) return listed;
+        struct stat st;
+        if (stat(base_path(file).c_str(), &st) != 0) continue;  // removed meanwhile
+        auto ms = [](const timespec& t) { return t.tv_sec * 1000LL + t.tv_nsec / 1000000; };
+        listed.push_back({file, static_cast<uint64_t>(st.st_blocks) * 512, now - std::max(ms(st.st_mtim), ms(st.st_ctim))});
+      }
+    }
+  }
+  end = true;
+  return listed;
 }
 
 void ObjectStore::load_spares() {

@@ -21,6 +21,7 @@ enum Type : uint16_t {
   seek = 0x022b,      ///< u64 offset, u8 hole                  -> u64 offset; ENXIO: none
   copy = 0x022c,      ///< u64 offset, source: capability, u64 offset, u32 bytes -> extent; behind the source's end is a hole
   lend = 0x022d,      ///< u8 write -> nothing, and a descriptor: on the OSD's local socket only
+  list = 0x020e,      ///< (capability of file 0, to delete) u64 from, u32 n -> u8 end, u32 n, n × {u64 file, u64 bytes on disk, i64 ms since the last change}
   answer = 0x0280,
 };
 // extent: u64 bytes of the object, i64 mtime_ns, u64 bytes on disk
@@ -29,5 +30,6 @@ enum Type : uint16_t {
 inline constexpr uint16_t flag_checked = 1;
 
 inline constexpr uint32_t io_bytes_max = 4u << 20;
+inline constexpr uint32_t list_max = 8192;
 
 }  // namespace xos::fs::object

@@ -8,6 +8,7 @@
 #include "data_sums.h"
 #include "frame_server.h"
 #include "log.h"
+#include "object_metrics.h"
 #include "object_protocol.h"
 
 namespace xos::fs {
@@ -30,6 +31,7 @@ uint8_t right_for(uint16_t type) {
     case object::copy:
     case object::allocate: return right_write;
     case object::truncate: return right_truncate | right_write;
+    case object::list:
     case object::remove: return right_delete;
     case object::extent:
     case object::sync: return right_read | right_write | right_truncate;
@@ -80,6 +82,20 @@ int copy(ObjectStore& store, Verified& verified, uint64_t file, Reader& r, Write
   return status;
 }
 
+/// Only an MRC gives itself a right to no file in particular.
+int list(ObjectStore& store, uint64_t file, Reader& r, Writer& out) {
+  auto from = r.get<uint64_t>();
+  auto n = r.get<uint32_t>();
+  r.finish();
+  if (file != 0) return -EACCES;
+  if (n > object::list_max) throw Malformed("list of " + std::to_string(n) + " objects");
+  bool end = false;
+  auto listed = store.list(from, n, end);
+  out.put<uint8_t>(end).put(static_cast<uint32_t>(listed.size()));
+  for (auto& o : listed) out.put(o.file).put(o.disk_bytes).put(o.age_ms);
+  return 0;
+}
+
 }  // namespace
 
 const Capability* Verified::check(Reader& r, int& status) {
@@ -118,6 +134,7 @@ int perform(ObjectStore& store, Verified& verified, uint16_t type, uint16_t flag
       std::vector<uint32_t> sums;
       if (!checked_data(file, offset, flags, r, data, sums)) return -EIO;
       status = store.write(file, offset, data.data(), static_cast<uint32_t>(data.size()), e, sums.empty() ? nullptr : sums.data());
+      if (status == 0) ObjectMetrics::instance().written_bytes.add(data.size());
       put(out, e);
       return status;
     }
@@ -127,6 +144,7 @@ int perform(ObjectStore& store, Verified& verified, uint16_t type, uint16_t flag
       if (!checked_data(file, 0, flags, r, data, sums)) return -EIO;
       uint64_t offset = 0;
       status = store.append(file, data.data(), static_cast<uint32_t>(data.size()), offset, e);
+      if (status == 0) ObjectMetrics::instance().written_bytes.add(data.size());
       out.put(offset);
       put(out, e);
       return status;
@@ -174,6 +192,7 @@ int perform(ObjectStore& store, Verified& verified, uint16_t type, uint16_t flag
       out.put(offset);
       return status;
     }
+    case object::list: return list(store, file, r, out);
     case object::remove: r.finish(); return store.remove(file);
     case object::sync: r.finish(); return store.sync(file);
     default: throw Malformed("unknown object request " + std::to_string(type));
@@ -184,6 +203,7 @@ void ObjectService::serve(wire::Connection& connection) {
   Verified verified(verifier_, connection.peer().node);
   Writer out;
   std::vector<uint32_t> sums;
+  ObjectMetrics& counted = ObjectMetrics::instance();
   for (;;) {
     wire::FrameHeader h = connection.receive_header(idle_timeout_ms);
     // Small requests live on the stack; only data needs one of the shared large buffers.
@@ -195,6 +215,7 @@ void ObjectService::serve(wire::Connection& connection) {
       data = large.data;
     }
     connection.read_exact(data, h.length, io_timeout_ms);
+    metrics::Timed timed(counted.of(h.type));
     Reader r(data, h.length);
     out.clear();
     out.put<int32_t>(0);
@@ -225,6 +246,7 @@ void ObjectService::serve(wire::Connection& connection) {
         int64_t n = store_.read(c->file, offset, data, bytes, checked ? &sums : nullptr);
         if (n < 0) status = static_cast<int>(n);
         else if (n > 0) {
+          counted.read_bytes.add(static_cast<uint64_t>(n));
           pieces[count++] = {data, static_cast<size_t>(n)};
           if (checked) {
             flags = object::flag_checked;
@@ -237,6 +259,7 @@ void ObjectService::serve(wire::Connection& connection) {
         status = perform(store_, verified, h.type, h.flags, file, r, out);
       }
     }
+    if (status == -EACCES || status == -ESTALE) counted.refused.add();
     out.patch<int32_t>(0, -status);
     if (status != 0) {
       out.bytes().resize(4);

@@ -156,6 +156,7 @@ int ObjectStore::damaged(File& f, uint64_t block, const char* what) {
   {
     std::lock_guard lock(care_mutex_);
     fresh = corrupt_.insert({f.id, block}).second;
+    corrupt_found_ += fresh;
   }
   log(fresh ? Priority::error : Priority::info, "object '%s' of file %lx is corrupt at bytes %lu to %lu: %s", f.path.c_str(), f.id, block * block_bytes,
       (block + 1) * block_bytes - 1, what);
@@ -350,7 +351,11 @@ int ObjectStore::write_summed(File& f, uint64_t offset, const char* data, uint32
   }
   if (r == 0 && whole_to > whole_from) {
     std::lock_guard lock(care_mutex_);
-    if (!corrupt_.empty()) corrupt_.erase(corrupt_.lower_bound({f.id, whole_from}), corrupt_.lower_bound({f.id, whole_to}));
+    if (!corrupt_.empty()) {
+      const size_t before = corrupt_.size();
+      corrupt_.erase(corrupt_.lower_bound({f.id, whole_from}), corrupt_.lower_bound({f.id, whole_to}));
+      corrupt_mended_ += before - corrupt_.size();
+    }
   }
   return r;
 }

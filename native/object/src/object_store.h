@@ -78,10 +78,20 @@ class ObjectStore {
   std::vector<uint64_t> unsealed(int64_t idle_ms);
   /// Calls `each` with every file that has an object here, until it returns false.
   void for_each_file(const std::function<bool(uint64_t)>& each) const;
+  struct Listed {
+    uint64_t file = 0, disk_bytes = 0;
+    int64_t age_ms = 0;  ///< since its last change
+  };
+  /// At most `max` objects in the order of their numbers, beginning with `from`. `end`: there are none behind them.
+  std::vector<Listed> list(uint64_t from, size_t max, bool& end) const;
   struct Corrupt {
     uint64_t file, block;
   };
   std::vector<Corrupt> corrupt() const;
+  struct Counts {
+    uint64_t corrupt_found = 0, corrupt_mended = 0, open_files = 0;
+  };
+  Counts counts() const;
 
  private:
   struct File;
@@ -125,15 +135,16 @@ class ObjectStore {
   size_t files_max_;
   bool old_layout_ = false;
   SumDirectories sums_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::list<uint64_t> recent_;
   std::unordered_map<uint64_t, std::pair<FilePtr, std::list<uint64_t>::iterator>> files_;
   std::atomic<uint64_t> objects_{0};
   std::mutex spares_mutex_;
   std::vector<std::string> spares_;
   uint64_t next_spare_ = 0;
-  mutable std::mutex care_mutex_;  // a leaf: guards the two below
+  mutable std::mutex care_mutex_;  // a leaf: guards what is below
   std::set<std::pair<uint64_t, uint64_t>> corrupt_;
+  uint64_t corrupt_found_ = 0, corrupt_mended_ = 0;
   std::unordered_map<uint64_t, int64_t> unsealed_;  // file -> time of the last change, monotonic ms
 };
 

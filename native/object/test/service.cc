@@ -167,6 +167,20 @@ TEST("only a genuine, valid capability of this node, for this OSD and for this w
   CHECK_EQUAL(got, data);
 }
 
+TEST("the list of objects is for the metadata server, and bounded") {
+  CHECK_EQUAL(ask(object::write, write_request(proof(capability(0x77, right_write)), 0, "x")), 0);
+  const std::string first = Writer().put<uint64_t>(0x77).put<uint32_t>(1).bytes();
+  std::string answer;
+  CHECK_EQUAL(ask(object::list, proof(capability(0, right_delete)) + first, &answer), 0);
+  Reader r(answer);
+  r.get<uint8_t>();
+  CHECK_EQUAL(r.get<uint32_t>(), 1u);
+  CHECK_EQUAL(r.get<uint64_t>(), 0x77u);
+  CHECK_EQUAL(ask(object::list, proof(capability(0x77, right_delete)) + first), EACCES);  // a right to one file is none to all
+  CHECK_EQUAL(ask(object::list, proof(capability(0, right_read | right_write | right_truncate)) + first), EACCES);
+  CHECK_EQUAL(ask(object::list, proof(capability(0, right_delete)) + Writer().put<uint64_t>(0).put<uint32_t>(object::list_max + 1).bytes()), closed);
+}
+
 TEST("what expires while a connection remembers it is refused there too") {
   Capability c = capability(20);
   c.expires_ms = now_ms() + 1500;

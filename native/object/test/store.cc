@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -233,6 +234,37 @@ TEST("an older epoch is refused once a newer one was seen") {
   CHECK(!s.admit_epoch(4, 1));
   CHECK(s.admit_epoch(4, 3));
   CHECK(!s.admit_epoch(4, 2));
+}
+
+TEST("objects are listed in the order of their numbers, in portions, with gaps and all") {
+  Directory d;
+  ObjectStore s(d.path);
+  Extent e;
+  std::set<uint64_t> made;
+  std::mt19937_64 random(7);
+  for (int i = 0; i < 60; ++i) made.insert(random() >> (random() % 50));
+  made.insert({1, 255, 256, 0xffff, 0x10000, 0xffffff, 0x1000000, ~uint64_t{0}});
+  for (uint64_t file : made) CHECK_EQUAL(s.write(file, 0, "abc", 3, e), 0);
+  CHECK_EQUAL(s.write(4711, 0, std::string(200 * 4096, 'x').data(), 200 * 4096, e), 0);  // has a file of sums beside it
+  made.insert(4711);
+  for (size_t portion : {size_t{1}, size_t{7}, size_t{8192}}) {
+    std::vector<uint64_t> found;
+    bool end = false;
+    for (uint64_t from = 0; !end;) {
+      auto listed = s.list(from, portion, end);
+      CHECK(listed.size() <= portion && (end || !listed.empty()));
+      for (auto& o : listed) {
+        found.push_back(o.file);
+        CHECK(o.age_ms > -1000 && o.age_ms < 600000 && o.disk_bytes > 0);
+      }
+      if (!listed.empty() && listed.back().file == ~uint64_t{0}) break;
+      if (!listed.empty()) from = listed.back().file + 1;
+    }
+    CHECK(found == std::vector<uint64_t>(made.begin(), made.end()));
+  }
+  CHECK_EQUAL(s.remove(4711), 0);
+  bool end = false;
+  for (auto& o : s.list(4711, 1, end)) CHECK(o.file != 4711);
 }
 
 TEST_MAIN

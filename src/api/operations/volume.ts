@@ -23,8 +23,45 @@ export interface VolumeOperations {
   'volume-quota': { request: { readonly volume: string; readonly user?: string; readonly bytes_max?: number; readonly files_max?: number }; response: Record<never, never> };
   /** All rows for administrators, else the volume's and the caller's. */
   'volume-usage': { request: { readonly volume: string }; response: VolumeUsage };
+  /** Administrators: objects that belong to no file are counted and, with `remove`, removed. Giving the request up ends it. */
+  'volume-orphans': { request: { readonly remove: boolean; readonly grace_ms?: number }; response: OrphanSweep; progress: OrphanSweep };
+  /** Anyone: the counters of all servers and mounts. */
+  'volume-metrics': { request: Record<never, never>; response: FileSystemMetrics };
   /** Administrators: whether the metadata agrees with itself. `repair` mends it; programs that change files wait meanwhile. */
   'volume-check': { request: { readonly repair: boolean }; response: VolumeCheck };
+}
+
+export interface OrphanSweep {
+  /** It got to the end, and every OSD answered. */
+  readonly whole: boolean;
+  readonly osds: number;
+  readonly osds_done: number;
+  readonly osds_away: number;
+  readonly objects: number;
+  /** Objects of no file, and the bytes that they take. */
+  readonly orphans: number;
+  readonly orphan_bytes: number;
+  readonly removed: number;
+  readonly failed: number;
+  /** Of no file as well, but changed too lately to be touched. */
+  readonly young: number;
+  /** Of numbers that the metadata server never gave out; never removed. */
+  readonly unknown: number;
+}
+
+export interface FileSystemMetrics {
+  readonly nodes: readonly {
+    readonly node: string;
+    /** Why the node did not answer; null when it did. */
+    readonly reason: string | null;
+    readonly servers: readonly {
+      /** dir, mrc, osd or mount. */
+      readonly server: string;
+      /** In Prometheus' text format; null when it is down. */
+      readonly text: string | null;
+      readonly reason: string;
+    }[];
+  }[];
 }
 
 /** Of all volumes of the metadata server together. */

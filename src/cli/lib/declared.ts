@@ -77,7 +77,7 @@ const xosd: Command = {
   synopsis: [''],
   options: {},
   files: [
-    { name: '/etc/xos/node.json', summary: 'Configuration: node, address, roles, and join, the token of an invitation.' },
+    { name: '/etc/xos/node.json', summary: 'Configuration: node, address, roles, join (the token of an invitation), metrics (the port of 127.0.0.1 where Prometheus finds /metrics; 0: none; 4 above the port of xosd when absent).' },
     { name: '/var/lib/xos', summary: 'State: node/ (key and certificates), registry/, dir/.' },
     { name: '/run/xos/xosd.sock', summary: 'Socket of the x-commands; the caller is who the kernel says.' },
     { name: '/run/xos/agent.sock', summary: 'Socket of the PAM module; root only.' },

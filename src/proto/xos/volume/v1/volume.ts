@@ -212,6 +212,52 @@ export interface CheckReply {
   found: string[];
 }
 
+export interface SweepRequest {
+  uid: number;
+  /** start, stop or status. */
+  action: string;
+  remove: boolean;
+  /** What was changed so lately is left alone; absent: the server's default, an hour. */
+  grace_ms?: number | undefined;
+}
+
+export interface SweepReply {
+  running: boolean;
+  removing: boolean;
+  /** It got to the end, and every OSD answered. */
+  whole: boolean;
+  osds: number;
+  osds_done: number;
+  osds_away: number;
+  /** Looked at so far, and of them those of no file. */
+  objects: number;
+  orphans: number;
+  orphan_bytes: number;
+  removed: number;
+  failed: number;
+  /** Of no file, but changed too lately. */
+  young: number;
+  /** Of numbers that the metadata server never gave out: never removed. */
+  unknown: number;
+}
+
+export interface MonitorRequest {
+}
+
+export interface MonitorReply {
+  servers: ServerMetrics[];
+}
+
+export interface ServerMetrics {
+  /** dir, mrc, osd or mount. */
+  server: string;
+  up: boolean;
+  /** Metrics in Prometheus' text format; empty when it is not up. */
+  text: string;
+  /** Why it is not up. */
+  reason: string;
+}
+
 function createBaseOsdReport(): OsdReport {
   return { serving: false, total_bytes: 0, free_bytes: 0, holds: [] };
 }
@@ -2547,6 +2593,499 @@ export const CheckReply: MessageFns<CheckReply> = {
   },
 };
 
+function createBaseSweepRequest(): SweepRequest {
+  return { uid: 0, action: "", remove: false, grace_ms: undefined };
+}
+
+export const SweepRequest: MessageFns<SweepRequest> = {
+  encode(message: SweepRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uid !== 0) {
+      writer.uint32(8).uint32(message.uid);
+    }
+    if (message.action !== "") {
+      writer.uint32(18).string(message.action);
+    }
+    if (message.remove !== false) {
+      writer.uint32(24).bool(message.remove);
+    }
+    if (message.grace_ms !== undefined) {
+      writer.uint32(32).uint64(message.grace_ms);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SweepRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSweepRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.remove = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.grace_ms = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SweepRequest>): SweepRequest {
+    return SweepRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SweepRequest>): SweepRequest {
+    const message = createBaseSweepRequest();
+    message.uid = object.uid ?? 0;
+    message.action = object.action ?? "";
+    message.remove = object.remove ?? false;
+    message.grace_ms = object.grace_ms ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSweepReply(): SweepReply {
+  return {
+    running: false,
+    removing: false,
+    whole: false,
+    osds: 0,
+    osds_done: 0,
+    osds_away: 0,
+    objects: 0,
+    orphans: 0,
+    orphan_bytes: 0,
+    removed: 0,
+    failed: 0,
+    young: 0,
+    unknown: 0,
+  };
+}
+
+export const SweepReply: MessageFns<SweepReply> = {
+  encode(message: SweepReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.running !== false) {
+      writer.uint32(8).bool(message.running);
+    }
+    if (message.removing !== false) {
+      writer.uint32(16).bool(message.removing);
+    }
+    if (message.whole !== false) {
+      writer.uint32(24).bool(message.whole);
+    }
+    if (message.osds !== 0) {
+      writer.uint32(32).uint64(message.osds);
+    }
+    if (message.osds_done !== 0) {
+      writer.uint32(40).uint64(message.osds_done);
+    }
+    if (message.osds_away !== 0) {
+      writer.uint32(48).uint64(message.osds_away);
+    }
+    if (message.objects !== 0) {
+      writer.uint32(56).uint64(message.objects);
+    }
+    if (message.orphans !== 0) {
+      writer.uint32(64).uint64(message.orphans);
+    }
+    if (message.orphan_bytes !== 0) {
+      writer.uint32(72).uint64(message.orphan_bytes);
+    }
+    if (message.removed !== 0) {
+      writer.uint32(80).uint64(message.removed);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(88).uint64(message.failed);
+    }
+    if (message.young !== 0) {
+      writer.uint32(96).uint64(message.young);
+    }
+    if (message.unknown !== 0) {
+      writer.uint32(104).uint64(message.unknown);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SweepReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSweepReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.running = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.removing = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.whole = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.osds = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.osds_done = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.osds_away = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.objects = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.orphans = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.orphan_bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.removed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.failed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.young = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.unknown = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SweepReply>): SweepReply {
+    return SweepReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SweepReply>): SweepReply {
+    const message = createBaseSweepReply();
+    message.running = object.running ?? false;
+    message.removing = object.removing ?? false;
+    message.whole = object.whole ?? false;
+    message.osds = object.osds ?? 0;
+    message.osds_done = object.osds_done ?? 0;
+    message.osds_away = object.osds_away ?? 0;
+    message.objects = object.objects ?? 0;
+    message.orphans = object.orphans ?? 0;
+    message.orphan_bytes = object.orphan_bytes ?? 0;
+    message.removed = object.removed ?? 0;
+    message.failed = object.failed ?? 0;
+    message.young = object.young ?? 0;
+    message.unknown = object.unknown ?? 0;
+    return message;
+  },
+};
+
+function createBaseMonitorRequest(): MonitorRequest {
+  return {};
+}
+
+export const MonitorRequest: MessageFns<MonitorRequest> = {
+  encode(_: MonitorRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MonitorRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMonitorRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MonitorRequest>): MonitorRequest {
+    return MonitorRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<MonitorRequest>): MonitorRequest {
+    const message = createBaseMonitorRequest();
+    return message;
+  },
+};
+
+function createBaseMonitorReply(): MonitorReply {
+  return { servers: [] };
+}
+
+export const MonitorReply: MessageFns<MonitorReply> = {
+  encode(message: MonitorReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.servers) {
+      ServerMetrics.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MonitorReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMonitorReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.servers.push(ServerMetrics.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MonitorReply>): MonitorReply {
+    return MonitorReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MonitorReply>): MonitorReply {
+    const message = createBaseMonitorReply();
+    message.servers = object.servers?.map((e) => ServerMetrics.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseServerMetrics(): ServerMetrics {
+  return { server: "", up: false, text: "", reason: "" };
+}
+
+export const ServerMetrics: MessageFns<ServerMetrics> = {
+  encode(message: ServerMetrics, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.server !== "") {
+      writer.uint32(10).string(message.server);
+    }
+    if (message.up !== false) {
+      writer.uint32(16).bool(message.up);
+    }
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServerMetrics {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServerMetrics();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.server = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.up = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ServerMetrics>): ServerMetrics {
+    return ServerMetrics.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ServerMetrics>): ServerMetrics {
+    const message = createBaseServerMetrics();
+    message.server = object.server ?? "";
+    message.up = object.up ?? false;
+    message.text = object.text ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
 /** Served by the node with the role dir: which object and metadata servers there are. */
 export type DirServiceDefinition = typeof DirServiceDefinition;
 export const DirServiceDefinition = {
@@ -2655,6 +3194,32 @@ export const VolumeServiceDefinition = {
       requestType: CheckRequest as typeof CheckRequest,
       requestStream: false,
       responseType: CheckReply as typeof CheckReply,
+      responseStream: false,
+      options: {},
+    },
+    /** Looks for objects at the OSDs that belong to no file, removes them, or tells how far that is; administrators may. */
+    sweep: {
+      name: "Sweep",
+      requestType: SweepRequest as typeof SweepRequest,
+      requestStream: false,
+      responseType: SweepReply as typeof SweepReply,
+      responseStream: false,
+      options: {},
+    },
+  },
+} as const;
+
+/** Served by every node: how its servers and its mount are doing. */
+export type MonitorServiceDefinition = typeof MonitorServiceDefinition;
+export const MonitorServiceDefinition = {
+  name: "MonitorService",
+  fullName: "xos.volume.v1.MonitorService",
+  methods: {
+    read: {
+      name: "Read",
+      requestType: MonitorRequest as typeof MonitorRequest,
+      requestStream: false,
+      responseType: MonitorReply as typeof MonitorReply,
       responseStream: false,
       options: {},
     },

@@ -1,0 +1,12 @@
+// Requests of the MRC itself to OSDs, by capabilities that it gives to itself.
+#pragma once
+#include "osd_table.h"
+#include "service.h"
+
+namespace xos::fs::metadata {
+
+/// Asks an OSD about one file; `arguments` are what follows the capability. 0 or an errno; EHOSTDOWN for an OSD that is not known.
+int call_osd(OsdTable& osds, const Service& service, uint16_t osd, uint16_t type, uint64_t file, uint8_t rights, uint32_t epoch, const Writer& arguments,
+             RpcClient::Answer& answer, int timeout_ms);
+
+}  // namespace xos::fs::metadata
