@@ -93,7 +93,11 @@ export async function bootGuest (t: Context, options: GuestOptions = {}): Promis
   const { layers, disk, state } = await ensureSnapshot(shape)
   const begun = performance.now()
   const machine = await startMachine({ layers, disk, state, ...shape, network: await options.network?.wires.plug(name) })
-  t.teardown(() => machine.kill())
+  t.teardown(async () => {
+    // Ended by nobody's wish: a panic, whose words are on the console, or QEMU's own end.
+    if (machine.gone() !== null) t.log(`guest '${name}' ended by itself: ${machine.gone()}\n${machine.console.text().slice(-6000)}`)
+    await machine.kill()
+  })
   await machine.qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'mapped-ram', state: true }] })
   await machine.qmp.execute('migrate-incoming', { uri: `file:${state}` })
   await migrated(machine.qmp, 60_000)
