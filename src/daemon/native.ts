@@ -41,8 +41,10 @@ export class NativeServices implements Service {
     this.controls = { relay: client('relayd.ctl'), osd: client('osd.ctl'), mrc: client('mrc.ctl'), mount: client(`mount-${vo}.ctl`) };
   }
 
+  /** Those of the node's roles. Who logs in where volumes are mounted starts jobs on other nodes, so a light node has the relay as their home end, without the role of running any. */
   wanted(): typeof native_services {
-    return native_services.filter((service) => this.#options.roles.includes(service.role));
+    const { roles } = this.#options;
+    return native_services.filter(({ role }) => roles.includes(role) || (role === 'relay' && roles.includes('mount')));
   }
 
   async start(signal: AbortSignal): Promise<void> {

@@ -27,9 +27,9 @@ async function founded(t: ExecutionContext): Promise<Xosd> {
   return n1;
 }
 
-async function joined(t: ExecutionContext, n1: Xosd, name: string): Promise<Xosd> {
+async function joined(t: ExecutionContext, n1: Xosd, name: string, config: object = {}): Promise<Xosd> {
   const { token } = await n1.api('node-invite', { node: name });
-  const node = await Xosd.create(t, name, { join: token });
+  const node = await Xosd.create(t, name, { join: token, ...config });
   await node.start();
   await node.until(({ state }) => state === 'ready');
   return node;
@@ -56,6 +56,17 @@ test('from founding to a login on a node that joined, and out again', async (t) 
   t.is((await n2.agent('close', { session: session['session']! }))['status'], 'ok');
   for (const node of [n1, n2]) await node.relayHears(({ op, session: id }) => op === 'session-remove' && id === session['session']);
   t.is((await n2.agent('open', { user: 'alice@demo', handle: 'used', tty: '', pid: '1' }))['status'], 'denied');
+});
+
+test('a light node logs members in and sends their sessions out, and gets none of another node', async (t) => {
+  const n1 = await founded(t);
+  const n2 = await joined(t, n1, 'n2', { roles: ['mount'] });
+  const elsewhere = await loggedIn(n1);
+  const session = await loggedIn(n2);
+  await n2.relayHears(({ op, session: id, secret }) => op === 'session-add' && id === session['session'] && secret === session['secret']);
+  await n1.relayHears(({ op, session: id, secret }) => op === 'session-add' && id === session['session'] && secret === undefined);
+  t.deepEqual(n2.told.filter(({ op, session: id }) => op === 'session-add' && id === elsewhere['session']), []);
+  t.deepEqual(n2.told.filter(({ op }) => op === 'peers').map(({ nodes }) => nodes?.map(({ node }) => node)).at(-1), ['n1'], 'it is not among those that run jobs');
 });
 
 test('a new member is known on every node at once, by name and number', async (t) => {

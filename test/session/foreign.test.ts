@@ -3,6 +3,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { XosError } from '../../src/core/errors.ts';
+import type { NodeRole } from '../../src/core/model.ts';
 import type { NodeContext } from '../../src/daemon/context.ts';
 import { ApiRegistry } from '../../src/api/registry.ts';
 import { ControlServer, ReconnectingControlClient } from '../../src/platform/control.ts';
@@ -53,7 +54,7 @@ async function facts(parts: SessionParts, version: number, members: readonly Doc
   });
 }
 
-async function start(t: ExecutionContext, nodes: TestNodes, name: string): Promise<TestNode> {
+async function start(t: ExecutionContext, nodes: TestNodes, name: string, roles: readonly NodeRole[] = ['relay']): Promise<TestNode> {
   const directory = await mkdtemp(`/tmp/xos-session-${name}-`);
   const rpc = nodes.rpc(await testIdentity(demo, name));
   const told: TestNode['told'] = [];
@@ -65,11 +66,11 @@ async function start(t: ExecutionContext, nodes: TestNodes, name: string): Promi
   const control = (file: string): ReconnectingControlClient => new ReconnectingControlClient(`${directory}/${file}`, ports);
   const native = { relay: control('relayd.ctl'), osd: control('osd.ctl'), mrc: control('mrc.ctl'), mount: control('mount.ctl') };
   native.relay.start();
-  const place = { node: name, address: '127.0.0.1', port: 1, roles: ['relay' as const] };
+  const place = { node: name, address: '127.0.0.1', port: 1, roles };
   const members = new MembersView({ trust: demo.trust, place, directory: `${directory}/vo`, ...ports });
   const paths = { run: directory, state: directory, etc: directory, grid: directory, home: `${directory}/home`, skeleton: `${directory}/skel`, services: directory };
   const table = new SessionTable(`${directory}/sessions.json`, ports);
-  const context: NodeContext = { node: name, vo: 'demo', address: '127.0.0.1', port: 1, roles: ['relay'], paths, ports, rpc, api: new ApiRegistry(), native, members, sessions: table, provided: { volumes: null } };
+  const context: NodeContext = { node: name, vo: 'demo', address: '127.0.0.1', port: 1, roles, paths, ports, rpc, api: new ApiRegistry(), native, members, sessions: table, provided: { volumes: null } };
   const policy = { deny: ['unwanted'], kill_on_logout: false, offline_hours_max: 168, homes: 'local' as const };
   const parts: SessionParts = { context, trust: demo.trust, members, table, pending: new PendingLogins(), homes: new Homes(context, policy), spread: new Spread(context, table), gate: new ProofGate(`${directory}/proofs.json`, ports), policy, keys: { update: () => false, revoke: (uids) => void made.wiped.push(...uids) }, attempts: new Attempts(), saveAttempts: () => {}, offline: new OfflineLogins(`${directory}/offline.json`, Buffer.from(name), ports), sshAgents: new SshAgents(context, demo.trust, table), localAccounts: directory };
   await facts(parts, 1, [member('alice', 1), member('unwanted', 2)], [node('n1'), node('n2'), node('n3')]);
@@ -150,6 +151,14 @@ for (const [what, change, expected] of [
     t.false(n2.told.some(({ op }) => op === 'session-add'));
   });
 }
+
+asRoot('refused: everything by a light node, which runs jobs of nobody', async (t) => {
+  const nodes = new TestNodes(t);
+  const n1 = await start(t, nodes, 'n1');
+  const n2 = await start(t, nodes, 'n2', ['mount']);
+  t.is(await code(open(n1, await openRequest())), 'XOS_ROLE');
+  t.false(n2.told.some(({ op }) => op === 'session-add'));
+});
 
 asRoot('refused: a credential of a foreign VO', async (t) => {
   const { n1 } = await twoNodes(t);

@@ -25,11 +25,14 @@ async function freePort(): Promise<number> {
   });
 }
 
+/** A request that the relay got, by the fields that tests look at. */
+interface Told { readonly op: string; readonly session?: string; readonly kill?: boolean; readonly secret?: string; readonly nodes?: readonly { readonly node: string }[] }
+
 /** An xosd process of its own on loopback; its relay is a control server of the test that writes down what it is told. */
 export class Xosd {
   readonly node: string;
   readonly directory: string;
-  readonly told: { op: string; session?: string; kill?: boolean; secret?: string }[] = [];
+  readonly told: Told[] = [];
   readonly #config: object;
   #process: ChildProcess | null = null;
   #log = '';
@@ -49,10 +52,12 @@ export class Xosd {
       xosd.told.push({ op, ...fields });
       return op === 'jobs' ? { jobs: [] } : op === 'cells' ? { cells: [] } : {};
     });
-    await relay.start();
+    // Volumes are of VO demo in these tests; what the mount is told nobody looks at.
+    const mount = new ControlServer({ network: systemNetwork, log: quietLog }, `${directory}/run/mount-demo.ctl`, 0o600, async () => ({}));
+    await Promise.all([relay.start(), mount.start()]);
     t.teardown(async () => {
       await xosd.end('SIGKILL');
-      await relay.stop();
+      await Promise.all([relay.stop(), mount.stop()]);
       await rm(directory, { recursive: true, force: true });
       if (!t.passed) t.log(`${node}:\n${xosd.#log}`);
     });
@@ -108,7 +113,7 @@ export class Xosd {
   }
 
   /** Waits until the relay was told something. */
-  async relayHears(holds: (message: { op: string; session?: string; kill?: boolean; secret?: string }) => boolean): Promise<void> {
+  async relayHears(holds: (message: Told) => boolean): Promise<void> {
     while (!this.told.some(holds)) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 

@@ -12,7 +12,7 @@ import { tellRelay } from '../relay.ts';
  * Sessions.Open: a session of another node's login. Believed is what the CDA signed, and that the credential's key said for this
  * node, now, that it wants to be here; the origin is who the caller's certificate names. Opening again renews.
  * Errors: XOS_CREDENTIAL, XOS_CREDENTIAL_EXPIRED, XOS_CLOCK_OFF, XOS_PROOF, XOS_REPLAY, XOS_REVOKED, XOS_SITE_POLICY, XOS_DENIED
- * (the session is another origin's), XOS_UNAVAILABLE, XOS_HOME.
+ * (the session is another origin's), XOS_ROLE (a light node), XOS_UNAVAILABLE, XOS_HOME.
  */
 export async function openForeign(parts: SessionParts, request: OpenRequest, call: RpcCall): Promise<OpenResponse> {
   const { context, table, trust } = parts;
@@ -21,6 +21,8 @@ export async function openForeign(parts: SessionParts, request: OpenRequest, cal
   const session = parseSessionId(request.session);
   const now_ms = clock.now_ms();
   try {
+    // A light node has a relay for the jobs that its own users have elsewhere; without a session here nobody's job gets past it.
+    if (!context.roles.includes('relay')) throw new XosError('XOS_ROLE', `node '${context.node}' takes no jobs of other nodes: it has not the role 'relay'`, { node: context.node });
     const credential = verifyCredential(request.credential, trust, now_ms);
     const { claims } = credential;
     if (claims.session !== session) throw new XosError('XOS_PROOF', `the credential is of session '${claims.session}', not '${session}'`);
