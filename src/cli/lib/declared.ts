@@ -145,4 +145,19 @@ const update: Command = {
   seeAlso: [['xnode', 1], ['xos', 7]],
 };
 
-export const declaredCommands: readonly Command[] = [xrun, xlocal, xenter, xosd, relayd, osd, mrc, mount, update];
+const install: Command = {
+  name: 'xos-install', section: 8,
+  summary: 'make a disk of the ISO that runs',
+  description: [
+    'Lays DISK out as a disk image of XtreemOS is: two slots for the base, boot loaders for BIOS and UEFI, and the rest of the disk for what is written. All that was on it is lost.',
+    'For root, on a machine that was started from the ISO. Without DISK it shows the disks that there are.',
+  ],
+  synopsis: ['[--yes] DISK'],
+  options: { yes: { kind: 'flag', summary: 'do not ask' } },
+  arguments: [{ name: 'DISK', summary: 'a whole disk, for instance /dev/sda', complete: 'file' }],
+  examples: [{ text: 'on a machine with one disk', line: 'xos-install /dev/sda' }],
+  exitStatus: commonExitStatus,
+  seeAlso: [['xos-update', 8], ['xnode', 1], ['xos', 7]],
+};
+
+export const declaredCommands: readonly Command[] = [xrun, xlocal, xenter, xosd, relayd, osd, mrc, mount, update, install];

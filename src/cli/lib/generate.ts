@@ -19,7 +19,7 @@ export async function generated(): Promise<ReadonlyMap<string, string>> {
 }
 
 /** Started by supervisors and other programs: nobody types them. */
-const isService = (name: string): boolean => (name.includes('-') && name !== 'xos-update') || name === 'xosd' || name === 'xenter';
+const isService = (name: string): boolean => (name.includes('-') && name !== 'xos-update' && name !== 'xos-install') || name === 'xosd' || name === 'xenter';
 
 async function write(): Promise<void> {
   const files = await generated();

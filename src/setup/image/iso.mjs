@@ -1,11 +1,11 @@
 // An ISO that starts from a CD, a USB stick or as a virtual disk, with UEFI and BIOS. What it runs is the same root as a disk's, as a file;
-// nothing that is written is kept.
+// nothing that is written is kept; xos-install makes a disk of it that does.
 import { copyFileSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { layOut, makeUefiLoader } from './boot-files.mjs'
 import { makeFat } from './disk.mjs'
 import { makeGrub } from './grub.mjs'
-import { mediumFiles } from './medium.mjs'
+import { installFiles, mediumFiles } from './medium.mjs'
 
 const MIB = 1024 * 1024
 
@@ -24,6 +24,7 @@ export async function makeIso(context, made, path) {
   const core = await makeGrub(context, { bootKey: made.keys.bootKey, format: 'i386-pc-eltorito', menu: 'iso.cfg' })
   layOut(tree, {
     ...mediumFiles(version, made), 'boot/grub.img': core,
+    ...(context.flavour.disk === undefined ? {} : await installFiles(context, made)),
   })
   mkdirSync(join(tree, 'xos'), { recursive: true })
   copyFileSync(made.root.path, join(tree, 'xos/root.img'))

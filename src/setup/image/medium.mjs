@@ -1,7 +1,8 @@
-// The files that boot loaders start a version by.
+// What a disk and an ISO have in common: the files that boot loaders start a version by, and what an ISO carries to become a disk (xos-install).
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { makeUefiLoader } from './boot-files.mjs'
+import { partitionTable, placeBiosLoader, planDisk } from './disk.mjs'
 import { biosFiles, grubEnvironment, makeGrub } from './grub.mjs'
 
 /** For systemd-boot, as they land on a disk's EFI partition. @param {import('./context.mjs').Context} context @param {import('./context.mjs').Made} made */
@@ -26,4 +27,12 @@ export function mediumFiles(version, { linux, initrd, line, keys }) {
 /** GRUB for a disk that a BIOS starts. @param {import('./context.mjs').Context} context @param {{bootKey: string}} keys */
 export async function diskGrub(context, { bootKey }) {
   return { boot: readFileSync(join(context.tools, 'usr/lib/grub/i386-pc/boot.img')), core: await makeGrub(context, { bootKey, format: 'i386-pc' }) }
+}
+
+/** What xos-install makes a disk of, besides the root and GRUB's files, which the ISO has anyway. @param {import('./context.mjs').Context} context @param {import('./context.mjs').Made} made */
+export async function installFiles(context, made) {
+  const { partitions } = planDisk(context.flavour.disk)
+  const { code, core } = placeBiosLoader(await diskGrub(context, made.keys), partitions.find(({ name }) => name === 'bios'))
+  const esp = Object.entries(await uefiFiles(context, made)).map(([name, content]) => [`install/esp/${name}`, content])
+  return { 'install/partitions': partitionTable(partitions), 'install/boot.img': code, 'install/core.img': core, ...Object.fromEntries(esp) }
 }

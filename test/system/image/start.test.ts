@@ -1,6 +1,6 @@
 //  disk (version 1.0, 1.6 GB image on a 4 GB disk)  ── UEFI ─┐
 //  the same disk                                    ── BIOS ─┼─ one machine each, serial console only
-//  ISO                                              ── both ─┘
+//  ISO, and the disk that it makes                  ── both ─┘
 // Needs: the tools root, QEMU (TCG). Boots take 15 s on a quiet machine.
 import { join } from 'node:path'
 import test from 'ava'
@@ -55,14 +55,27 @@ test.serial('a block of the base that was changed is refused: the machine says s
 })
 
 for (const firmware of ['bios', 'uefi'] as const) {
-  test.serial(`an ISO starts, and keeps nothing (${firmware})`, async (t) => {
+  test.serial(`an ISO starts, keeps nothing, and makes a disk that does (${firmware})`, async (t) => {
     t.timeout(30 * 60_000)
     const { iso } = await testImages()
-    const variables = join(scratch(t), 'variables.fd')
-    makeVariables(toolsRoot().path, variables)
-    const machine = await startImage(t, { firmware, iso, variables })
+    const tools = toolsRoot().path
+    const folder = scratch(t)
+    const [disk, variables] = [join(folder, 'disk.qcow2'), join(folder, 'variables.fd')]
+    await runTool(tools, ['qemu-img', 'create', '-q', '-f', 'qcow2', disk, '4G'], {})
+    makeVariables(tools, variables)
+    const machine = await startImage(t, { firmware, iso, disk, variables })
     await machine.logIn({ first: true })
     t.is((await machine.must('findmnt -no FSTYPE /writable')).trim(), 'tmpfs')
     t.regex((await machine.run('xos-update')).output, /cannot update this system: it does not run from a disk with two slots/)
+    t.regex((await machine.run('xos-install --yes /dev/sr0')).output, /cannot install to '\/dev\/sr0': it is no disk/)
+    t.regex((await machine.run('xos-install /dev/vda </dev/null')).output, /All that is on \/dev\/vda/)
+    t.regex(await machine.must('xos-install --yes /dev/vda', 600_000), /done: take the medium out/)
+    await machine.kill()
+
+    const installed = await startImage(t, { firmware, disk, variables })
+    await installed.logIn({ first: true })
+    t.is((await installed.must('findmnt -no FSTYPE /writable')).trim(), 'ext4')
+    t.regex(await installed.must('xos-update'), /^\* 1\.0\s+xos-a\s+good/m)
+    t.regex((await installed.run('xos-install /dev/vda')).output, /it does not run from an XtreemOS ISO/)
   })
 }
