@@ -139,6 +139,51 @@ const check: Command<typeof checkOptions> = {
   },
 };
 
+const dump: Command<{ readonly json: typeof jsonOption }> = {
+  name: 'dump', summary: "write a volume's metadata to a file",
+  description: [
+    'Names, owners, modes, access lists, attributes, policies and limits of all files, and at which servers their contents are; not the contents. It is a picture of one moment, taken while the volume is in use, with checksums. Takes the role `admin` in the VO.',
+    'It is for the loss of the metadata server: `xtfsutil restore` makes the volume again from it, and the contents are found where they are. Take one regularly, and keep it on another machine. Files that were made after it are not in it.',
+  ],
+  options: { json: jsonOption }, arguments: [volumeArgument, { name: 'FILE', summary: 'the dump; written when it is whole', complete: 'file' }],
+  run: async (call) => {
+    const { dumpVolume } = await import('./dumps.ts');
+    const progress = startProgress(call.err);
+    const [volume = '', file = ''] = call.args;
+    try {
+      const bytes = await dumpVolume(call as Call, volume, file, progress);
+      progress.stop();
+      if (call.options.json) call.json({ volume, file, bytes });
+      else call.out.write(`${file}: ${formatBytes(bytes)}\n`);
+    } finally {
+      progress.stop();
+    }
+  },
+};
+
+const restoreOptions = { incomplete: { kind: 'flag', summary: 'restore files whose contents are gone as empty ones' }, json: jsonOption } as const;
+const restore: Command<typeof restoreOptions> = {
+  name: 'restore', summary: 'make a volume of a dump, after its metadata was lost',
+  description: [
+    'Makes the whole volume in one step, or nothing: a dump that was cut, changed or is none is refused. The sizes of files are asked for at the object servers, which know what was written after the dump. Others wait while the volume is made, some seconds for a million files. Takes the role `admin` in the VO.',
+    'Files keep their numbers, by which the object servers know their contents: so a dump brings lost files back and makes no copies, and it is refused while the files are there.',
+  ],
+  options: restoreOptions, arguments: [{ name: 'FILE', summary: 'the dump', complete: 'file' }, { ...volumeArgument, name: 'VOLUME', summary: 'name of the volume to make', complete: 'none' }],
+  run: async (call) => {
+    const { restoreVolume } = await import('./dumps.ts');
+    const progress = startProgress(call.err);
+    const [file = '', volume = ''] = call.args;
+    try {
+      const { inodes, names, bytes, empty } = await restoreVolume(call as Call, file, volume, call.options.incomplete, progress);
+      progress.stop();
+      if (call.options.json) call.json({ volume, inodes, names, bytes, empty });
+      else call.out.write(`${volume}: ${inodes} files, ${names} names, ${formatBytes(bytes)}${empty === 0 ? '' : `; ${empty} files are empty, since their contents are gone`}\n`);
+    } finally {
+      progress.stop();
+    }
+  },
+};
+
 const orphansOptions = {
   remove: { kind: 'flag', summary: 'remove what belongs to no file' },
   grace: { kind: 'number', value: 'SECONDS', unit: 'seconds', integer: true, min: 0, summary: 'leave alone what was changed in this time (default 3600)' },
@@ -165,7 +210,7 @@ const orphans: Command<typeof orphansOptions> = {
       else {
         call.out.write(`${found.objects} objects at ${found.osds_done} servers: ${found.orphans === 0 ? 'all belong to files' : `${found.orphans} belong to no file (${formatBytes(found.orphan_bytes)})`}${found.removed > 0 ? `, ${found.removed} removed` : ''}\n`);
         if (found.young > 0) call.note(`${found.young} more belong to no file but were changed too lately; see --grace`);
-        if (found.unknown > 0) call.note(`${found.unknown} have numbers that were never given out and are left alone: perhaps those of a lost database`);
+        if (found.unknown > 0) call.note(`${found.unknown} have numbers that were never given out and are left alone: perhaps those of a lost database, which 'xtfsutil restore' brings back`);
         if (found.osds_away > 0) call.note(`${found.osds_away} servers did not answer`);
         if (found.failed > 0) call.note(`${found.failed} could not be removed; the log of xos-mrc says why`);
         if (found.orphans > 0 && !remove) call.note("'xtfsutil orphans --remove' removes them");
@@ -184,14 +229,15 @@ export const command = defineCommand({
     "A policy says how new files are laid out over the object servers (OSDs). A volume has one; a directory or an empty file may have its own. Who may do what with a file is said by its mode and its access list (`chmod`, `setfacl`).",
   ],
   options: {},
-  subcommands: [show as Command, set as Command, quota as Command, status as Command, check as Command, orphans as Command],
+  subcommands: [show as Command, set as Command, quota as Command, status as Command, check as Command, orphans as Command, dump as Command, restore as Command],
   examples: [
     { text: 'large files over four servers from now on', line: 'xtfsutil set /grid/demo/data/movies --stripe-size 1M --width 4 --placement spread' },
     { text: 'where a file is', line: 'xtfsutil show /grid/demo/data/movies/a.mkv' },
     { text: 'a hundred gigabytes for the volume, ten for each user', line: "xtfsutil quota data --bytes 100G && xtfsutil quota data --user '*' --bytes 10G" },
+    { text: 'for the loss of the metadata server', line: 'xtfsutil dump data /backup/data.xtfsdump' },
   ],
   exitStatus: commonExitStatus,
-  seeAlso: [['mkfs.xtreemfs', 8], ['lsfs.xtreemfs', 1], ['mount.xtreemfs', 8], ['xvolume', 1], ['xos-mrc', 8], ['xos', 7]],
+  seeAlso: [['xtfstop', 1], ['mkfs.xtreemfs', 8], ['lsfs.xtreemfs', 1], ['mount.xtreemfs', 8], ['xvolume', 1], ['xos-mrc', 8], ['xos', 7]],
 });
 
 await runIfMain(import.meta, command);

@@ -26,6 +26,8 @@ export const limits = {
   monitor_deadline_ms: 3 * second_ms,
   /** Between two looks at how far long work is. */
   progress_interval_ms: 500,
+  /** Of a dump or restore, in one message. */
+  transfer_piece_bytes: 256 * 1024,
   visible_poll_ms: 20,
   visible_ms: 15 * second_ms,
   volume_name_max: 64,

@@ -15,6 +15,7 @@ import { removeHere, removeVolume } from './ops/remove-volume.ts';
 import { setPolicy, setPolicyHere } from './ops/set-policy.ts';
 import { setQuota, setQuotaHere } from './ops/set-quota.ts';
 import { sweep, sweepHere } from './ops/sweep.ts';
+import { transfer, transferHere } from './ops/transfer.ts';
 import { usage, usageHere } from './ops/usage.ts';
 
 /** Time between looks at who has fallen silent. */
@@ -50,6 +51,7 @@ export class VolumeService implements Service, VolumeProvider {
         inspect: (request, call) => inspectHere(context, request, call.signal),
         setPolicy: (request, call) => setPolicyHere(context, request, call.signal),
         setQuota: (request, call) => setQuotaHere(context, request, call.signal),
+        transfer: (request, call) => transferHere(context, request, call.signal),
         sweep: (request, call) => sweepHere(context, request, call.signal),
         check: (request, call) => checkHere(context, request, call.signal),
         getUsage: (request, call) => usageHere(context, request, call.signal),
@@ -114,6 +116,7 @@ function registerOperations(context: NodeContext): (() => void)[] {
     api.register('volume-quota', (caller, request, signal) => setQuota(context, caller, request, signal)),
     api.register('volume-check', (caller, request, signal) => check(context, caller, request, signal)),
     api.register('volume-orphans', (caller, request, signal) => sweep(context, caller, request, signal)),
+    api.register('volume-transfer', (caller, request, signal) => transfer(context, caller, request, signal)),
     api.register('volume-usage', (caller, request, signal) => usage(context, caller, request, signal)),
     api.register('volume-remove', (caller, request, signal) => removeVolume(context, caller, request, signal)),
   ];

@@ -1,8 +1,9 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Command } from '../../src/cli/lib/command.ts';
+import { XosError } from '../../src/core/errors.ts';
 import { command as lsfs } from '../../src/cli/lsfs.xtreemfs.ts';
 import { command as mkfs } from '../../src/cli/mkfs.xtreemfs.ts';
 import { command as mount } from '../../src/cli/mount.xtreemfs.ts';
@@ -105,4 +106,45 @@ test('orphaned objects are counted, removed when that is meant, and progress is 
   t.regex(removed.out, /3 removed/);
   t.like(asked.at(-2), { action: 'start', remove: true, grace_ms: 60_000 });
   t.is(JSON.parse((await grid.run(command, ['orphans', '--json', '--remove'])).out).unknown, 2);
+});
+
+test('a dump is a file when it is whole, and a restore sends it back; a failure leaves nothing', async (t) => {
+  const grid = await startCli(t);
+  const directory = mkdtempSync(join(tmpdir(), 'xos-dump-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const contents = Buffer.from(Array.from({ length: 500_000 }, (_, at) => at * 7));
+  const received: Buffer[] = [];
+  const asked: Record<string, unknown>[] = [];
+  let at = 0;
+  let broken = false;
+  await grid.vo.node('n1').daemon('mrc', (op, fields) => {
+    asked.push({ op, ...fields });
+    if (broken && (op === 'dump-read' || op === 'restore-commit')) throw new XosError('XOS_BAD_DUMP', 'cannot go on: the test says so');
+    if (op === 'dump-begin') return at = 0, { transfer: 7 };
+    if (op === 'restore-begin') return { transfer: 8 };
+    if (op === 'dump-read') {
+      const piece = contents.subarray(at, at += 100_001);
+      return { data: piece.toString('base64'), end: piece.length === 0 };
+    }
+    if (op === 'restore-write') received.push(Buffer.from(String(fields['data']), 'base64'));
+    return op === 'restore-commit' ? { inodes: 5, names: 6, bytes: 2048, empty: 1 } : {};
+  });
+  const file = join(directory, 'data.dump');
+  const dumped = await grid.run(command, ['dump', 'data', file]);
+  t.deepEqual([dumped.status, dumped.out], [0, `${file}: 488K\n`], dumped.err);
+  t.deepEqual(readFileSync(file), contents);
+  t.is(statSync(file).mode & 0o777, 0o600);
+  const restored = await grid.run(command, ['restore', file, 'again', '--incomplete']);
+  t.deepEqual([restored.status, restored.out], [0, 'again: 5 files, 6 names, 2.0K; 1 files are empty, since their contents are gone\n'], restored.err);
+  t.deepEqual(Buffer.concat(received), contents);
+  t.like(asked.at(-1), { op: 'restore-commit', transfer: 8, volume: 'again', incomplete: true });
+  broken = true;
+  const failed = await grid.run(command, ['dump', 'data', join(directory, 'other')]);
+  t.is(failed.status, 1);
+  t.regex(failed.err, /the test says so/);
+  t.like(asked.at(-1), { op: 'transfer-end', transfer: 7 });
+  t.is((await grid.run(command, ['restore', file, 'again'])).status, 1);
+  t.like(asked.at(-1), { op: 'transfer-end', transfer: 8 });
+  t.deepEqual(readdirSync(directory), ['data.dump']);
+  t.regex((await grid.run(command, ['restore', join(directory, 'none'), 'again'])).err, /cannot read the dump '.*none'/);
 });

@@ -259,11 +259,13 @@ json answer_control(Mrc& m, const std::string& op, const json& request) {
   if (op == "quota-set") return quota_set(m, request);
   if (op == "check") return check_database(m, request);
   if (op == "sweep") return sweep(m, request);
+  if (Transfers::knows(op)) return m.transfers.answer(m, op, request);
   if (op == "osds") return set_osds(m, request);
   if (op == "client-drop") return {{"dropped", m.janitor.drop_node(request.at("node"))}};
   if (op == "stats") return stats(m);
   if (op == "metrics") return {{"text", describe_mrc(m)}};
-  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, "
+  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, dump-begin, dump-read, restore-begin, restore-write, "
+                                            "restore-commit, transfer-end, "
                                             "osds, client-drop, stats, metrics");
 }
 

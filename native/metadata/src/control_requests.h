@@ -8,6 +8,7 @@
 #include "osd_table.h"
 #include "sessions.h"
 #include "sweeper.h"
+#include "transfers.h"
 #include "store.h"
 
 namespace xos::fs::metadata {
@@ -19,6 +20,8 @@ struct Mrc {
   OsdTable& osds;
   Janitor& janitor;
   Sweeper& sweeper;
+  Service& service;
+  Transfers& transfers;
 };
 
 /// Throws CodedError, and json::exception for a request that is not as documented.

@@ -77,6 +77,14 @@ uint64_t Engine::next_id(Txn& txn) {
   return id;
 }
 
+void Engine::keep_above(Txn& txn, uint64_t id) {
+  if (id < next_id_.load()) return;
+  id_limit_ = std::max(id_limit_, id + 1 + id_step);
+  uint64_t next = next_id_.load();
+  while (next <= id && !next_id_.compare_exchange_weak(next, id + 1)) continue;
+  txn.put(table_meta, "next_id", key_of(id_limit_));
+}
+
 int Engine::getattr(const Txn& txn, uint64_t id, Inode& found) const {
   auto i = load_inode(txn, id);
   if (!i) return ESTALE;

@@ -67,6 +67,9 @@ struct Making {
   bool linkable = true;           ///< ... whether it may get a name
 };
 
+/// The policy in a row of table_policy or table_volume; none when it is none.
+std::optional<VolumePolicy> policy_of_row(std::string_view row);
+
 /// A row of table_usage that is not what the inodes say.
 struct UsageMend {
   std::string key;
@@ -126,6 +129,8 @@ class Engine {
   int volume_create(Txn&, std::string_view name, uint32_t uid, uint32_t gid, uint32_t mode, const VolumePolicy&, uint64_t& root, Effects&);
   /// ENOTEMPTY when it has entries and `force` is false.
   int volume_remove(Txn&, std::string_view name, bool force, Effects&);
+  /// Makes a volume of a tree that is in the tables already: 0, EEXIST, EINVAL or ENAMETOOLONG.
+  int adopt_volume(Txn&, std::string_view name, uint64_t root, const VolumePolicy&, Effects&);
   std::vector<Volume> volumes() const;
   VolumePolicy policy_of(uint64_t volume) const;
   bool keeps_no_atime(uint64_t volume) const;
@@ -137,8 +142,11 @@ class Engine {
 
   /// A number that no inode has had.
   uint64_t new_id(Txn& txn) { return next_id(txn); }
+  /// No inode gets `id`, or a number below it, from now on.
+  void keep_above(Txn& txn, uint64_t id);
 
   // quotas (control socket)
+  bool has_limits(uint64_t volume) const { return accounted(volume); }
   /// By user; of a volume without limits counted by looking at every inode.
   std::map<uint32_t, Usage> usage(const Txn&, uint64_t volume) const;
   /// Sets limits of a user, usage_all or usage_default; what is absent stays, 0 lifts. `writing`: files whose writers must ask from now on.

@@ -17,6 +17,7 @@
 #include "sessions.h"
 #include "store.h"
 #include "sweeper.h"
+#include "transfers.h"
 
 using namespace xos;
 using namespace xos::fs;
@@ -83,7 +84,8 @@ int main(int argc, char** argv) {
     Service service(store, engine, sessions, osds, flags.node);
     Janitor janitor(store, engine, sessions, osds, service);
     Sweeper sweeper(store, osds, service);
-    Mrc mrc{store, engine, sessions, osds, janitor, sweeper};
+    Transfers transfers(flags.state);
+    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, service, transfers};
     ControlServer server(flags.run + "/mrc.ctl", [&](const std::string& op, const json& request, ControlServer::Reply reply, ControlServer::Fail) {
       try {
         reply(answer_control(mrc, op, request));
@@ -93,6 +95,9 @@ int main(int argc, char** argv) {
     });
     std::thread([&] { janitor.run(); }).detach();
     std::thread([&] { sweeper.run(); }).detach();
+    std::thread([&] {
+      for (;; std::this_thread::sleep_for(std::chrono::seconds(10))) transfers.purge();
+    }).detach();
     log(Priority::info, "metadata service of VO '%s' on %s:%u, database in '%s'", flags.vo.c_str(), flags.listen_address.c_str(),
         flags.listen_port, flags.state.c_str());
     serve_frames(tls, flags.listen_address, flags.listen_port, 2000, [&](wire::Connection& c) { service.serve(c); });

@@ -220,6 +220,11 @@ void Sessions::set_unsettled(std::unordered_set<uint64_t> ids) {
   unsettled_ = std::move(ids);
 }
 
+void Sessions::unsettle(const std::vector<uint64_t>& ids) {
+  std::lock_guard lock(mutex_);
+  unsettled_.insert(ids.begin(), ids.end());
+}
+
 std::unordered_set<uint64_t> Sessions::unsettled() {
   std::lock_guard lock(mutex_);
   return unsettled_;

@@ -78,6 +78,8 @@ class Sessions : public OpenFiles {
   void bury(uint64_t id);  ///< after the transaction that killed it
   /// Files that were open for writing when the MRC died: others must ask the OSDs until their size is known.
   void set_unsettled(std::unordered_set<uint64_t> ids);
+  /// The same of files that were brought back.
+  void unsettle(const std::vector<uint64_t>& ids);
   std::unordered_set<uint64_t> unsettled();
   void settle(uint64_t id);
 

@@ -200,6 +200,8 @@ void Store::read(const std::function<void(const Txn&)>& look) const {
   look(txn);
 }
 
+std::unique_ptr<const Txn> Store::snapshot() const { return std::make_unique<const Txn>(env_, dbis_, false); }
+
 void Store::sync_now() {
   std::unique_ptr<Txn> pin;
   std::string page;

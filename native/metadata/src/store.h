@@ -62,6 +62,8 @@ class Store {
   void read(const std::function<void(const Txn&)>& look) const;
   /// Everything committed before the call is on the disk afterwards. Calls at the same time share the work. Throws StoreError.
   void sync();
+  /// The state of now, for as long as the caller keeps it: no page of it is used again meanwhile.
+  std::unique_ptr<const Txn> snapshot() const;
   /// Looks at the state that was synced last: what is gone there does not come back when the machine dies.
   void read_synced(const std::function<void(const Txn&)>& look) const;
   /// True when the start gave up changes that had not been synced: numbers that were given out may have been forgotten.

@@ -38,6 +38,15 @@ Volume decode_volume(std::string_view name, std::string_view bytes) {
 
 }  // namespace
 
+std::optional<VolumePolicy> policy_of_row(std::string_view row) {
+  try {
+    VolumePolicy p = decode_volume("", row).policy;
+    return is_valid(p) ? std::optional(p) : std::nullopt;
+  } catch (const std::exception&) {  // StoreError, Malformed
+    return std::nullopt;
+  }
+}
+
 void Engine::load_volumes() {
   std::map<uint64_t, Volume> loaded;
   std::set<uint64_t> accounted;
@@ -83,6 +92,22 @@ int Engine::volume_create(Txn& txn, std::string_view name, uint32_t uid, uint32_
   touch_directory(txn, parent, 1, effects);
   std::unique_lock lock(volumes_mutex_);
   volumes_[i.id] = v;
+  count_no_atime();
+  return 0;
+}
+
+int Engine::adopt_volume(Txn& txn, std::string_view name, uint64_t id, const VolumePolicy& policy, Effects& effects) {
+  if (int r = check_name(name); r != 0) return r;
+  if (!is_valid(policy)) return EINVAL;
+  if (load_entry(txn, root_id, name)) return EEXIST;
+  Inode parent;
+  if (int r = getattr(txn, root_id, parent); r != 0) return r;
+  save_entry(txn, root_id, name, {id, S_IFDIR});
+  Volume v{std::string(name), id, policy};
+  txn.put(table_volume, name, encode_volume(v));
+  touch_directory(txn, parent, 1, effects);
+  std::unique_lock lock(volumes_mutex_);
+  volumes_[id] = v;
   count_no_atime();
   return 0;
 }

@@ -1,11 +1,11 @@
-"""End-to-end test of what looks after XtreemFS: counters, objects of nobody.
+"""End-to-end test of what looks after XtreemFS: counters, objects of nobody, dumps.
 
     n1: xos-mrc, xos-osd, xos-mount        n2: xos-osd, xos-mount
 
 Needs root, /dev/fuse, openssl. usage: care.py BUILD_DIRECTORY [name part of tests]
 Volume `work` has one OSD a file (n1's); a and b are a test's directory as n1 and n2 see it.
 """
-import glob, os, random, re, signal, subprocess, sys, threading, time, traceback
+import base64, glob, os, random, re, shutil, signal, subprocess, sys, threading, time, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import Cluster
@@ -258,6 +258,150 @@ def an_osd_that_is_away_is_said_to_be(c, a, b):
     finally:
         c.start("osd-n2")
         c.tell_osd("n2")
+
+
+def dump(c, volume):
+    transfer = c.control("mrc", {"op": "dump-begin", "volume": volume})["transfer"]
+    pieces = []
+    while True:
+        r = c.control("mrc", {"op": "dump-read", "transfer": transfer})
+        if r["end"]:
+            return b"".join(pieces)
+        pieces.append(base64.b64decode(r["data"]))
+
+
+def restore(c, data, volume, commit=True, **options):
+    transfer = c.control("mrc", {"op": "restore-begin"})["transfer"]
+    for at in range(0, len(data), 100_000):
+        c.control("mrc", {"op": "restore-write", "transfer": transfer, "data": base64.b64encode(data[at:at + 100_000]).decode()})
+    return c.control("mrc", {"op": "restore-commit", "transfer": transfer, "volume": volume, **options}) if commit else transfer
+
+
+def refused(code, call, *args, **kw):
+    try:
+        call(*args, **kw)
+    except ValueError as e:
+        assert code in str(e), e
+        return
+    raise AssertionError(f"was not refused with {code}")
+
+
+def lose_the_database(c):
+    c.kill("mrc", signal.SIGKILL)
+    shutil.rmtree(c.path("mrc-state"))
+    c.start("mrc")
+    c.tell_mrc()
+
+
+def tree(root):
+    found = {}
+    for directory, names, files in os.walk(root):
+        for name in names + files:
+            path = os.path.join(directory, name)
+            st = os.lstat(path)
+            found[os.path.relpath(path, root)] = (st.st_ino, oct(st.st_mode), st.st_nlink, st.st_uid, st.st_size, st.st_mtime_ns if name in files else 0)
+    return found
+
+
+@test
+def a_lost_database_is_made_again_of_a_dump(c, a, b):
+    r = random.Random(5)
+    contents = {}
+    for i in range(300):
+        os.makedirs(f"{a}/d{i % 7}", exist_ok=True)
+        contents[f"d{i % 7}/f{i}"] = r.randbytes(r.choice((0, 10, 5000, 100_000)))
+        write(f"{a}/d{i % 7}/f{i}", contents[f"d{i % 7}/f{i}"])
+    os.link(f"{a}/d1/f1", f"{a}/second")
+    os.symlink("d1/f1", f"{a}/link")
+    os.setxattr(f"{a}/d1/f1", "user.colour", b"blue")
+    os.chmod(f"{a}/d2", 0o2750)
+    os.chown(f"{a}/d2", 1000, 2000)
+    name = os.path.basename(a)
+    before = tree(a)
+    refused("XOS_NO_VOLUME", dump, c, "none")
+    image = dump(c, "work")
+    # Files are there: it is no copy.
+    refused("XOS_BAD_DUMP", restore, c, image, "copy")
+    # What is written after the dump is known to the OSDs only.
+    write(f"{a}/d3/f3", b"later", mode="ab")
+    contents["d3/f3"] += b"later"
+    lose_the_database(c)
+    assert c.control("mrc", {"op": "volume-list"})["volumes"] == []
+    assert sweep(c, remove=True)["removed"] == 0  # the objects of lost files are nobody's to remove
+    # Killed while it takes the dump, and while it makes the volume: nothing is there, and nothing is left.
+    restore(c, image, "work", commit=False)
+    c.kill("mrc", signal.SIGKILL)
+    c.start("mrc")
+    c.tell_mrc()
+    refused("XOS_GONE", c.control, "mrc", {"op": "restore-commit", "transfer": 1, "volume": "work"})
+    for cut in (image[:-1], image[: len(image) // 2], image[:5000] + bytes([image[5000] ^ 4]) + image[5001:], image + b"x", b"tar" * 1000, b""):
+        refused("XOS_BAD_DUMP", restore, c, cut, "work")
+    stats = c.control("mrc", {"op": "stats"})
+    assert stats["inodes"] == 1, stats
+    transfer = restore(c, image, "work", commit=False)
+    killer = threading.Thread(target=lambda: (time.sleep(0.005), c.kill("mrc", signal.SIGKILL)))
+    killer.start()
+    try:
+        c.control("mrc", {"op": "restore-commit", "transfer": transfer, "volume": "work"})
+    except (OSError, ValueError):
+        pass
+    killer.join()
+    c.start("mrc")
+    c.tell_mrc()
+    inodes = c.control("mrc", {"op": "stats"})["inodes"]
+    assert c.control("mrc", {"op": "check"})["problems"] == 0
+    if inodes == 1:  # the other end of the race: the whole volume is there
+        done = restore(c, image, "work")
+        assert done["empty"] == 0, done
+        inodes = c.control("mrc", {"op": "stats"})["inodes"]
+    assert inodes > 300, inodes
+    refused("XOS_BAD_DUMP", restore, c, image, "work")
+    deadline = time.time() + 30
+    while True:
+        after = tree(f"{c.mountpoint('n2')}/work/{name}")
+        if after["d3/f3"][4] == len(contents["d3/f3"]) or time.time() > deadline:
+            break
+        time.sleep(0.1)
+    assert set(after) == set(before)
+    for path, facts in before.items():
+        assert path == "d3/f3" or after[path] == facts, (path, facts, after[path])
+    for root in (a, b):
+        for path, data in contents.items():
+            assert read(f"{root}/{path}") == data, path
+        assert os.readlink(f"{root}/link") == "d1/f1" and os.getxattr(f"{root}/second", "user.colour") == b"blue"
+    assert c.control("mrc", {"op": "check"})["problems"] == 0
+    write(f"{b}/new", b"new")
+    assert read(f"{a}/new") == b"new" and os.stat(f"{a}/new").st_ino not in {f[0] for f in before.values()}
+    assert sweep(c)["orphans"] == 0
+
+
+@test
+def a_dump_is_of_one_moment_while_files_come_and_go(c, a, b):
+    """Files are made in order and each keeps its place: a dump has all up to some moment, and none behind it."""
+    stop, made = threading.Event(), [0]
+
+    def maker():
+        while not stop.is_set():
+            write(f"{a}/{made[0]:06}", b"x")
+            made[0] += 1
+
+    t = threading.Thread(target=maker)
+    t.start()
+    try:
+        images = []
+        for round in range(5):
+            while made[0] < 200 * (round + 1) and t.is_alive():
+                time.sleep(0.005)
+            low = made[0]
+            image = dump(c, "work")
+            images.append((low, image, made[0]))
+    finally:
+        stop.set()
+        t.join()
+    for low, image, high in images:
+        names = sorted(int(n) for n in re.findall(rb"\x06\x00(\d{6})", image))
+        assert names == list(range(len(names))) and low <= len(names) <= high + 1, (low, len(names), high)
+    refused("XOS_BAD_DUMP", restore, c, images[0][1], "copy")
 
 
 def main():

@@ -23,12 +23,33 @@ export interface VolumeOperations {
   'volume-quota': { request: { readonly volume: string; readonly user?: string; readonly bytes_max?: number; readonly files_max?: number }; response: Record<never, never> };
   /** All rows for administrators, else the volume's and the caller's. */
   'volume-usage': { request: { readonly volume: string }; response: VolumeUsage };
+  /** Administrators: one step of a dump or restore of a volume's metadata; pieces are in base64, at most 256 KiB. */
+  'volume-transfer': { request: TransferStep; response: TransferAnswer };
   /** Administrators: objects that belong to no file are counted and, with `remove`, removed. Giving the request up ends it. */
   'volume-orphans': { request: { readonly remove: boolean; readonly grace_ms?: number }; response: OrphanSweep; progress: OrphanSweep };
   /** Anyone: the counters of all servers and mounts. */
   'volume-metrics': { request: Record<never, never>; response: FileSystemMetrics };
   /** Administrators: whether the metadata agrees with itself. `repair` mends it; programs that change files wait meanwhile. */
   'volume-check': { request: { readonly repair: boolean }; response: VolumeCheck };
+}
+
+export type TransferStep =
+  | { readonly step: 'dump-begin'; readonly volume: string }
+  | { readonly step: 'dump-read' | 'transfer-end'; readonly transfer: number }
+  | { readonly step: 'restore-begin' }
+  | { readonly step: 'restore-write'; readonly transfer: number; readonly data: string }
+  | { readonly step: 'restore-commit'; readonly transfer: number; readonly volume: string; readonly incomplete: boolean };
+
+export interface TransferAnswer {
+  readonly transfer: number;
+  readonly data: string;
+  /** Of `dump-read`: that was all. */
+  readonly end: boolean;
+  /** Of `restore-commit`: what was restored, and how many files have no contents any more. */
+  readonly inodes: number;
+  readonly names: number;
+  readonly bytes: number;
+  readonly empty: number;
 }
 
 export interface OrphanSweep {

@@ -241,6 +241,30 @@ export interface SweepReply {
   unknown: number;
 }
 
+export interface TransferRequest {
+  uid: number;
+  /** dump-begin (volume), dump-read, restore-begin, restore-write (data), restore-commit (volume, incomplete), transfer-end. */
+  step: string;
+  /** Which one; of all steps but the first. */
+  transfer: number;
+  volume: string;
+  data: Buffer;
+  /** Files whose contents are gone are restored empty. */
+  incomplete: boolean;
+}
+
+export interface TransferReply {
+  transfer: number;
+  data: Buffer;
+  /** Of dump-read: that was all. */
+  end: boolean;
+  /** Of restore-commit. */
+  inodes: number;
+  names: number;
+  bytes: number;
+  empty: number;
+}
+
 export interface MonitorRequest {
 }
 
@@ -2897,6 +2921,248 @@ export const SweepReply: MessageFns<SweepReply> = {
   },
 };
 
+function createBaseTransferRequest(): TransferRequest {
+  return { uid: 0, step: "", transfer: 0, volume: "", data: Buffer.alloc(0), incomplete: false };
+}
+
+export const TransferRequest: MessageFns<TransferRequest> = {
+  encode(message: TransferRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uid !== 0) {
+      writer.uint32(8).uint32(message.uid);
+    }
+    if (message.step !== "") {
+      writer.uint32(18).string(message.step);
+    }
+    if (message.transfer !== 0) {
+      writer.uint32(24).uint64(message.transfer);
+    }
+    if (message.volume !== "") {
+      writer.uint32(34).string(message.volume);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(42).bytes(message.data);
+    }
+    if (message.incomplete !== false) {
+      writer.uint32(48).bool(message.incomplete);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.step = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.transfer = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.incomplete = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransferRequest>): TransferRequest {
+    return TransferRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferRequest>): TransferRequest {
+    const message = createBaseTransferRequest();
+    message.uid = object.uid ?? 0;
+    message.step = object.step ?? "";
+    message.transfer = object.transfer ?? 0;
+    message.volume = object.volume ?? "";
+    message.data = object.data ?? Buffer.alloc(0);
+    message.incomplete = object.incomplete ?? false;
+    return message;
+  },
+};
+
+function createBaseTransferReply(): TransferReply {
+  return { transfer: 0, data: Buffer.alloc(0), end: false, inodes: 0, names: 0, bytes: 0, empty: 0 };
+}
+
+export const TransferReply: MessageFns<TransferReply> = {
+  encode(message: TransferReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transfer !== 0) {
+      writer.uint32(8).uint64(message.transfer);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(18).bytes(message.data);
+    }
+    if (message.end !== false) {
+      writer.uint32(24).bool(message.end);
+    }
+    if (message.inodes !== 0) {
+      writer.uint32(32).uint64(message.inodes);
+    }
+    if (message.names !== 0) {
+      writer.uint32(40).uint64(message.names);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(48).uint64(message.bytes);
+    }
+    if (message.empty !== 0) {
+      writer.uint32(56).uint64(message.empty);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.transfer = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.end = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.inodes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.names = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.empty = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransferReply>): TransferReply {
+    return TransferReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferReply>): TransferReply {
+    const message = createBaseTransferReply();
+    message.transfer = object.transfer ?? 0;
+    message.data = object.data ?? Buffer.alloc(0);
+    message.end = object.end ?? false;
+    message.inodes = object.inodes ?? 0;
+    message.names = object.names ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.empty = object.empty ?? 0;
+    return message;
+  },
+};
+
 function createBaseMonitorRequest(): MonitorRequest {
   return {};
 }
@@ -3203,6 +3469,15 @@ export const VolumeServiceDefinition = {
       requestType: SweepRequest as typeof SweepRequest,
       requestStream: false,
       responseType: SweepReply as typeof SweepReply,
+      responseStream: false,
+      options: {},
+    },
+    /** One step of a dump or restore of a volume's metadata; administrators may. */
+    transfer: {
+      name: "Transfer",
+      requestType: TransferRequest as typeof TransferRequest,
+      requestStream: false,
+      responseType: TransferReply as typeof TransferReply,
       responseStream: false,
       options: {},
     },
