@@ -29,7 +29,7 @@ export class TopicWorld {
     this.broadcast = new Broadcast(engine, {
       own: (self) => ({ origin: self, epoch: 1 }), check: (self, _id, bytes) => this.check(self, bytes), find: (_self, origin) => origin, learn: (self, origin) => this.learn(self, origin),
     }, {
-      deliver: (self, { origin, seq }, hops) => void this.heard[self]!.push({ origin: origin.id, seq, hops }),
+      deliver: (self, { origin, seq, hops }) => void this.heard[self]!.push({ origin: origin.id, seq, hops }),
       gap: (self, _origin, from, to) => void this.gaps.push({ self, from, to }),
     });
     this.mesh = new Mesh(engine, (self) => this.membership.any(self), this.broadcast);

@@ -12,9 +12,9 @@ const codecs = new Codecs(peers, [...pubsubCodecs, ...dhtCodecs, ...shapeCodecs]
 const id = { origin: 2 ** 51 + 3, epoch: Date.UTC(2026, 1, 1), seq: 7 };
 
 const samples: readonly (Message & object)[] = [
-  { kind: 48, urgent: true }, { kind: 49 }, { kind: 50 }, { kind: 51 }, { kind: 52, digest: 2 ** 32 - 1, answer: false },
-  { kind: 53, ...id, hops: 3, way: 'first', bytes: Buffer.from('abc') }, { kind: 54, ...id }, { kind: 55, ids: [id, { ...id, seq: 8 }] },
-  { kind: 56, join: true, ranges: [{ origin: 1, epoch: 2, from: 3, to: 3 }] }, { kind: 57 }, { kind: 58, answer: true, entries: [{ origin: 1, epoch: 2, contiguous: 9, oldest: 10 }] },
+  { kind: 48, urgent: true, trial: false }, { kind: 48, urgent: false, trial: true }, { kind: 49 }, { kind: 50 }, { kind: 51 }, { kind: 52, digest: 2 ** 32 - 1, answer: false },
+  { kind: 53, ...id, hops: 3, way: 'first', bytes: Buffer.from('abc') }, { kind: 54, ...id }, { kind: 55, ids: [{ ...id, hops: 0 }, { ...id, seq: 8, hops: 255 }] },
+  { kind: 56, join: true, ranges: [] }, { kind: 56, join: true, ranges: [{ origin: 1, epoch: 2, from: 3, to: 3 }] }, { kind: 57 }, { kind: 58, answer: true, entries: [{ origin: 1, epoch: 2, contiguous: 9, oldest: 10 }] },
   { kind: 59, origin: 5 }, { kind: 60, origin: 5, peer: 9 },
   { kind: 64, id: 1, high: 2, low: 3, value: true }, { kind: 65, id: 1, peers: [4, 5], value: { version: 6, life_ms: 7, bytes: Buffer.from('v') } }, { kind: 65, id: 1, peers: [], value: null },
   { kind: 66, high: 1, low: 2, value: { version: 3, life_ms: 4, bytes: Buffer.alloc(0) } },
@@ -56,7 +56,7 @@ test('random bytes are refused, whatever they are', (t) => {
 });
 
 test('lists and payloads of the greatest size fit a frame; a longer list is oversized', (t) => {
-  const announce = (count: number): Message => ({ kind: 55, ids: Array.from({ length: count }, () => id) } as never);
+  const announce = (count: number): Message => ({ kind: 55, ids: Array.from({ length: count }, () => ({ ...id, hops: 9 })) } as never);
   t.notThrows(() => codecs.decode(codecs.encode(announce(512))));
   t.is(t.throws(() => codecs.decode(codecs.encode(announce(513))), { instanceOf: WireError }).reason, 'oversized');
   t.throws(() => codecs.encode({ kind: 53, ...id, hops: 0, way: 'push', bytes: Buffer.alloc(65_530) } as never), { instanceOf: WireError });

@@ -1,10 +1,11 @@
 import type { Host, Protocol } from '../core/host.ts';
 import type { Message } from '../core/message.ts';
 import { nobody, type Peer } from '../core/peer.ts';
+import { Gains } from './gains.ts';
 import { History, type Kept, type Origin } from './history.ts';
 import { kinds } from './kinds.ts';
 import { limits } from './limits.ts';
-import type { Announce, Digest, Gossip, Graft, Have, MessageId, Range, Who, Whois } from './messages.ts';
+import type { Announce, Announced, Digest, Gossip, Graft, Have, MessageId, Range, Who, Whois } from './messages.ts';
 import type { Mesh, MeshUser } from './mesh.ts';
 
 /** Who a publisher is and whether a message is its own: the signatures of xosd, or (simulator) belief. */
@@ -21,14 +22,14 @@ export interface Trust {
 
 export interface Subscriber {
   /** In order for each publisher, each message once. */
-  deliver(self: number, kept: Kept, hops: number): void;
+  deliver(self: number, kept: Kept): void;
   /** Messages that no neighbour could give in time. */
   gap(self: number, origin: Origin, from: number, to: number): void;
 }
 
 interface Missing {
   readonly id: MessageId;
-  readonly sources: Peer[];
+  readonly sources: { readonly peer: Peer; readonly hops: number }[];
   tries: number;
   timer: number;
 }
@@ -36,7 +37,8 @@ interface Missing {
 interface LinkState {
   /** Messages go there as soon as they come; to the others only their numbers. */
   eager: boolean;
-  readonly announce: MessageId[];
+  readonly announce: Announced[];
+  readonly gains: Gains;
   /** No digest was compared yet. */
   fresh: boolean;
   unequal: number;
@@ -57,6 +59,10 @@ interface Row {
   seq: number;
   timer: number;
   announcing: boolean;
+  /** The tree is not changed for the sake of shorter ways before this. */
+  settled_ms: number;
+  /** How long an announced message is waited for: as long as the tree is slow here. */
+  patience_ms: number;
 }
 
 const keyOf = ({ origin, epoch, seq }: MessageId): string => `${origin}.${epoch}.${seq}`;
@@ -64,7 +70,8 @@ const keyOf = ({ origin, epoch, seq }: MessageId): string => `${origin}.${epoch}
 /**
  * Broadcast trees over the links of the mesh (Plumtree: Leitão, Pereira, Rodrigues, SRDS 2007), with a history in which those who were
  * away find what they missed. A message goes along the tree at once, its number over all other links; who hears the number and not
- * the message asks for it and so repairs the tree. Neighbours compare a digest of all that they have with each keep-alive.
+ * the message asks for it and so repairs the tree. A link whose announcements have come fewer hops than the messages, on average, takes the place of
+ * the one that those come by (gains.ts). Neighbours compare a digest of all that they have with each keep-alive.
  */
 export class Broadcast implements Protocol, MeshUser {
   readonly name = 'broadcast';
@@ -87,7 +94,7 @@ export class Broadcast implements Protocol, MeshUser {
   }
 
   start(self: number): void {
-    const row: Row = { history: new History(), links: new Map(), missing: new Map(), unknown: new Map(), confirmed: new Map(), unknowns: 0, seq: 0, timer: -1, announcing: false };
+    const row: Row = { history: new History(), links: new Map(), missing: new Map(), unknown: new Map(), confirmed: new Map(), unknowns: 0, seq: 0, timer: -1, announcing: false, settled_ms: 0, patience_ms: limits.graft_after_ms };
     this.#rows[self] = row;
     this.#later(self, row);
   }
@@ -135,7 +142,7 @@ export class Broadcast implements Protocol, MeshUser {
     row.seq++;
     if (confirmed !== undefined && row.links.size > 0) row.confirmed.set(id.seq, confirmed);
     this.#push(self, row, { kind: kinds.gossip, ...id, hops: 0, way: 'first', bytes }, -1);
-    this.#handOn(self, row, row.history.get(origin)!, 0);
+    this.#handOn(self, row, row.history.get(origin)!);
     return true;
   }
 
@@ -144,12 +151,14 @@ export class Broadcast implements Protocol, MeshUser {
     return (this.#rows[self]?.links.size ?? 0) > 0;
   }
 
-  onLink(self: number, peer: Peer): void {
-    this.#rows[self]?.links.set(peer, { eager: true, announce: [], fresh: true, unequal: 0, page: 0, behind: Number.POSITIVE_INFINITY, asking: false });
+  /** A link that is on trial is not in the tree: it would take the place of one that stays, and be gone. */
+  onLink(self: number, peer: Peer, trial: boolean): void {
+    this.#rows[self]?.links.set(peer, { eager: !trial, announce: [], gains: new Gains(), fresh: true, unequal: 0, page: 0, behind: Number.POSITIVE_INFINITY, asking: false });
   }
 
   onUnlink(self: number, peer: Peer): void {
-    this.#rows[self]?.links.delete(peer);
+    const row = this.#rows[self];
+    if (row?.links.delete(peer)) this.#forgetGains(row);
   }
 
   digest(self: number): number {
@@ -202,19 +211,22 @@ export class Broadcast implements Protocol, MeshUser {
     if (verdict === 'bad') return metrics.add('rejected.forged_message');
     if (verdict === 'unknown') return this.#askWho(self, row, from, message);
     const now_ms = this.#host.now_ms(self);
-    const arrival = row.history.add(message.origin, message.epoch, message.seq, message.bytes, now_ms);
+    const hops = Math.min(255, message.hops + 1);
+    const arrival = row.history.add(message.origin, message.epoch, message.seq, message.bytes, now_ms, hops, message.way === 'asked' ? nobody : from);
     if (arrival !== 'new') return metrics.add(`rejected.${arrival}_message`);
-    this.#settle(row, message);
+    const announced = this.#settle(row, message);
     if (message.way === 'first') this.#host.send(self, from, { kind: kinds.have, origin: message.origin, epoch: message.epoch, seq: message.seq } as Have);
-    if (message.way === 'asked') for (const [peer, link] of row.links) { if (peer !== from) this.#announce(self, row, link, message); }
+    if (message.way === 'asked') for (const [peer, link] of row.links) { if (peer !== from) this.#announce(self, row, link, { ...message, hops }); }
     else {
+      row.patience_ms = Math.max(row.patience_ms * 0.99, limits.graft_after_ms);
       this.#setEager(row, from, true);
-      this.#push(self, row, { ...message, way: 'push', hops: Math.min(255, message.hops + 1) }, from);
+      this.#push(self, row, { ...message, way: 'push', hops }, from);
+      for (const each of announced) this.#compare(self, row, each.peer, from, message.hops - each.hops);
     }
     const origin = row.history.get(message.origin)!;
     // So far behind that it would never be caught up in time.
     if (message.seq > origin.contiguous + limits.gap_messages_max) this.#giveUp(self, row, origin, message.seq - limits.gap_messages_max);
-    this.#handOn(self, row, origin, message.hops + 1);
+    this.#handOn(self, row, origin);
     if (origin.waiting_ms >= 0) this.#askForGap(self, row, origin, from);
   }
 
@@ -224,6 +236,9 @@ export class Broadcast implements Protocol, MeshUser {
     if (origin !== null && message.epoch < origin.epoch) return this.#host.metrics.add('rejected.stale_message');
     if (message.way === 'first') this.#host.send(self, from, { kind: kinds.have, origin: message.origin, epoch: message.epoch, seq: message.seq } as Have);
     if (message.way === 'asked') return;
+    const kept = origin?.messages.get(message.seq);
+    // It was asked for, and would have come.
+    if (kept !== undefined && kept.from === nobody && kept.hops > 0) row.patience_ms = Math.min(row.patience_ms * 1.5, limits.graft_after_ms_max);
     this.#setEager(row, from, false);
     this.#host.send(self, from, { kind: kinds.prune });
   }
@@ -241,8 +256,8 @@ export class Broadcast implements Protocol, MeshUser {
     }
   }
 
-  #announce(self: number, row: Row, link: LinkState, { origin, epoch, seq }: MessageId): void {
-    if (link.announce.length < limits.announce_ids_max) link.announce.push({ origin, epoch, seq });
+  #announce(self: number, row: Row, link: LinkState, { origin, epoch, seq, hops }: Announced): void {
+    if (link.announce.length < limits.announce_ids_max) link.announce.push({ origin, epoch, seq, hops });
     if (row.announcing) return;
     row.announcing = true;
     this.#host.after(self, limits.announce_wait_ms, () => {
@@ -253,29 +268,56 @@ export class Broadcast implements Protocol, MeshUser {
     });
   }
 
-  #handOn(self: number, row: Row, origin: Origin, hops: number): void {
+  #handOn(self: number, row: Row, origin: Origin): void {
     for (;;) {
       const kept = row.history.advance(origin, this.#host.now_ms(self));
       if (kept === null) return;
-      this.#subscriber.deliver(self, kept, hops);
+      this.#subscriber.deliver(self, kept);
     }
   }
 
-  #settle(row: Row, id: MessageId): void {
+  /** It came: nobody is asked for it any more. Returns who had announced it. */
+  #settle(row: Row, id: MessageId): Missing['sources'] {
     const missing = row.missing.get(keyOf(id));
-    if (missing === undefined) return;
+    if (missing === undefined) return [];
     this.#host.cancel(missing.timer);
     row.missing.delete(keyOf(id));
+    return missing.sources;
+  }
+
+  /** `announcer` has a message with `saved` hops fewer than the way by which it came from `parent`. */
+  #compare(self: number, row: Row, announcer: Peer, parent: Peer, saved: number): void {
+    const [link, used] = [row.links.get(announcer), row.links.get(parent)];
+    if (link === undefined || used === undefined || link.eager || !used.eager || !link.gains.note(parent, saved)) return;
+    const now_ms = this.#host.now_ms(self);
+    if (now_ms < row.settled_ms) return;
+    row.settled_ms = now_ms + limits.shorter_wait_ms / 2 + this.#host.random.below(limits.shorter_wait_ms);
+    this.#host.metrics.add('pubsub.shorter');
+    this.#forgetGains(row);
+    link.eager = true;
+    used.eager = false;
+    this.#host.send(self, announcer, { kind: kinds.graft, join: true, ranges: [] } as Graft);
+    this.#host.send(self, parent, { kind: kinds.prune });
+    this.#mesh?.sent(self, announcer);
+  }
+
+  #forgetGains(row: Row): void {
+    for (const { gains } of row.links.values()) gains.clear();
   }
 
   #onAnnounce(self: number, row: Row, from: Peer, { ids }: Announce): void {
     for (const id of ids) {
-      if (row.history.has(id.origin, id.epoch, id.seq)) continue;
+      if (row.history.has(id.origin, id.epoch, id.seq)) {
+        const origin = row.history.get(id.origin);
+        const kept = origin?.epoch === id.epoch ? origin.messages.get(id.seq) : undefined;
+        if (kept !== undefined && kept.from !== nobody) this.#compare(self, row, from, kept.from, kept.hops - 1 - id.hops);
+        continue;
+      }
       const known = row.missing.get(keyOf(id));
       if (known !== undefined) {
-        if (known.sources.length < limits.links_max && !known.sources.includes(from)) known.sources.push(from);
+        if (known.sources.length < limits.links_max && !known.sources.some(({ peer }) => peer === from)) known.sources.push({ peer: from, hops: id.hops });
       } else if (row.missing.size >= limits.missing_max) this.#host.metrics.add('rejected.too_many_missing');
-      else this.#expect(self, row, { id, sources: [from], tries: 0, timer: -1 }, limits.graft_after_ms);
+      else this.#expect(self, row, { id, sources: [{ peer: from, hops: id.hops }], tries: 0, timer: -1 }, row.patience_ms);
     }
   }
 
@@ -285,13 +327,13 @@ export class Broadcast implements Protocol, MeshUser {
     missing.timer = this.#host.after(self, delay_ms, () => {
       const source = missing.sources.shift();
       if (this.#rows[self] !== row || source === undefined || missing.tries++ >= limits.graft_tries_max) return void row.missing.delete(key);
-      if (row.links.has(source)) {
+      if (row.links.has(source.peer)) {
         missing.sources.push(source);
         const { origin, epoch, seq } = missing.id;
-        this.#setEager(row, source, true);
+        this.#setEager(row, source.peer, true);
         this.#host.metrics.add('pubsub.graft');
-        this.#host.send(self, source, { kind: kinds.graft, join: true, ranges: [{ origin, epoch, from: seq, to: seq }] } as Graft);
-        this.#mesh?.sent(self, source);
+        this.#host.send(self, source.peer, { kind: kinds.graft, join: true, ranges: [{ origin, epoch, from: seq, to: seq }] } as Graft);
+        this.#mesh?.sent(self, source.peer);
       }
       this.#expect(self, row, missing, limits.graft_again_ms);
     });
@@ -302,7 +344,7 @@ export class Broadcast implements Protocol, MeshUser {
     for (const range of row.history.missing(origin, 8)) {
       for (let seq = range.from; seq <= Math.min(range.to, range.from + 32); seq++) {
         const id = { origin: origin.id, epoch: origin.epoch, seq };
-        if (!row.missing.has(keyOf(id)) && row.missing.size < limits.missing_max) this.#expect(self, row, { id, sources: [from], tries: 0, timer: -1 }, limits.graft_after_ms);
+        if (!row.missing.has(keyOf(id)) && row.missing.size < limits.missing_max) this.#expect(self, row, { id, sources: [{ peer: from, hops: 255 }], tries: 0, timer: -1 }, row.patience_ms);
       }
     }
   }
@@ -318,7 +360,7 @@ export class Broadcast implements Protocol, MeshUser {
         count++;
         bytes += kept.bytes.length;
         this.#host.metrics.add('pubsub.recovered');
-        this.#host.send(self, from, { kind: kinds.gossip, origin: id, epoch, seq: kept.seq, hops: 0, way: 'asked', bytes: kept.bytes } as Gossip);
+        this.#host.send(self, from, { kind: kinds.gossip, origin: id, epoch, seq: kept.seq, hops: kept.hops, way: 'asked', bytes: kept.bytes } as Gossip);
       }
     }
   }
@@ -343,7 +385,7 @@ export class Broadcast implements Protocol, MeshUser {
       const origin = row.history.open(id, epoch, known === null ? oldest - 1 : 0, now_ms);
       if (origin === null || contiguous <= origin.highest) continue;
       origin.highest = contiguous;
-      this.#handOn(self, row, origin, 0);
+      this.#handOn(self, row, origin);
       // What the neighbour does not have any more will hardly come from another one; the wait for it is the usual one.
     }
     if (answer) this.#host.send(self, from, { kind: kinds.digest, answer: false, entries: this.#page(row, link, entries.length > limits.digest_entries_max / 16 || row.history.size === 0 || link.unequal < 2) } as Digest);
@@ -424,7 +466,7 @@ export class Broadcast implements Protocol, MeshUser {
       const now_ms = this.#host.now_ms(self);
       for (const { origin, upTo } of row.history.overdue(now_ms)) {
         this.#giveUp(self, row, origin, upTo);
-        this.#handOn(self, row, origin, 0);
+        this.#handOn(self, row, origin);
       }
       row.history.expire(now_ms);
       this.#later(self, row);

@@ -1,3 +1,4 @@
+import { nobody, type Peer } from '../core/peer.ts';
 import { mix32 } from '../core/random.ts';
 import { limits } from './limits.ts';
 
@@ -8,6 +9,9 @@ export interface Kept {
   readonly seq: number;
   readonly bytes: Uint8Array;
   readonly at_ms: number;
+  /** Links that it came over, and the peer at the last one; `nobody` for an own message and one that was asked for. */
+  readonly hops: number;
+  readonly from: Peer;
 }
 
 /** What is known of one publisher. Its messages are numbered from 1 in each of its epochs (a life of its xosd). */
@@ -100,7 +104,7 @@ export class History {
   }
 
   /** Takes a message whose publisher was verified. */
-  add(id: number, epoch: number, seq: number, bytes: Uint8Array, now_ms: number): Arrival {
+  add(id: number, epoch: number, seq: number, bytes: Uint8Array, now_ms: number, hops = 0, from: Peer = nobody): Arrival {
     const known = this.#origins.get(id);
     if (known !== undefined && epoch < known.epoch) return 'stale';
     const first = known === undefined ? (seq <= limits.first_seq_max ? 0 : seq - 1) : 0;
@@ -108,7 +112,7 @@ export class History {
     if (origin === null) return 'full';
     if (seq <= origin.contiguous || origin.messages.has(seq)) return 'known';
     if (!allow(origin, now_ms)) return 'flood';
-    const kept: Kept = { origin, epoch, seq, bytes, at_ms: now_ms };
+    const kept: Kept = { origin, epoch, seq, bytes, at_ms: now_ms, hops, from };
     origin.messages.set(seq, kept);
     origin.changed_ms = now_ms;
     if (seq > origin.highest) origin.highest = seq;

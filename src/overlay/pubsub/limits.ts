@@ -32,8 +32,9 @@ export const limits = {
   /** A candidate that did not answer, or did not want, is left alone for this long. */
   link_refused_ms: 10 * second_ms,
 
-  /** An announced message that did not come by itself is asked for after this, and then of the next one who has it. */
+  /** An announced message that did not come by itself is asked for after this (more where they turn out to come later), and then of the next one who has it. */
   graft_after_ms: 200,
+  graft_after_ms_max: 2 * second_ms,
   graft_again_ms: 400,
   graft_tries_max: 8,
   missing_max: 4_096,
@@ -42,6 +43,14 @@ export const limits = {
   recover_messages_max: 64,
   recover_bytes_max: 256 * kib,
   digest_entries_max: 2_048,
+  /**
+   * A link that announces messages with so many hops fewer than the way by which they come, on average over at least `_min` and about the last
+   * `shorter_messages` ones, takes that way's place; a node does that so often at most.
+   */
+  shorter_hops: 1,
+  shorter_messages_min: 4,
+  shorter_messages: 16,
+  shorter_wait_ms: 2 * second_ms,
   announce_wait_ms: 20,
   announce_ids_max: 512,
 

@@ -7,6 +7,8 @@ import { limits } from './limits.ts';
 export interface LinkAsk extends Message {
   /** The asker has no link at all: it is let in even when that costs another one its place. */
   readonly urgent: boolean;
+  /** The asker has all the links that it wants, and looks whether this one leads to another part of the mesh. */
+  readonly trial: boolean;
 }
 
 export interface LinkPing extends Message {
@@ -17,7 +19,8 @@ export interface LinkPing extends Message {
 
 /** Who uses the links. */
 export interface MeshUser {
-  onLink(self: number, peer: Peer): void;
+  /** `trial`: it will be gone soon, most likely. */
+  onLink(self: number, peer: Peer, trial: boolean): void;
   onUnlink(self: number, peer: Peer): void;
   digest(self: number): number;
   onDigest(self: number, peer: Peer, digest: number): void;
@@ -95,7 +98,7 @@ export class Mesh implements Protocol {
     const link = row.links.get(from);
     if (link !== undefined) this.#alive(self, link);
     switch (message.kind) {
-      case kinds.link_ask: return this.#onAsk(self, row, from, (message as LinkAsk).urgent);
+      case kinds.link_ask: return this.#onAsk(self, row, from, message as LinkAsk);
       case kinds.link_yes: return this.#onYes(self, row, from);
       case kinds.link_no:
         row.asked.delete(from);
@@ -140,7 +143,7 @@ export class Mesh implements Protocol {
     link.tries = 0;
   }
 
-  #onAsk(self: number, row: Row, from: Peer, urgent: boolean): void {
+  #onAsk(self: number, row: Row, from: Peer, { urgent, trial }: LinkAsk): void {
     const { random } = this.#host;
     if (!row.links.has(from)) {
       if (row.links.size >= limits.links_max) {
@@ -149,7 +152,7 @@ export class Mesh implements Protocol {
         this.#host.send(self, victim, { kind: kinds.link_drop });
         this.#down(self, row, victim);
       }
-      this.#up(self, row, from);
+      this.#up(self, row, from, trial);
     }
     this.#host.send(self, from, { kind: kinds.link_yes });
   }
@@ -176,7 +179,7 @@ export class Mesh implements Protocol {
     }
   }
 
-  #up(self: number, row: Row, peer: Peer): void {
+  #up(self: number, row: Row, peer: Peer, asked_for_trial = false): void {
     row.asked.delete(peer);
     row.refused.delete(peer);
     if (row.links.has(peer)) return;
@@ -184,7 +187,7 @@ export class Mesh implements Protocol {
     if (link.trial) row.trial = nobody;
     row.links.set(peer, link);
     this.#host.metrics.add('mesh.link_up');
-    this.#user.onLink(self, peer);
+    this.#user.onLink(self, peer, link.trial || asked_for_trial);
     this.#ping(self, peer, link);
   }
 
@@ -203,7 +206,7 @@ export class Mesh implements Protocol {
     if (peer === nobody || peer === self || row.links.has(peer) || row.asked.has(peer)) return;
     if ((row.refused.get(peer) ?? Number.NEGATIVE_INFINITY) > this.#host.now_ms(self)) return;
     row.asked.set(peer, this.#host.now_ms(self));
-    this.#host.send(self, peer, { kind: kinds.link_ask, urgent: row.links.size === 0 } as LinkAsk);
+    this.#host.send(self, peer, { kind: kinds.link_ask, urgent: row.links.size === 0, trial: row.trial === peer } as LinkAsk);
   }
 
   #fill(self: number, row: Row): void {

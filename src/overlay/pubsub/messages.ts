@@ -12,6 +12,7 @@ export interface Gossip extends Message {
   readonly origin: number;
   readonly epoch: number;
   readonly seq: number;
+  /** Links that it came over before this one; 255: so many or more. */
   readonly hops: number;
   /** `push`: along the tree. `asked`: it was asked for, and says nothing about the tree. `first`: from the publisher, which wants to know that it came. */
   readonly way: 'push' | 'asked' | 'first';
@@ -27,8 +28,13 @@ export interface MessageId {
 
 export interface Have extends Message, MessageId {}
 
+export interface Announced extends MessageId {
+  /** As the message itself would say, were it sent over this link. */
+  readonly hops: number;
+}
+
 export interface Announce extends Message {
-  readonly ids: readonly MessageId[];
+  readonly ids: readonly Announced[];
 }
 
 export interface Range {
@@ -127,14 +133,16 @@ const announce: Codec<Announce> = {
   kind: kinds.announce,
   encode(message, writer) {
     writer.u16(message.ids.length);
-    for (const id of message.ids) writeId(writer, id);
+    for (const id of message.ids) writeId(writer, id).u8(id.hops);
   },
-  decode: (reader) => ({ kind: kinds.announce, ids: list(reader, limits.announce_ids_max, () => readId(reader)) }),
-  size: (message) => 2 + 20 * message.ids.length,
+  decode: (reader) => ({ kind: kinds.announce, ids: list(reader, limits.announce_ids_max, () => ({ ...readId(reader), hops: reader.u8() })) }),
+  size: (message) => 2 + 21 * message.ids.length,
 };
 
 const linkAsk: Codec<LinkAsk> = {
-  kind: kinds.link_ask, encode: (message, writer) => void writer.u8(Number(message.urgent)), decode: (reader) => ({ kind: kinds.link_ask, urgent: flag(reader) }), size: () => 1,
+  kind: kinds.link_ask, size: () => 2,
+  encode: ({ urgent, trial }, writer) => void writer.u8(Number(urgent)).u8(Number(trial)),
+  decode: (reader) => ({ kind: kinds.link_ask, urgent: flag(reader), trial: flag(reader) }),
 };
 const linkPing: Codec<LinkPing> = {
   kind: kinds.link_ping,

@@ -51,7 +51,7 @@ function listen (running: OverlayService, topic: string): void {
   let hops = 0;
   const { topics } = running.parts;
   const deliver = topics.deliver.bind(topics);
-  topics.deliver = ((self: number, kept: never, over: number) => { hops = over; deliver(self, kept); }) as typeof topics.deliver;
+  topics.deliver = (self, kept) => { hops = kept.hops; deliver(self, kept); };
   topics.listen(topic, ({ payload }) => void heard.push({ hops, ms: now_ms() - Number(payload.toString()) }));
 }
 

@@ -15,7 +15,7 @@ when(`${count} processes find each other over their cables, and each hears every
   const fleet = await Fleet.up({ vo: await testVo(), count, signal });
   t.teardown(() => fleet.down());
   await settle(fleet, whole ? 9 : 0, signal);
-  const figures = await compare(fleet, { messages: whole ? 40 : 10, pause_ms: whole ? 500 : 50, idle_ms: whole ? 40_000 : 400, seed: 5, signal });
+  const figures = await compare(fleet, { warm: whole ? 120 : 0, messages: whole ? 40 : 10, pause_ms: whole ? 500 : 50, idle_ms: whole ? 40_000 : 400, seed: 5, signal });
   t.log(JSON.stringify(figures));
   t.is(figures.real.delivered, 1);
   t.is(figures.simulated.delivered, 1);
