@@ -21,8 +21,10 @@ export type RowListener = (peer: Peer) => void;
 export class Book {
   readonly capacity: number;
   readonly #single: boolean;
-  readonly #names: string[] = [];
   readonly #indexes = new Map<string, number>();
+  /** Columns of the keys of RSS: never given to another name. */
+  readonly #kept = new Set<string>();
+  readonly #spare: number[] = [];
   readonly #columns: (Float32Array | Float64Array)[] = [];
   readonly #listeners: RowListener[] = [];
   /** Members of set-valued attributes, hashed (memberValue); undefined for most. */
@@ -36,26 +38,35 @@ export class Book {
     this.coordinates = new Float32Array(options.capacity * 4);
   }
 
-  /** The names of all columns; a column's number is its index. */
-  get names(): readonly string[] {
-    return this.#names;
-  }
-
   /** The number of a column, or -1. */
   find(name: string): number {
     return this.#indexes.get(name) ?? -1;
   }
 
-  /** The number of a column, which is made when it is new; -1 when there are limits.attributes_max × 4 already. */
+  /** The number of a column, which is made when it is new, and kept; -1 when there are limits.columns_max already. */
   column(name: string): number {
+    this.#kept.add(name);
+    return this.#column(name);
+  }
+
+  #column(name: string): number {
     const known = this.#indexes.get(name);
     if (known !== undefined) return known;
-    if (this.#names.length >= limits.attributes_max * 4) return -1;
-    const column = this.#single ? new Float32Array(this.capacity) : new Float64Array(this.capacity);
-    column.fill(Number.NaN);
-    this.#columns.push(column);
-    this.#indexes.set(name, this.#names.length);
-    return this.#names.push(name) - 1;
+    const index = this.#spare.pop() ?? this.#columns.length;
+    if (index >= limits.columns_max) return -1;
+    // A new array: who still looks at the old one, for another name, must not see these values.
+    this.#columns[index] = (this.#single ? new Float32Array(this.capacity) : new Float64Array(this.capacity)).fill(Number.NaN);
+    this.#indexes.set(name, index);
+    return index;
+  }
+
+  /** Lets the columns go whose name is not in `borne`, so that new names find room. */
+  release(borne: ReadonlySet<string>): void {
+    for (const [name, index] of this.#indexes) {
+      if (borne.has(name) || this.#kept.has(name)) continue;
+      this.#indexes.delete(name);
+      this.#spare.push(index);
+    }
   }
 
   /** NaN when the peer does not have the attribute. Texts are textValue(text). */
@@ -71,20 +82,25 @@ export class Book {
     return this.#members.get(peer)?.has(member) ?? false;
   }
 
-  /** Fills a row from attributes; those not named become absent. */
-  set(peer: Peer, attributes: Readonly<Record<string, AttributeValue>>, coordinates?: Coordinates): void {
+  /** Fills a row from attributes; those not named become absent. Returns how many have no column, since there are too many names. */
+  set(peer: Peer, attributes: Readonly<Record<string, AttributeValue>>, coordinates?: Coordinates): number {
     for (const column of this.#columns) column[peer] = Number.NaN;
     this.#members.delete(peer);
     const members = new Set<number>();
+    let without = 0;
     for (const [name, value] of Object.entries(attributes)) {
-      const column = this.column(name);
-      if (column < 0) continue;
-      if (typeof value === 'object') for (const member of value) members.add(memberValue(name, member));
+      if (typeof value === 'object') {
+        for (const member of value) members.add(memberValue(name, member));
+        continue;
+      }
+      const column = this.#column(name);
+      if (column < 0) without++;
       else this.#columns[column]![peer] = typeof value === 'number' ? value : textValue(value);
     }
     if (members.size > 0) this.#members.set(peer, members);
     if (coordinates !== undefined) this.coordinates.set([coordinates.x, coordinates.y, coordinates.height, coordinates.error], peer * 4);
     this.changed(peer);
+    return without;
   }
 
   /** After columns were written directly. */
@@ -114,6 +130,7 @@ export class KnownPeers implements PeerCodec {
   readonly #verifier: Verifier;
   readonly #metrics: Metrics;
   readonly #now_ms: () => number;
+  #released_ms = Number.NEGATIVE_INFINITY;
   /** Set by the service: calls `mark` with all that protocols hold (Protocol.marks). */
   marks: (mark: (peer: Peer) => void) => void = () => undefined;
 
@@ -185,8 +202,18 @@ export class KnownPeers implements PeerCodec {
     if (taken < 0) return this.#refuse('full');
     this.#rows.set(descriptor.node, taken);
     this.#known[taken] = { descriptor, encoded: Uint8Array.from(bytes) };
-    this.book.set(taken, descriptor.attributes, descriptor.coordinates);
+    if (this.book.set(taken, descriptor.attributes, descriptor.coordinates) > 0) this.#makeRoom(taken, descriptor, now_ms);
     return taken;
+  }
+
+  /** There are more names of attributes than columns: those that nobody bears any more go. */
+  #makeRoom(row: Peer, { attributes, coordinates }: Descriptor, now_ms: number): void {
+    if (now_ms - this.#released_ms >= limits.columns_release_ms) {
+      this.#released_ms = now_ms;
+      this.book.release(new Set(this.#known.flatMap((known) => Object.keys(known?.descriptor.attributes ?? {}))));
+    }
+    const without = this.book.set(row, attributes, coordinates);
+    if (without > 0) this.#metrics.add('rejected.attribute_names', without);
   }
 
   #refuse(reason: string): -1 {

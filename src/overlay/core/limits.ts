@@ -12,6 +12,9 @@ export const limits = {
   sites_max: 4,
   vos_max: 16,
   attributes_max: 64,
+  /** Names of attributes, of all peers; when there are more, those are let go that nobody bears any more, so often at most. */
+  columns_max: 256,
+  columns_release_ms: minute_ms,
   attribute_name_bytes_max: 48,
   attribute_text_bytes_max: 96,
   name_bytes_max: 64,

@@ -2,6 +2,7 @@ import { XosError } from '../../core/errors.ts';
 import { nobody, type Descriptor, type Peer } from '../core/index.ts';
 import { matcher, type Constraint, type Query } from '../rss/index.ts';
 import { metric_prefix } from './described.ts';
+import { limits } from './limits.ts';
 import { parseQuery, type Condition } from './query-text.ts';
 import type { Parts } from './parts.ts';
 
@@ -92,7 +93,8 @@ function checkKnown({ known }: Pick<Parts, 'known'>, condition: Exclude<Conditio
     seen = Object.hasOwn(attributes, attribute) || attribute in attributes;
   }
   if (seen) return;
-  throw new XosError('XOS_BAD_QUERY', `no node that this one knows has an attribute '${attribute}'; there are ${[...names].sort().join(', ')}`, { attribute });
+  const shown = [...names].sort().slice(0, limits.names_shown_max).join(', ');
+  throw new XosError('XOS_BAD_QUERY', `no node that this one knows has an attribute '${attribute}'; there are ${shown}${names.size > limits.names_shown_max ? ' …' : ''}`, { attribute });
 }
 
 function hasMetric({ known }: Pick<Parts, 'known'>, name: string): boolean {

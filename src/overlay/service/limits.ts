@@ -48,6 +48,8 @@ export const limits = {
   shape_life_ms: 2 * minute_ms,
   query_ms: 10 * second_ms,
   query_count_max: 10_000,
+  /** Of the attributes that there are, in the answer to a query for one that there is not. */
+  names_shown_max: 128,
   /** Up to so many nodes are asked one by one what they do; for more a directory (ADS) is opened, and asked when they had so long to report. */
   ask_directly_max: 16,
   directory_wait_ms: 1_500,

@@ -36,15 +36,16 @@ const describe = (node: string, { certificate }: TestNode, change: Partial<Descr
 
 const signed = (descriptor: Descriptor, { key }: TestNode): Uint8Array => encodeDescriptor(descriptor, (bytes) => signWith(null, bytes, key));
 
-async function setup(): Promise<{ vo: TestVo; n1: TestNode; n2: TestNode; known: KnownPeers; metrics: Metrics; revoked: Set<string> }> {
+async function setup(): Promise<{ vo: TestVo; n1: TestNode; n2: TestNode; known: KnownPeers; metrics: Metrics; revoked: Set<string>; clock: { now_ms: number } }> {
   const vo = await testVo('demo', 1, now_ms);
   const [n1, n2] = [await testNode(vo, 'n1'), await testNode(vo, 'n2')];
   const metrics = new Metrics();
   const revoked = new Set<string>();
+  const clock = { now_ms };
   const verifier = new CertificateVerifier({ vo: 'demo', node_ca: vo.founding.node_ca, admitted: (node) => !revoked.has(node), now_ms: () => now_ms });
-  const known = new KnownPeers(new Book({ capacity: 4 }), verifier, metrics, () => now_ms);
+  const known = new KnownPeers(new Book({ capacity: 4 }), verifier, metrics, () => clock.now_ms);
   known.setOwn(signed(describe('n1', n1), n1));
-  return { vo, n1, n2, known, metrics, revoked };
+  return { vo, n1, n2, known, metrics, revoked, clock };
 }
 
 test('a signed descriptor is believed, kept, and gives the book its attributes', async (t) => {
@@ -96,6 +97,20 @@ test('forged, foreign, expired and revoked ones are refused and counted', async 
   t.is(known.admit(signed(describe('n2', n2, { epoch: now_ms + limits.clock_ahead_ms + 1 }), n2)), -1);
   t.is(metrics.get('rejected.future'), 1);
   t.is(known.size, 1);
+});
+
+test('names of attributes that nobody bears any more make room for new ones; too many at once are counted, and keep nobody from being known', async (t) => {
+  const { vo, known, n2, metrics, clock } = await setup();
+  const key = known.book.column('cores');
+  const fill = (round: number): Record<string, number> => Object.fromEntries(Array.from({ length: limits.attributes_max }, (_, i) => [`made_up_${round}_${i}`, 1]));
+  let epoch = now_ms;
+  for (let round = 0; round <= 2 * (limits.columns_max / limits.attributes_max); round++) t.is(known.admit(signed(describe('n2', n2, { epoch: ++epoch, attributes: fill(round) }), n2)), 1);
+  t.true(metrics.get('rejected.attribute_names') > 0);
+  clock.now_ms += limits.columns_release_ms;
+  const n3 = await testNode(vo, 'n3');
+  const peer = known.admit(signed(describe('n3', n3, { attributes: { cores: 4, rack: 42 } }), n3));
+  t.is(known.book.find('cores'), key, "a key's column stays");
+  t.is(known.book.value(peer, known.book.find('rack')), 42, 'what is new in the grid can be asked for');
 });
 
 test('a full book refuses, and takes the place of whom no protocol holds', async (t) => {
