@@ -52,10 +52,17 @@ class Parser {
 
   whole(): readonly Condition[] {
     const conditions: Condition[] = [];
+    const ranges = new Map<string, Range>();
     while (this.#next !== null) {
       if (conditions.length > 0 && !this.#take(',') && !this.#take('and')) throw this.#expected("',' or 'and'");
       if (conditions.length >= conditions_max) throw this.#expected(`at most ${conditions_max} conditions`);
-      conditions.push(this.#condition());
+      const at = this.#next?.at ?? 0;
+      const condition = this.#condition();
+      conditions.push(condition);
+      if (condition.kind !== 'range') continue;
+      const common = both(ranges.get(condition.attribute) ?? condition, condition);
+      if (common.low > common.high || (common.low === common.high && (common.low_open || common.high_open))) throw fail(this.#source, at, `no '${condition.attribute}' can be all that this and the conditions before it ask for`);
+      ranges.set(condition.attribute, common);
     }
     return conditions;
   }
@@ -103,7 +110,10 @@ class Parser {
   #near(): Condition {
     const node = this.#word('a node');
     if (!this.#take('within')) throw this.#expected("'within'");
-    return { kind: 'near', node, within_ms: this.#number() };
+    const at = this.#next?.at ?? 0;
+    const within_ms = this.#number();
+    if (within_ms < 0) throw fail(this.#source, at, 'nothing is nearer than 0ms');
+    return { kind: 'near', node, within_ms };
   }
 
   #range(attribute: string): Condition {
@@ -153,9 +163,19 @@ class Parser {
   }
 }
 
+type Range = Extract<Condition, { kind: 'range' }>;
+
+/** What is in both ranges; its bound is open where that of the narrower one is. */
+function both(a: Range, b: Range): Range {
+  const [lower, upper] = [a.low > b.low || (a.low === b.low && a.low_open) ? a : b, a.high < b.high || (a.high === b.high && a.high_open) ? a : b];
+  return { ...a, low: lower.low, low_open: lower.low_open, high: upper.high, high_open: upper.high_open };
+}
+
+/** Null also for digits beyond what a number can be. */
 function numberOf(word: string): number | null {
   const match = /^([+-]?[0-9]+(?:\.[0-9]+)?)([A-Za-z]*)$/.exec(word);
-  return match === null || !Object.hasOwn(units, match[2]!) ? null : Number(match[1]) * units[match[2]!]!;
+  const value = match === null || !Object.hasOwn(units, match[2]!) ? Number.NaN : Number(match[1]) * units[match[2]!]!;
+  return Number.isFinite(value) ? value : null;
 }
 
 /** Throws XOS_BAD_QUERY with the place of the error. An empty text is a query for every node. */
