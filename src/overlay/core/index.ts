@@ -11,4 +11,4 @@ export { Random, hashText, mix32 } from './random.ts';
 export { Rows } from './rows.ts';
 export type { KeyTable, PeerSampling } from './tables.ts';
 export { CertificateVerifier } from './verifier.ts';
-export { Reader, WireError, Writer, type PeerCodec } from './wire.ts';
+export { Reader, WireError, Writer, unpooled, type PeerCodec } from './wire.ts';

@@ -12,6 +12,13 @@ export class WireError extends Error {
   }
 }
 
+/** A copy outside of Node's pool of small buffers. */
+export function unpooled(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
 /** Encoded descriptors of peers, for the writer and the reader. The Book is one. */
 export interface PeerCodec {
   /** The encoded descriptor of a peer; throws when the peer is not in the book. */
@@ -174,17 +181,21 @@ export class Reader {
     return value;
   }
 
-  /** A copy. */
-  bytes(count_max: number): Buffer {
+  #view(count_max: number): Buffer {
     const count = this.u16();
     if (count > count_max) throw new WireError('oversized', `a field of ${count} bytes, ${count_max} are allowed`);
     const at = this.#take(count);
-    return Buffer.from(this.#buffer.subarray(at, at + count));
+    return this.#buffer.subarray(at, at + count);
+  }
+
+  /** A copy, in memory of its own: some are kept for long, and a slice of Node's pool would keep all 8 KiB of it. */
+  bytes(count_max: number): Buffer {
+    return unpooled(this.#view(count_max));
   }
 
   /** Valid UTF-8 without NUL. */
   text(bytes_max: number): string {
-    const bytes = this.bytes(bytes_max);
+    const bytes = this.#view(bytes_max);
     const text = bytes.toString('utf8');
     if (text.includes('\0') || !Buffer.from(text, 'utf8').equals(bytes)) throw new WireError('malformed', 'a text that is not UTF-8 or holds NUL');
     return text;

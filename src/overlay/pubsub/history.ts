@@ -48,7 +48,7 @@ export type Arrival = 'new' | 'known' | 'stale' | 'flood' | 'full';
 export class History {
   readonly #origins = new Map<number, Origin>();
   /** In the order of arrival; those before #head are gone. */
-  #fifo: Kept[] = [];
+  #fifo: (Kept | null)[] = [];
   #head = 0;
   #bytes = 0;
   #digest = 0;
@@ -215,7 +215,9 @@ export class History {
   }
 
   #drop(): void {
-    const kept = this.#fifo[this.#head++]!;
+    const kept = this.#fifo[this.#head]!;
+    // Until the array is compacted it would hold a thousand messages and more that are gone.
+    this.#fifo[this.#head++] = null;
     this.#bytes -= kept.bytes.length;
     if (kept.origin.messages.get(kept.seq) === kept) kept.origin.messages.delete(kept.seq);
   }

@@ -1,7 +1,7 @@
 import { X509Certificate, createHash, verify, type KeyObject } from 'node:crypto';
 import type { XosError } from '../../core/errors.ts';
 import type { PeerIdentity } from '../../core/rpc.ts';
-import { nobody, Reader, WireError, Writer, type KnownPeers, type Peer } from '../core/index.ts';
+import { nobody, Reader, unpooled, WireError, Writer, type KnownPeers, type Peer } from '../core/index.ts';
 import { limits as core } from '../core/limits.ts';
 import type { Trust } from '../pubsub/broadcast.ts';
 import { limits } from '../pubsub/limits.ts';
@@ -37,7 +37,8 @@ export function sealBundle(bundle: Omit<Bundle, 'origin'>, sign: (bytes: Uint8Ar
   writer.u8(1).text(bundle.vo).text(bundle.node).u53(bundle.epoch).u32(bundle.seq).u53(bundle.time_ms).u16(bundle.items.length);
   for (const { topic, user, payload } of bundle.items) writer.text(topic).text(user).bytes(payload);
   const body = Buffer.from(writer.done());
-  return Buffer.concat([body, sign(Buffer.concat([prefix, body]))]);
+  // The history keeps it.
+  return unpooled(Buffer.concat([body, sign(Buffer.concat([prefix, body]))]));
 }
 
 /** Checks the form only. Throws WireError. */

@@ -25,7 +25,7 @@ async function real (grid: Instances, messages: number): Promise<Figures> {
     const { topics } = parts;
     const deliver = topics.deliver.bind(topics);
     // The hops are the broadcast's; those who subscribe are not told.
-    topics.deliver = ((self: number, kept: never, hop: number) => { if (hop > 0) hops.push(hop); deliver(self, kept); }) as typeof topics.deliver;
+    topics.deliver = (self, kept) => { if (kept.hops > 0) hops.push(kept.hops); deliver(self, kept); };
   }
   for (let i = 0; i < messages; i++) {
     services[(i * 7) % count]!.tell('demo/app/figures', Buffer.from(`${i}`));
