@@ -43,7 +43,7 @@ async function measure(bench: Bench, count: number, loopback: boolean): Promise<
 
 export function realPart(bench: Bench): Part {
   const count = bench.count(200, 20)
-  const minutes = bench.count(60, 12)
+  const minutes = bench.count(60, 30)
   const within = { atMost: 1.1, atLeast: 0.9 } as const
   const pairs = [['links', 'links of a node'], ['view', 'peers in a view'], ['deviation', 'deviation of the in-degree'], ['hops', 'hops of a message']] as const
   return {
@@ -55,7 +55,7 @@ export function realPart(bench: Bench): Part {
       { id: 'real-delivered', label: `messages delivered, ${count} processes`, unit: 'count' },
       { id: 'idle', label: 'CPU of an idle node, per cent of a core', unit: 'count' },
       { id: 'deliver', label: 'publish to deliver over one link, loopback', unit: 'ms' },
-      { id: 'growth', label: `heap after ${minutes} minutes in as many seconds, against a quarter of that`, unit: 'count' },
+      { id: 'growth', label: `memory at the end of ${minutes} minutes in as many seconds, against that after fifteen`, unit: 'count' },
     ],
     bars: [
       ...pairs.map(([id, label]) => ({ label: `${label}: processes against simulated`, measure: `real-${id}`, against: `simulated-${id}`, ...within })),

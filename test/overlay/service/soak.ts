@@ -1,20 +1,24 @@
 // An hour in a minute: real overlays on loopback (sockets, keys, descriptors), under a clock that runs sixty times as fast. All waits, lives,
 // expiries and rates of the overlay go by that clock, so as many cycles, keep-alives, descriptors, histories and sweeps come and go as in an hour;
-// what an hour has more of is only idle time between them.
+// what an hour has more of is only idle time between them. Messages, queries, directories, shapes, changed attributes and restarts go on all the
+// while, more of them than an hour of a real grid has, so that what one of them leaves behind adds up.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { testVo } from '../../vo/authority.ts';
 import { fastClock } from './instance.ts';
-import { instances, until } from './instances.ts';
+import { instances, until, type Instances } from './instances.ts';
 
 export interface Soaked {
-  /** Of the process, collected, in even parts of the hour after the first quarter. */
+  /** Of the process, collected, buffers outside of the heap included, at even times: after a quarter of an hour, when ten minutes of history are full, to the end. */
   readonly heap_bytes: readonly number[];
-  /** The heap at the end against that after a quarter, when ten minutes of history are full. */
+  /** The mean of the last third of them against that of the first third: one sample is a matter of chance. */
   readonly growth: number;
   readonly published: number;
   readonly delivered: number;
   readonly queries: number;
+  readonly directories: number;
+  readonly shapes: number;
+  readonly changes: number;
   readonly restarts: number;
   readonly failed: number;
 }
@@ -22,47 +26,84 @@ export interface Soaked {
 const speed = 60;
 const nodes = 6;
 const publish_ms = 20;
-const query_ms = 500;
-const restart_ms = 7_000;
+const full_s = 15;
+const heap_samples = 24;
+/** How often each of the others is done. */
+const every_ms = { queries: 500, directories: 1_500, shapes: 4_000, changes: 1_000, restarts: 7_000 } as const;
+type Deed = keyof typeof every_ms;
 
-/** `seconds` of real time, sixty times as many for the overlays. */
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const root = { uid: 0, gid: 0, pid: 1, user: null, vo: null };
+
+/** What goes on beside the messages. The last node is the one that is restarted; it takes no other part. */
+function deeds ({ services, contexts }: Instances, done: Readonly<Record<Deed, number>>): Readonly<Record<Deed, () => Promise<void>>> {
+  const others = services.slice(0, -1);
+  const late = (): AbortSignal => AbortSignal.timeout(30_000);
+  const shape = async (): Promise<void> => {
+    const controller = new AbortController();
+    const complete = new Set<number>();
+    const members = contexts.slice(0, 3).map(async ({ api }, position) => {
+      const joined = api.get('shape-join')!(root, { name: `soak-${done.shapes}`, shape: 'ring', position, size: 3 }, controller.signal) as AsyncGenerator<{ readonly neighbours: readonly object[] }>;
+      for await (const { neighbours } of joined) if (neighbours.length === 2 && complete.add(position).size === 3) controller.abort();
+    });
+    const timer = setTimeout(() => controller.abort(), 20_000);
+    await Promise.all(members);
+    clearTimeout(timer);
+    if (complete.size < 3) throw new Error(`of a ring of three only ${complete.size} have found each other`);
+  };
+  const some = async (found: Promise<readonly string[]>): Promise<void> => { if ((await found).length === 0) throw new Error('a query that all match found nobody'); };
+  return {
+    queries: async () => await some(others[done.queries % others.length]!.find('cores >= 1', 0, late())),
+    directories: async () => await some(others[done.directories % others.length]!.query('disk_free > 0, cores >= 1', 0, late())),
+    shapes: shape,
+    changes: async () => void await contexts[done.changes % others.length]!.api.get('node-describe')!(root, { set: { rack: done.changes } }, late()),
+    restarts: async () => {
+      await services.at(-1)!.stop();
+      await services.at(-1)!.start(new AbortController().signal);
+    },
+  };
+}
+
+/** `seconds` of real time, thirty at least, sixty times as many for the overlays. */
 export async function soak (port: number, seconds: number): Promise<Soaked> {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const undo: (() => Promise<void>)[] = [];
   try {
-    const clock = fastClock(speed);
-    const { services } = await instances({ teardown: (each: () => unknown) => void undo.push(async () => { await each(); }) } as never, await testVo(), nodes, port, () => ({}), clock);
+    const grid = await instances({ teardown: (each: () => unknown) => void undo.push(async () => { await each(); }) } as never, await testVo(), nodes, port, () => ({}), fastClock(speed));
+    const { services } = grid;
     await until(() => services.every((service) => service.show().links.length === nodes - 1));
-    let [published, delivered, queries, restarts] = [0, 0, 0, 0];
-    const listening = (): void => { for (const service of services.slice(0, -1)) service.topics.listen('demo/app/soak', () => { delivered++; }); };
-    listening();
-    const end_ms = performance.now() + seconds * 1_000;
+    let [published, delivered] = [0, 0];
+    for (const service of services.slice(0, -1)) service.topics.listen('demo/app/soak', () => { delivered++; });
+    const done: Record<Deed, number> = { queries: 0, directories: 0, shapes: 0, changes: 0, restarts: 0 };
+    const todo = deeds(grid, done);
+    const began_ms = performance.now();
+    const next = Object.fromEntries(Object.entries(every_ms).map(([name, ms]) => [name, began_ms + ms])) as Record<Deed, number>;
     const heaps: number[] = [];
-    const heapAt = Array.from({ length: 4 }, (_, i) => end_ms - seconds * 1_000 * 0.25 * (3 - i));
-    let [next_query, next_restart] = [0, performance.now() + restart_ms];
-    while (performance.now() < end_ms || heaps.length < heapAt.length) {
+    const heapAt = (sample: number): number => began_ms + 1_000 * (full_s + (Math.max(full_s, seconds - full_s) * sample) / (heap_samples - 1));
+    while (heaps.length < heap_samples) {
       services[published % (nodes - 1)]!.tell('demo/app/soak', Buffer.from(`message ${published}`));
       published++;
-      if (performance.now() >= next_query) {
-        next_query = performance.now() + query_ms;
-        queries += (await services[queries % (nodes - 1)]!.find('cores >= 1', 0, AbortSignal.timeout(30_000))).length > 0 ? 1 : 0;
+      for (const name of Object.keys(every_ms) as Deed[]) {
+        if (performance.now() < next[name]) continue;
+        await todo[name]();
+        done[name]++;
+        next[name] = performance.now() + every_ms[name];
       }
-      if (performance.now() >= next_restart) {
-        next_restart = performance.now() + restart_ms;
-        await services.at(-1)!.stop();
-        await services.at(-1)!.start(new AbortController().signal);
-        restarts++;
-      }
-      if (performance.now() >= heapAt[heaps.length]!) {
+      if (performance.now() >= heapAt(heaps.length)) {
+        // Buffers that a first collection finds dead are given back after it.
         collect();
-        heaps.push(process.memoryUsage().heapUsed);
+        await pause(10);
+        collect();
+        const { heapUsed, external } = process.memoryUsage();
+        heaps.push(heapUsed + external);
       }
-      await new Promise((resolve) => setTimeout(resolve, publish_ms));
+      await pause(publish_ms);
     }
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await pause(500);
+    const third = (from: number): number => heaps.slice(from, from + heap_samples / 3).reduce((sum, each) => sum + each, 0);
     return {
-      heap_bytes: heaps, growth: heaps.at(-1)! / heaps[0]! - 1, published, delivered: delivered / (published * (nodes - 1)), queries, restarts,
+      heap_bytes: heaps, growth: third((2 * heap_samples) / 3) / third(0) - 1, published, delivered: delivered / (published * (nodes - 1)), ...done,
       failed: services.reduce((sum, service) => sum + service.metrics.get('host.failed'), 0),
     };
   } finally {
