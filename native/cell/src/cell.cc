@@ -1,6 +1,7 @@
 #include "cell.h"
 
 #include "confine.h"
+#include "leader.h"
 #include "log.h"
 #include "usage.h"
 #include "world.h"
@@ -11,6 +12,7 @@
 #include <fstream>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -39,6 +41,16 @@ bool default_action(pid_t pid, int number) {
   while (std::getline(status, line))
     if (line.starts_with("SigIgn:") || line.starts_with("SigCgt:")) handled |= strtoul(line.c_str() + 7, nullptr, 16);
   return !(handled >> (number - 1) & 1);
+}
+
+/// The signal that stopped a process which is no child of ours; SIGSTOP when nobody can tell. It stays stopped (ptrace(2), "Group-stop").
+int stop_signal_of(pid_t pid) {
+  int status = 0;
+  if (ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) < 0) return SIGSTOP;
+  ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr);  // so that it says something also if it has just been continued
+  const bool known = waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP;
+  ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
+  return known && WSTOPSIG(status) != SIGTRAP ? WSTOPSIG(status) : SIGSTOP;
 }
 
 }  // namespace
@@ -94,6 +106,11 @@ void Cell::take_frame() {
       const int number = in.u8();
       const bool from_terminal = in.u8() != 0;
       if (running_ && header.id == id_) signal_job(number, from_terminal);
+      break;
+    }
+    case relay::frame_foreground: {
+      const bool foreground = in.u8() != 0;
+      if (running_ && header.id == id_) give_terminal(foreground);
       break;
     }
     case relay::frame_control:
@@ -165,18 +182,11 @@ void Cell::to_group(int number) { kill(-job_.program, number); }
 
 void Cell::signal_job(int number, bool from_terminal) {
   if (number < 1 || number > 64) return;
+  if (number == SIGCONT) return continue_job();
   pid_t foreground = 0;
-  if (job_.master && (from_terminal || number == SIGHUP || number == SIGCONT) && ioctl(job_.master.get(), TIOCGPGRP, &foreground) == 0 && foreground > 1) kill(-foreground, number);
+  if (job_.master && (from_terminal || number == SIGHUP) && ioctl(job_.master.get(), TIOCGPGRP, &foreground) == 0 && foreground > 1) kill(-foreground, number);
+  if (foreground == job_.root && job_.root != job_.program) foreground = 0;  // the leader holds the terminal for a job of the background
   const bool told = foreground > 1;
-  if (number == SIGCONT) {
-    to_group(SIGCONT);
-    kill(job_.root, SIGCONT);
-    if (stopped_) {
-      stopped_ = false;
-      say_state(relay::state_running, 0);
-    }
-    return;
-  }
   if (told && (number != SIGHUP || foreground == job_.program)) return;
   const bool stops = number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
   // The group of a job without terminal is orphaned: the kernel would drop a stop signal that nobody handles.
@@ -185,6 +195,21 @@ void Cell::signal_job(int number, bool from_terminal) {
   const bool for_all = number == SIGHUP || number == SIGINT || number == SIGQUIT || number == SIGTERM || number == SIGKILL || number == SIGSTOP || stops;
   if (for_all) to_group(number);
   else kill(job_.program, number);
+}
+
+void Cell::continue_job() {
+  // A leader continues what it leads when it has done what it was told about the terminal before.
+  if (job_.root == job_.program) to_group(SIGCONT);
+  kill(job_.root, SIGCONT);
+  if (!stopped_) return;
+  stopped_ = false;
+  say_state(relay::state_running, 0);
+}
+
+void Cell::give_terminal(bool to_job) {
+  if (job_.root == job_.program) return;
+  kill(job_.root, to_job ? leader_gives_terminal : leader_takes_terminal);
+  if (to_job && stopped_ && wants_terminal_) continue_job();
 }
 
 void Cell::say_state(relay::JobState state, int signal) {
@@ -207,7 +232,9 @@ void Cell::reap() {
     if (WIFSTOPPED(status)) {
       if (stopped_) continue;
       stopped_ = true;
-      say_state(relay::state_stopped, WSTOPSIG(status));
+      const int number = job_.root == job_.program ? WSTOPSIG(status) : stop_signal_of(job_.program);
+      wants_terminal_ = number == SIGTTIN || number == SIGTTOU;
+      say_state(relay::state_stopped, number);
       continue;
     }
     root_ended(status, usage);

@@ -28,7 +28,7 @@ class Cell {
   GroupCounters counters_;  ///< of the job's control group; none after a restore, where pid 1 and the engine are in it too
   Filter filter_;        ///< empty: the VO is trusted
   std::string unfit_;    ///< not empty: the cell could not be made as its VO wants it, and runs nothing
-  bool running_ = false, stopped_ = false, used_up_ = false, frozen_ = false;
+  bool running_ = false, stopped_ = false, wants_terminal_ = false, used_up_ = false, frozen_ = false;
   int64_t tell_usage_at_ms_ = -1;
   int64_t kill_at_ms_ = -1;  ///< when what the job left behind is killed
 
@@ -36,6 +36,8 @@ class Cell {
   void spawn(relay::Reader& in, std::vector<int>& fds);
   void make_narrower(const nlohmann::json& request);
   void signal_job(int number, bool from_terminal);
+  void continue_job();
+  void give_terminal(bool to_job);
   void to_group(int number);
   void reap();
   void root_ended(int status, const rusage& usage);

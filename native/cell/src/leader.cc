@@ -84,7 +84,7 @@ int run_child(void* argument) {
   if (child.enter >= 0 && write(child.enter, "0", 1) != 1) return fail(Step::process);
   if (child.has_leader) {
     setpgid(0, 0);
-    if (plan.terminal >= 0) {
+    if (plan.terminal >= 0 && !plan.order.spec.head.background) {
       const pid_t self = syscall(SYS_getpid);
       ioctl(plan.terminal, TIOCSPGRP, &self);  // SIGTTOU is blocked: we are of the background until it is done
     }
@@ -180,6 +180,35 @@ Outcome vfork_child(const Plan& plan, bool has_leader) {
   _exit(128 + WTERMSIG(status));
 }
 
+// Of the one leader that a process can be, for its signal handler.
+volatile int own_terminal = -1;
+volatile pid_t led = -1;           ///< the program
+volatile pid_t had_terminal = -1;  ///< the process group that the terminal was taken from
+
+/// All of them are blocked while one is handled: what was told first is done first.
+void follow(int number) {
+  const pid_t self = getpid();
+  const pid_t now = tcgetpgrp(own_terminal);
+  if (number == leader_takes_terminal && now != self) {
+    had_terminal = now;
+    tcsetpgrp(own_terminal, self);
+  } else if (number == leader_gives_terminal && now == self) {
+    const pid_t to = had_terminal > 1 && kill(-had_terminal, 0) == 0 ? had_terminal : led;
+    tcsetpgrp(own_terminal, to);
+  } else if (number == SIGCONT && led > 1) {
+    kill(-led, SIGCONT);
+    if (now > 1 && now != self && now != led) kill(-now, SIGCONT);
+  }
+}
+
+void listen_to_cell() {
+  struct sigaction action {};
+  action.sa_handler = follow;
+  sigfillset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  for (const int number : {leader_takes_terminal, leader_gives_terminal, SIGCONT}) sigaction(number, &action, nullptr);
+}
+
 [[noreturn]] void lead(const Plan& plan, int report) {
   Outcome outcome;
   // Ignored and not blocked: nothing may be pending when the leader dies by the program's signal.
@@ -194,11 +223,15 @@ Outcome vfork_child(const Plan& plan, bool has_leader) {
   if (outcome.step == Step::done && !become(plan)) outcome = {Step::identity, errno};
   if (outcome.step == Step::done) outcome = vfork_child(plan, true);
   outcome.root = getpid();
+  own_terminal = plan.terminal;
+  led = outcome.program;
+  listen_to_cell();
   if (write(report, &outcome, sizeof outcome) != sizeof outcome || outcome.step != Step::done) _exit(126);
   prctl(PR_SET_NAME, "xos-leader");
   // Only the terminal open, and the root directory: the leader must stand in nobody's way. CRIU gives a restored session its terminal through a
   // descriptor of its leader (4.2.1 fails with "BUG at files.c" when there is none).
   for (int fd = 0; fd < 3; fd++) dup2(plan.terminal, fd);
+  own_terminal = 0;
   close_range(3, ~0u, 0);
   if (chdir("/") < 0) _exit(126);
   for (;;) {

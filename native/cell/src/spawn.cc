@@ -1,6 +1,7 @@
 #include "spawn.h"
 
 #include "leader.h"
+#include "terminal_settings.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -33,16 +34,8 @@ std::vector<char*> pointers(const relay::Strings& strings, size_t spare) {
   return list;
 }
 
-/// Settings of the terminal at home, onto the new pty (TCSETS on a master sets its slave).
 void furnish(int master, const relay::SpecHead& head) {
-  struct termios now;
-  if (tcgetattr(master, &now) == 0) {
-    now.c_iflag = head.termios.iflag;
-    now.c_oflag = head.termios.oflag;
-    now.c_lflag = head.termios.lflag;
-    memcpy(now.c_cc, head.termios.cc, sizeof head.termios.cc);
-    tcsetattr(master, TCSANOW, &now);
-  }
+  relay::set_settings(master, head.termios);
   const winsize size{head.window.rows, head.window.columns, head.window.x, head.window.y};
   ioctl(master, TIOCSWINSZ, &size);
 }

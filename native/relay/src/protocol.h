@@ -50,7 +50,8 @@ enum Frame : uint16_t {
   frame_credit = 0x0122,   ///< u32 bytes taken; for stream 0 in careful mode: bytes the job has read
   frame_signal = 0x0130,   ///< u8 signal, u8 1: typed at the terminal
   frame_winsize = 0x0131,  ///< 4 × u16
-  frame_termios = 0x0132,  ///< far→home→proxy: Termios
+  frame_termios = 0x0132,  ///< far→home→proxy: Termios, as the job has set them · proxy→home→far: as a job begun in the background finds them
+  frame_foreground = 0x0136,  ///< proxy→home→far→cell: u8 1: the job has the terminal at home, 0: it is in the background there
   frame_kill = 0x0134,     ///< home→far: end the job and its cell at once
   frame_unread = 0x0135,   ///< far→home: terminal input that the job did not read · home→proxy: stop reading the terminal · proxy→home: done
   frame_yield = 0x0133,    ///< home→proxy: u8 1: another program of the process group reads the terminal
@@ -95,7 +96,8 @@ struct SpecHead {
   uint8_t version = version_now;
   uint8_t streams[3] = {};
   uint8_t has_terminal = 0;
-  uint8_t pad[3] = {};
+  uint8_t background = 0;  ///< begun in the background of its terminal
+  uint8_t pad[2] = {};
   uint32_t umask = 022;
   int32_t nice = 0;
   uint64_t ignored = 0;  ///< bit n-1: signal n

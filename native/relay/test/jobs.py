@@ -301,6 +301,47 @@ def _():
     terminal.end()
 
 
+@test('a job of the background that reads its terminal stops for it, and goes on in the foreground')
+def _():
+    terminal = Terminal(n1, ['bash', '--norc', '--posix', '-i'])  # posix: it names the signal
+    terminal.expect('$ ')
+    terminal.send('xrun --node n2 cat &\n')
+    terminal.expect('$ ')
+    time.sleep(0.8)
+    terminal.send('\n')
+    terminal.expect('Stopped(SIGTTIN)')
+    terminal.send('fg\n')
+    terminal.expect('cat')
+    terminal.send('abc\n')
+    terminal.expect('abc\r\nabc')
+    terminal.send('\x1a')
+    terminal.expect('Stopped(SIGTSTP)')
+    terminal.expect('$ ')
+    terminal.send('bg\n')
+    time.sleep(0.8)
+    terminal.send('\n')
+    terminal.expect('Stopped(SIGTTIN)')
+    terminal.send('kill %1; fg; echo st""atus $?\n')
+    terminal.expect('status 143')
+    # One that does not read goes on, may write, and reads when it is brought to the foreground while it runs.
+    terminal.send('xrun --node n2 bash -c "echo in back; sleep 1; read x; echo got \\$x" &\n')
+    terminal.expect('in back')
+    terminal.send('fg\n')
+    terminal.send('seven\n')
+    terminal.expect('got seven')
+    # Settings of the terminal are not for the background either.
+    terminal.send('xrun --node n2 stty -echo &\n')
+    time.sleep(0.8)
+    terminal.send('\n')
+    terminal.expect('Stopped(SIGTTOU)')
+    terminal.send('kill -9 %1\n')
+    # Without a shell that could continue it, it is hung up.
+    terminal.send('( xrun --node n2 sh -c "sleep 1.5; read x < /dev/tty; : orphan" & )\n')
+    assert wait_until(lambda: processes(': orphan'))
+    assert wait_until(lambda: not processes(': orphan'))
+    terminal.end()
+
+
 @test('cat on a terminal echoes, edits a line and ends with ^D')
 def _():
     terminal = Terminal(n1, ['bash', '--norc', '-i'])

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
 import type { Bench } from '../bench.ts'
 import { gridNodes } from '../grid.ts'
 import type { Part } from '../part.ts'
@@ -48,7 +48,8 @@ export function jobs(bench: Bench, places: Places, samples: Samples): Part {
 
 const daemonNames: ReadonlySet<string> = new Set(['xosd', 'xos-relayd', 'xos-osd', 'xos-mrc', 'xos-mount'])
 
-interface Held { readonly descriptors: number, readonly processes: number, readonly memory: number }
+/** `open`: what each daemon has open, `node/daemon` with one line a descriptor. */
+interface Held { readonly descriptors: number, readonly processes: number, readonly memory: number, readonly open: ReadonlyMap<string, readonly string[]> }
 
 async function ours(bench: Bench, places: Places, script: string, count: number, round: number, samples: Samples): Promise<Record<string, number>> {
   const session = await places.session()
@@ -59,6 +60,7 @@ async function ours(bench: Bench, places: Places, script: string, count: number,
   const complaints = result.stderr.trim().split('\n').filter((line) => line !== '')
   if (result.status !== 0) samples.notes.push(`jobs: xargs ended with status ${result.status}: ${complaints.slice(0, 3).join(' | ')}`)
   const after = await settled(bench, before)
+  if (after.descriptors > before.descriptors) samples.notes.push(`jobs: descriptors left over: ${grown(before, after).join(', ')}`)
   return {
     'jobs.ours': count / result.elapsed_ms * 1_000,
     'jobs.errors': result.status === 0 ? 0 : Math.max(1, complaints.length),
@@ -79,10 +81,12 @@ async function settled(bench: Bench, before: Held): Promise<Held> {
 
 async function held(bench: Bench): Promise<Held> {
   const grid = await bench.grid()
-  const processes = gridNodes.flatMap((node) => processesOf(grid.init(node)))
+  const processes = gridNodes.flatMap((node) => processesOf(grid.init(node)).map((process) => ({ ...process, node })))
   const daemons = processes.filter(({ name }) => daemonNames.has(name))
+  const open = new Map(daemons.map(({ node, name, pid }) => [`${node}/${name}`, descriptorsOf(pid)]))
   return {
-    descriptors: daemons.reduce((sum, { pid }) => sum + descriptorsOf(pid) - cellsOf(pid) * descriptorsPerCell, 0),
+    open,
+    descriptors: daemons.reduce((sum, { node, name, pid }) => sum + (open.get(`${node}/${name}`)?.length ?? 0) - cellsOf(pid) * descriptorsPerCell, 0),
     processes: processes.length,
     memory: daemons.reduce((sum, { pss_mib }) => sum + pss_mib, 0),
   }
@@ -100,12 +104,30 @@ function cellsOf(pid: number): number {
   }
 }
 
-function descriptorsOf(pid: number): number {
+function descriptorsOf(pid: number): string[] {
+  return entries(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(fd)]
+    } catch {
+      return []  // closed meanwhile
+    }
+  })
+}
+
+function entries(directory: string): string[] {
   try {
-    return readdirSync(`/proc/${pid}/fd`).length
+    return readdirSync(directory).map((name) => `${directory}/${name}`)
   } catch {
-    return 0
+    return []
   }
+}
+
+/** What is open after and was not before, for whoever looks for the leak. */
+function grown(before: Held, after: Held): string[] {
+  return [...after.open].flatMap(([daemon, descriptors]) => {
+    const known = new Set(before.open.get(daemon))
+    return descriptors.filter((target) => !known.has(target)).map((target) => `${daemon} ${target}`)
+  })
 }
 
 /** From the first submission until nothing is queued or running; returns jobs a second. */

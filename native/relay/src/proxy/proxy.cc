@@ -25,6 +25,9 @@ namespace {
 
 constexpr int tty_check_ms = 250;
 
+/// A stop signal that the terminal's driver sends, and not to an orphaned process group (termios(4), "job control").
+bool of_job_control(int number) { return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU; }
+
 struct SignalState { uint64_t ignored = 0, blocked = 0; };
 
 SignalState signal_state() {
@@ -78,7 +81,7 @@ class Proxy {
   Buffer out_, in_, payload_;
   int relay_ = -1, signals_ = -1;
   uint32_t tty_sent_ = 0;
-  bool tty_input_open_ = true, attached_ = false;
+  bool tty_input_open_ = true, attached_ = false, foreground_ = true;
   bool ended_ = false, frozen_ = false, began_ = false, run_here_ = false;
   Exit exit_;
 
@@ -135,6 +138,8 @@ class Proxy {
     if (terminal_.there()) {
       head.window = terminal_.window();
       head.termios = terminal_.settings();
+      foreground_ = terminal_.foreground();
+      head.background = !foreground_;
     }
     payload.raw(&head, sizeof head);
     payload.text(program_.cwd);
@@ -153,7 +158,7 @@ class Proxy {
   NotStarted run() {
     flush_relay();
     if (!attached_) wear_name_of(program_);
-    terminal_.check();
+    check_terminal();
     while (!run_here_) {
       if (ended_ && !anything_waiting()) finish();
       wait();
@@ -188,8 +193,8 @@ class Proxy {
     }
     if (ended_) polls[slot_relay].fd = -1;
     if (poll(polls, slots, terminal_.there() ? tty_check_ms : -1) < 0 && errno != EINTR) lost("cannot wait for the job");
+    check_terminal();  // before the signals: a job that is continued has its terminal first
     if (polls[slot_signals].revents) take_signals();
-    terminal_.check();
     if (polls[slot_relay].revents & (POLLIN | POLLHUP | POLLERR)) take_relay();
     if (polls[slot_input].revents && !ended_) input_.read_some(out_);
     if (polls[slot_tty].revents && !ended_) take_tty();
@@ -199,6 +204,23 @@ class Proxy {
       else if (events) outputs_[stream].flush(out_);
     }
     flush_relay();
+  }
+
+  /// As our process group has the terminal or not, so the job's has its own: one of the background that reads is stopped there (SIGTTIN).
+  void check_terminal() {
+    terminal_.check();
+    if (terminal_.gives_settings()) {
+      const Termios settings = terminal_.settings();
+      append_frame(out_, frame_termios, 0, reinterpret_cast<const uint8_t*>(&settings), sizeof settings);
+    }
+    if (terminal_.there() && terminal_.foreground() != foreground_) tell_foreground();
+  }
+
+  void tell_foreground() {
+    if (!terminal_.there()) return;
+    foreground_ = terminal_.foreground();
+    const uint8_t payload = foreground_;
+    append_frame(out_, frame_foreground, 0, &payload, 1);
   }
 
   void flush_relay() {
@@ -279,7 +301,7 @@ class Proxy {
         return say("%.*s", static_cast<int>(header.length), reinterpret_cast<const char*>(payload));
       case frame_yield:
         terminal_.yield(in.u8() != 0);
-        return terminal_.check();
+        return check_terminal();
       case frame_state:
         return take_state(in);
       case frame_ready:
@@ -312,6 +334,7 @@ class Proxy {
     if (in.ok()) {
       prctl(PR_SET_NAME, text);
       take_streams(kinds);
+      tell_foreground();
       // A job that was begun with something to read, attached to where there is nothing: it is at the end of its input.
       const bool reads = kinds[0] == kind_pipe || kinds[0] == kind_stream || kinds[0] == kind_file;
       if (attached_ && reads && !input_.open()) append_frame(out_, frame_close, stream_in, nullptr, 0);
@@ -340,7 +363,7 @@ class Proxy {
       stop(signal);
     } else if (state == state_checkpointed) {
       frozen_ = true;
-      const bool foreground = terminal_.there() && tcgetpgrp(terminal_.fd()) == getpgrp();
+      const bool foreground = terminal_.there() && terminal_.foreground();
       terminal_.give_back();
       if (foreground) {
         const std::string_view text = in.text(512);
@@ -350,17 +373,41 @@ class Proxy {
     } else if (state == state_restored) {
       frozen_ = false;
       terminal_.check();
+      tell_foreground();
     }
   }
 
-  /// The job has stopped: so do we, in the eyes of the shell.
-  void stop(uint8_t) {
+  /// The job has stopped: so do we, and by the same signal, for the shell says which it was. Then somebody says SIGCONT; take_signals() passes it on.
+  void stop(int number) {
     flush_outputs();
+    const bool wants_terminal = number == SIGTTIN || number == SIGTTOU;
+    if (wants_terminal && terminal_.there() && terminal_.foreground()) return tell_foreground();  // it has it meanwhile, and goes on
     terminal_.give_back();
-    // SIGSTOP and not the signal itself: that one is blocked here, and would do nothing in an orphaned process group.
-    kill(getpid(), SIGSTOP);
-    // Somebody said SIGCONT; take_signals() passes it on.
-    terminal_.check();
+    if (!of_job_control(number) || !stopped_by(number)) {
+      // Nobody could continue a process group without a shell. The kernel gives such a reader an error; this job stands already, so it is hung up.
+      if (wants_terminal) return hang_up();
+      kill(getpid(), SIGSTOP);
+    }
+    check_terminal();
+  }
+
+  /// False when the signal did nothing, for our process group is orphaned.
+  static bool stopped_by(int number) {
+    sigset_t one, waiting;
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    signal(number, SIG_DFL);
+    kill(getpid(), number);
+    sigprocmask(SIG_UNBLOCK, &one, nullptr);
+    sigprocmask(SIG_BLOCK, &one, nullptr);
+    return sigpending(&waiting) == 0 && sigismember(&waiting, SIGCONT) == 1;
+  }
+
+  void hang_up() {
+    for (const uint8_t number : {SIGHUP, SIGCONT}) {
+      const uint8_t payload[2] = {number, 0};
+      append_frame(out_, frame_signal, 0, payload, sizeof payload);
+    }
   }
 
   void flush_outputs() {

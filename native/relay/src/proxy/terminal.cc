@@ -1,9 +1,11 @@
 #include "terminal.h"
 
+#include "terminal_settings.h"
+
 #include <csignal>
-#include <cstring>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <utility>
 
 namespace xos::relay {
 
@@ -12,23 +14,18 @@ void Terminal::start(int fd, bool input_is_terminal) {
   fd_ = fd;
   input_is_terminal_ = input_is_terminal;
   far_ = settings();
+  begun_behind_ = !foreground();
 }
 
-Termios Terminal::settings() const {
-  Termios out;
-  out.iflag = saved_.c_iflag;
-  out.oflag = saved_.c_oflag;
-  out.cflag = saved_.c_cflag;
-  out.lflag = saved_.c_lflag;
-  memcpy(out.cc, saved_.c_cc, sizeof out.cc);
-  return out;
-}
+Termios Terminal::settings() const { return settings_of(saved_); }
 
 WindowSize Terminal::window() const {
   winsize size{};
   if (fd_ >= 0) ioctl(fd_, TIOCGWINSZ, &size);
   return {size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel};
 }
+
+bool Terminal::foreground() const { return tcgetpgrp(fd_) == getpgrp(); }
 
 bool Terminal::echoes_signals() const { return holding_ && (far_.lflag & ECHO) && (far_.lflag & ECHOCTL); }
 
@@ -54,13 +51,18 @@ void Terminal::apply() {
 
 void Terminal::check() {
   if (fd_ < 0) return;
-  const bool foreground = tcgetpgrp(fd_) == getpgrp();
+  const bool foreground = this->foreground();
   const bool raw_far = far_known_ && !(far_.lflag & ICANON);
   const bool wanted = foreground && (raw_far || (input_is_terminal_ && !others_read_));
   if (wanted && !holding_) {
     termios now;
     if (tcgetattr(fd_, &now) < 0) return;
     saved_ = now;  // the shell may have changed it while we were in the background
+    if (begun_behind_) {
+      begun_behind_ = false;
+      gives_ = true;
+      far_ = settings();
+    }
     holding_ = true;
     apply();
   } else if (!wanted && holding_) {
@@ -69,10 +71,12 @@ void Terminal::check() {
   }
 }
 
+bool Terminal::gives_settings() { return std::exchange(gives_, false); }
+
 void Terminal::give_back() {
   if (!holding_) return;
   holding_ = false;
-  if (tcgetpgrp(fd_) == getpgrp()) tcsetattr(fd_, TCSANOW, &saved_);
+  if (foreground()) tcsetattr(fd_, TCSANOW, &saved_);
 }
 
 bool Terminal::strips_returns() {

@@ -1,6 +1,7 @@
 #include "far.h"
 
 #include "log.h"
+#include "terminal_settings.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -193,6 +194,14 @@ void FarJob::take(const Header& header, Bytes payload) {
       ioctl(sources_[stream_tty].fd.get(), TIOCSWINSZ, &size);
       return;
     }
+    case frame_termios: {
+      Termios settings;
+      if (in.raw(&settings, sizeof settings) && sources_[stream_tty].fd) set_settings(sources_[stream_tty].fd.get(), settings);
+      return;
+    }
+    case frame_foreground:
+      if (cell_ && payload.size() == 1) cell_->send(frame_foreground, number_, {payload});
+      return;
     case frame_kill:
       return cell_gone();
     case frame_control: {
@@ -311,12 +320,7 @@ void FarJob::ready(uint32_t events) {
 void FarJob::check_termios() {
   struct termios now;
   if (tcgetattr(sources_[stream_tty].fd.get(), &now) < 0) return;
-  Termios seen;
-  seen.iflag = now.c_iflag;
-  seen.oflag = now.c_oflag;
-  seen.cflag = now.c_cflag;
-  seen.lflag = now.c_lflag;
-  memcpy(seen.cc, now.c_cc, sizeof seen.cc);
+  const Termios seen = settings_of(now);
   if (termios_known_ && memcmp(&seen, &termios_, sizeof seen) == 0) return;
   termios_ = seen;
   termios_known_ = true;

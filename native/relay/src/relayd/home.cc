@@ -125,10 +125,12 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
       [[fallthrough]];
     case frame_credit:
     case frame_winsize:
+    case frame_termios:
+    case frame_foreground:
       return job->link->send(header.type, header.flags, job->number, {payload});
     case frame_signal: {
       if (payload.empty()) return;
-      if (payload[0] == SIGCONT && kernel_.has(job->number)) return;  // the kernel told it already, and in order with STOP
+      if (payload[0] == SIGCONT && continued_by_kernel(*job)) return;  // the kernel told it already, and in order with STOP
       const uint8_t with_source[2] = {payload[0], static_cast<uint8_t>(payload.size() > 1 ? payload[1] : 0)};
       return job->link->send(frame_signal, 0, job->number, {with_source});
     }
@@ -286,6 +288,7 @@ void Home::proxy_signalled(uint64_t number, KernelProxies::Event event) {
   Job& job = *found->second;
   if (event == KernelProxies::Event::kill) return proxy_gone(*job.proxy);
   job.proxy_stopped = event == KernelProxies::Event::stop;
+  if (!job.proxy_stopped && !continued_by_kernel(job)) return;
   const uint8_t payload[2] = {static_cast<uint8_t>(job.proxy_stopped ? SIGSTOP : SIGCONT), 0};
   if (job.link) job.link->send(frame_signal, 0, job.number, {payload});
 }

@@ -134,6 +134,8 @@ class Home : public End {
   void restore(const nlohmann::json& request, Answer answer);
   void restored(Job& job, const nlohmann::json& result);
   bool holds_input(const Job& job) const;
+  /// A job with a terminal is continued by its proxy, which gives it the terminal first.
+  bool continued_by_kernel(const Job& job) const { return !job.has_terminal && kernel_.has(job.number); }
   void release_input(Job& job);
 };
 
