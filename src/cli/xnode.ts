@@ -8,6 +8,7 @@ import { formatTable, tableWidth } from './lib/table.ts';
 import { formatBytes } from './lib/units.ts';
 import { setUpCommands } from './node/commands.ts';
 import { describe } from './node/describe.ts';
+import { overlay } from './node/overlay.ts';
 
 const listOptions = {
   quiet: { kind: 'flag', short: 'q', summary: 'print the names of ready nodes only' },
@@ -76,11 +77,11 @@ export const command = defineCommand({
   summary: 'show the nodes of the grid, and make this machine one',
   description: ['Without a subcommand: as `xnode list`.'],
   synopsis: [
-    '[list] [--quiet] [--json]', 'status [--json]', 'limits [--json]', 'describe [--unset NAME]... [--life N] [--json] [NAME=VALUE]...', 'join TOKEN [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]',
+    '[list] [--quiet] [--json]', 'status [--json]', 'limits [--json]', 'describe [--unset NAME]... [--life N] [--json] [NAME=VALUE]...', 'overlay [--json]', 'join TOKEN [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]',
     'found VO [--admin USER] [--password-stdin] [--node NODE] [--number N] [--address ADDRESS] [--role ROLE]... [--timeout N] [--json]', 'leave [--force] [--json]', 'setup',
   ],
   options: listOptions,
-  subcommands: [list as Command, status as Command, limits as Command, describe as unknown as Command, ...setUpCommands],
+  subcommands: [list as Command, status as Command, limits as Command, describe as unknown as Command, overlay as unknown as Command, ...setUpCommands],
   examples: [{ text: 'the nodes at a glance', line: 'xnode' }, { text: 'why is this node not ready', line: 'xnode status' },
     { text: 'what may jobs have here, and who says so', line: 'xnode limits' },
     { text: 'a first node, and a second one', line: 'xnode found demo --admin alice && xvo node invite demo n2' }],

@@ -109,6 +109,8 @@ export interface OverlayProvider {
   wanted(channel: string): boolean;
   /** Publishes as this node, without waiting; what cannot be sent is counted. */
   tell(topic: string, payload: Buffer): void;
+  /** What it counts, as Prometheus reads it (text format 0.0.4). */
+  exposition(): string;
   /** Whether the overlay of this node holds a node for alive; one that it never heard of may live all the same. */
   knows(node: string): boolean;
   /** The same with conditions on what nodes do now, which are asked of those that RSS found (ADS). 0: all. */

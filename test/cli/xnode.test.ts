@@ -23,5 +23,5 @@ test('--json has for each node what scripts wait for', async (t) => {
 
 test('an unknown subcommand is refused with the known ones', async (t) => {
   const grid = await startCli(t);
-  t.deepEqual(await grid.run(command, ['reboot']), { status: 2, out: '', err: "xnode: unknown subcommand 'reboot': there are list, status, limits, describe, join, found, leave, setup\nTry 'xnode --help'.\n" });
+  t.deepEqual(await grid.run(command, ['reboot']), { status: 2, out: '', err: "xnode: unknown subcommand 'reboot': there are list, status, limits, describe, overlay, join, found, leave, setup\nTry 'xnode --help'.\n" });
 });

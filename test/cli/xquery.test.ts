@@ -1,3 +1,5 @@
+import { createSocket } from 'node:dgram';
+import { readFile } from 'node:fs/promises';
 import type { Command } from '../../src/cli/lib/command.ts';
 import { command as declared } from '../../src/cli/xquery.ts';
 import { command as declaredNode } from '../../src/cli/xnode.ts';
@@ -54,6 +56,24 @@ test('metrics are asked of the nodes, until their time is over; free disk is one
   await new Promise((resolve) => setTimeout(resolve, 3_500));
   controller.abort();
   t.is((await following).out, '\nn1\n\n');
+});
+
+test('what the overlay of a node holds and refused is shown, and counted for Prometheus', async (t) => {
+  const node = await overlayNode(t);
+  const shown = await node.run(xnode, ['overlay']);
+  t.is(shown.status, 0);
+  t.regex(shown.out, /^node n1 is in the overlay\nknows 0 nodes, has links to none\nkeeps \d+ messages \(.*\) of \d+ publishers/);
+  const { port } = JSON.parse(await readFile(`${node.xosd.directory}/etc/node.json`, 'utf8')) as { port: number };
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  const refused = async (): Promise<Record<string, number>> => (JSON.parse((await node.run(xnode, ['overlay', '--json'])).out) as { counters: Record<string, number> }).counters;
+  // Neither a message nor an introduction, and an introduction of nobody.
+  while (!((await refused())['rejected.unknown']! > 0 && (await refused())['rejected.truncated']! > 0)) {
+    socket.send(Buffer.from([200, 1, 2]), port, '127.0.0.1');
+    socket.send(Buffer.concat([Buffer.from([2, 1]), Buffer.alloc(20)]), port, '127.0.0.1');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  t.regex((await node.run(xnode, ['overlay'])).out, /REFUSED +COUNT\n(.*\n)*unknown +\d+\n/);
 });
 
 test('no node, and queries that cannot be', async (t) => {

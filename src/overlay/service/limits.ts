@@ -30,6 +30,7 @@ export const limits = {
   enter_wait_ms: 500,
   enter_again_ms: 2 * second_ms,
   enter_seeds_max: 5,
+  enter_view_seeds_max: 3,
   view_save_ms: minute_ms,
   view_nodes_max: 64,
   /** Local subscribers to a channel make the other nodes publish there; told again so that it is not forgotten. */

@@ -10,6 +10,7 @@ import { Described } from './described.ts';
 import { find, understand, type DynamicValues } from './find.ts';
 import type { RunningOverlay } from './handle.ts';
 import { Interests } from './interests.ts';
+import { exposition } from './exposition.ts';
 import { limits } from './limits.ts';
 import { registerOperations } from './operations.ts';
 import type { OverlayOptions } from './options.ts';
@@ -95,6 +96,10 @@ export class OverlayService implements Service, RunningOverlay {
       known: Math.max(0, (parts?.known.size ?? 1) - 1), links, messages_kept: history?.messages ?? 0, bytes_kept: history?.bytes ?? 0,
       publishers: history?.size ?? 0, subscriptions: parts?.topics.subscriptions ?? 0, counters: this.metrics.all(),
     };
+  }
+
+  exposition(): string {
+    return exposition(this.show());
   }
 
   /** @throws XosError XOS_UNAVAILABLE before the start and after the end */
@@ -215,9 +220,11 @@ export class OverlayService implements Service, RunningOverlay {
   #hello(parts: Parts, view: readonly { readonly node: string; readonly address: string }[]): number {
     const { context } = this.options;
     const admitted = context.members.admitted().filter(({ node }) => node !== context.node);
-    // The view first: those few were there lately; the membership document may hold ten thousand.
-    const names = [...view.filter(({ node }) => admitted.some((each) => each.node === node)), ...admitted.map(({ node, address, port }) => ({ node, address: joined(address, port) }))];
-    const chosen = new Map(parts.random.shuffle(names).slice(0, limits.enter_seeds_max).map((each) => [each.node, each.address]));
+    const names = new Set(admitted.map(({ node }) => node));
+    // Of the view most: those few were there lately; the membership document may hold ten thousand. But not all: they may be dead, or somewhere else now.
+    const lately = parts.random.shuffle(view.filter(({ node }) => names.has(node))).slice(0, limits.enter_view_seeds_max);
+    const others = parts.random.shuffle(admitted.map(({ node, address, port }) => ({ node, address: joined(address, port) })));
+    const chosen = new Map([...lately, ...others].slice(0, limits.enter_seeds_max).map((each) => [each.node, each.address]));
     for (const address of chosen.values()) {
       const [host, port] = split(address);
       if (port !== 0) parts.transport.hello(host, port);

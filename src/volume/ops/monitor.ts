@@ -53,5 +53,5 @@ export async function serveMetrics(context: NodeContext, directory: Directory | 
 async function exposition(context: NodeContext, directory: Directory | null, signal: AbortSignal): Promise<HttpAnswer> {
   const { servers } = await readHere(context, directory, signal);
   const up = servers.map(({ server, up: is }) => `xos_server_up{server="${server}"} ${is ? 1 : 0}\n`).join('');
-  return { type: metrics_type, body: `# HELP xos_server_up 1 for a server of the file system on this node that answers.\n# TYPE xos_server_up gauge\n${up}${servers.map(({ text }) => text).join('')}` };
+  return { type: metrics_type, body: `# HELP xos_server_up 1 for a server of the file system on this node that answers.\n# TYPE xos_server_up gauge\n${up}${servers.map(({ text }) => text).join('')}${context.provided.overlay?.exposition() ?? ''}` };
 }

@@ -59,7 +59,7 @@ const complete = (line: string): readonly string[] => {
 
 test('bash completes options, words and subcommands', (t) => {
   t.deepEqual(complete('xps --e'), ['--ended']);
-  t.deepEqual(complete('xnode '), ['--help', '--version', 'list', 'status', 'limits', 'describe', 'join', 'found', 'leave', 'setup']);
+  t.deepEqual(complete('xnode '), ['--help', '--version', 'list', 'status', 'limits', 'describe', 'overlay', 'join', 'found', 'leave', 'setup']);
   t.deepEqual(complete('xnode list --q'), ['--quiet']);
   t.deepEqual(complete('xvolume create v --placement l'), ['local']);
   t.true(complete('xkill --signal SIGK').includes('SIGKILL'));
