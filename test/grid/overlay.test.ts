@@ -43,6 +43,30 @@ test.serial('xrun --where goes to a node that fits, and nowhere when none does',
   t.is((await grid.exec(`xrun --where 'cores >' hostname`)).status, 125)
 })
 
+test.serial('attributes and metrics that a node is given while it runs are found from every other one', async (t) => {
+  t.is((await grid.root('n2', 'xnode describe rack=42')).status, 0)
+  for (const node of ['n1', 'n3']) await grid.until(`${node} finds the rack`, async () => (await grid.exec(['xquery', '-q', 'rack = 42'], { node })).stdout === 'n2\n')
+  t.is((await grid.exec('xrun --where "rack = 42" hostname')).stdout, 'n2\n')
+  t.is((await grid.exec('xrun --node n3 xnode describe metric.queue=3')).status, 0)
+  t.is((await grid.exec('xrun --node n2 xnode describe metric.queue=30', { user: 'bob@demo' })).status, 0)
+  await grid.until('n1 finds the shorter queue', async () => (await grid.exec(['xquery', '-q', 'metric.queue < 20'])).stdout === 'n3\n')
+  t.is((await grid.exec('xrun --where "metric.queue >= 20" hostname')).stdout, 'n2\n')
+  const denied = await grid.exec('xnode describe rack=1')
+  t.not(denied.status, 0)
+  t.regex(denied.stderr, /they are its administrator's to say/)
+})
+
+test.serial('a shape is started as a whole: every member gets its position and its neighbours', async (t) => {
+  t.timeout(120_000)
+  const worker = `for i in $(seq 100); do [ $(wc -l < $XOS_NEIGHBOURS) = 2 ] && break; sleep 0.2; done; echo $XOS_POSITION $(hostname) $(cut -d" " -f1 $XOS_NEIGHBOURS | tr "\\n" " ")`
+  const { stdout, status, stderr } = await grid.exec(['xshape', '-s', 'ring', '-n', '3', 'whole', '--', 'sh', '-c', worker], { timeout_ms: 90_000 })
+  t.is(status, 0, stderr)
+  const members = lines(stdout).map((line) => line.split(' '))
+  t.deepEqual(members.map(([position, , ...neighbours]) => [position, ...neighbours.filter((each) => each !== '')]), [['0', '1', '2'], ['1', '0', '2'], ['2', '0', '1']])
+  t.deepEqual(members.map(([, node]) => node).sort(), ['n1', 'n2', 'n3'])
+  t.is((await grid.exec(['xshape', '-s', 'ring', '-n', '3', 'ends', '--', 'sh', '-c', 'exit $((XOS_POSITION == 1 ? 7 : 0))'])).status, 7)
+})
+
 test.serial('what a user publishes on one node another user reads on another one', async (t) => {
   const reader = grid.startExec(`xsubscribe demo/app/# --filter 'number >= 2' -n 2 --json & xlocal sleep 2; echo READY; wait`, { node: 'n3', user: 'bob@demo' })
   await reader.seen(/READY/)
