@@ -48,16 +48,12 @@ static int publish(struct xos_member *member)
 	return err;
 }
 
-static void free_member(struct xos_member *member)
-{
-	mmdrop(member->mm);
-	put_task_struct(member->task);
-	kfree(member);
-}
-
 static void free_member_rcu(struct rcu_head *head)
 {
-	free_member(container_of(head, struct xos_member, rcu));
+	struct xos_member *member = container_of(head, struct xos_member, rcu);
+
+	put_task_struct(member->task);
+	kfree(member);
 }
 
 /* The leader of the thread group, held. */
@@ -139,7 +135,8 @@ int xos_member_add(struct xos_watcher *watcher, const struct xos_proxy_watch *wa
 err_publish:
 	xa_erase(&watcher->members, watch->cookie);
 err_insert:
-	free_member(member);	/* nobody has seen it */
+	mmdrop(member->mm);
+	free_member_rcu(&member->rcu);	/* nobody has seen it */
 	return err;
 }
 
@@ -159,5 +156,7 @@ void xos_member_remove(struct xos_watcher *watcher, struct xos_member *member)
 	list_del_init(&member->ready);
 	spin_unlock_irqrestore(&watcher->ready_lock, flags);
 	xos_charge_withdraw(member);
+	/* Here and not behind the grace period: that ends in a softirq, and the last to drop an mm takes pgd_lock, which the rest of the kernel takes with those on. */
+	mmdrop(member->mm);
 	call_rcu(&member->rcu, free_member_rcu);
 }
