@@ -29,8 +29,9 @@ test.serial('the packages install, upgrade, and are gone without a trace', async
   // Which arguments the module gets is the login's own matter (pam/).
   t.deepEqual(section['pam']!.replace(/(pam_xos\.so).*/g, '$1').split('\n'), [
     'auth [success=2 ignore=ignore default=die] pam_xos.so', 'account [success=2 ignore=ignore default=die] pam_xos.so',
-    'session required pam_xos.so', 'password [success=2 ignore=ignore default=die] pam_xos.so',
+    'session required pam_xos.so', 'password [success=1 ignore=ignore default=die] pam_xos.so',
     '# end of pam-auth-update config', '0'])
+  t.is(section['passwd'], 'passwd: password updated successfully\n$y$', 'a local user needs nobody but pam_unix, also where no module checks new passwords')
   t.regex(section['commands']!, /^xnode \(XtreemOS\) .*\nxnode: cannot reach '\/run\/xos\/xosd.sock'/)
   t.regex(section['marks']!, /^\d{3} programs changed\non: \d{3} programs marked, 0 not\nls \(GNU coreutils\).*\n\/usr\/bin\/mawk cap_net_raw=ep$/)
   t.regex(section['trigger']!, /^on: \d{3} programs marked, 0 not$/, 'what the package manager replaced is marked again')
