@@ -11,15 +11,15 @@ const pictures = new URL('docs/overlay/', root);
 const begin = '<!-- figures: npm run sim -- --report -->';
 const end = '<!-- end of figures -->';
 
-/** What the page shows: scenarios with their own nodes and cycles, and the same at other sizes. */
+/** What the page shows: what a bar is set for at the bar's size (but the million), the rest smaller. */
 const shown: readonly { readonly scenario: string; readonly nodes?: number; readonly cycles?: number; readonly picture?: boolean }[] = [
-  { scenario: 'settle', nodes: 1_000, picture: false }, { scenario: 'settle', nodes: 10_000 },
-  ...['query', 'churn', 'storm', 'half'].map((scenario) => ({ scenario, nodes: 3_000 })),
-  ...['skew', 'leave', 'partition', 'outage', 'lossy', 'slow', 'drift', 'keys', 'near'].map((scenario) => ({ scenario, nodes: 1_500 })),
+  { scenario: 'settle', nodes: 1_000, picture: false }, { scenario: 'settle', nodes: 10_000, picture: false }, { scenario: 'settle', nodes: 100_000 }, { scenario: 'query', nodes: 100_000 },
+  ...['churn', 'storm', 'half', 'skew'].map((scenario) => ({ scenario, nodes: 10_000 })),
+  ...['leave', 'partition', 'outage', 'lossy', 'slow', 'drift', 'keys', 'near'].map((scenario) => ({ scenario, nodes: 1_500 })),
 ];
 
 /** Beside them what has no world of attributes. */
-const shown_experiments: readonly { readonly experiment: string; readonly nodes: number }[] = [{ experiment: 'topics', nodes: 3_000 }, { experiment: 'shapes', nodes: 1_024 }, { experiment: 'dht', nodes: 2_000 }];
+const shown_experiments: readonly { readonly experiment: string; readonly nodes: number }[] = [{ experiment: 'topics', nodes: 10_000 }, { experiment: 'shapes', nodes: 4_096 }, { experiment: 'dht', nodes: 5_000 }];
 
 /** Runs all of it and writes the figures into docs/overlay.md, the plots beside it. `say` hears of each run. */
 export function report(say: (text: string) => void): void {
