@@ -105,6 +105,8 @@ int Service::open(Context& c) {
 }
 
 int Service::close(Context& c) {
+  // Sent again over a new session: what it tells of is not in what was brought back.
+  if (c.in->get<uint64_t>() != c.session->generation) return 0;
   uint16_t n = c.in->get<uint16_t>();
   std::vector<uint64_t> settled, orphans;
   for (uint16_t i = 0; i < n; ++i) {

@@ -20,7 +20,7 @@ enum Type : uint16_t {
   setattr = 0x0304,      ///< u64 id, SetAttr                -> Attr
   create = 0x0305,       ///< u64 directory, name, u32 mode (umask in the upper half), u32 open flags -> Attr, Attr of the directory, Opened
   open = 0x0306,         ///< u64 id, u32 open flags         -> Attr, Opened
-  close = 0x0307,        ///< u16 n, n × {u64 id, u16 readers, u16 writers} -> nothing
+  close = 0x0307,        ///< u64 generation of the last reclaim (else it is not done: what was open then is known), u16 n, n × {u64 id, u16 readers, u16 writers} -> nothing
   flush = 0x0308,        ///< u64 id, u64 size, i64 mtime_ns, u64 disk bytes -> Attr
   mkdir = 0x0309,        ///< u64 directory, name, u32 mode (as in create) -> Attr, Attr of the directory
   mknod = 0x030a,        ///< u64 directory, name, u32 mode (as in create), u32 rdev -> Attr, Attr of the directory
@@ -39,7 +39,7 @@ enum Type : uint16_t {
   lock_get = 0x0317,     ///< u64 id, Lock                   -> Lock (type F_UNLCK: nothing in the way)
   lock_set = 0x0318,     ///< u64 id, Lock, u8 wait -> nothing; EAGAIN: in the way (wait 1: lock_retry will be called back, or EDEADLK; 2: waits no more)
   sync = 0x0319,         ///< nothing                        -> nothing; everything acknowledged is on the disk
-  reclaim = 0x031a,      ///< u32 n, n × {u64 id, u16 readers, u16 writers}, u32 m, m × {u64 id, Lock} -> nothing; after the MRC was restarted
+  reclaim = 0x031a,      ///< u64 generation, u32 n, n × {u64 id, u16 readers, u16 writers}, u32 m, m × {u64 id, Lock} -> nothing; after the MRC was restarted
   osd_list = 0x031b,     ///< nothing                        -> u16 n, n × {name, address, u16 port, u64 total, u64 free}
   capability = 0x031c,   ///< u64 id, u32 open flags         -> Opened; a new one before the old one expires
   prepare_truncate = 0x031d,  ///< u64 id                    -> Opened, with the right to truncate

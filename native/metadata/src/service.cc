@@ -197,6 +197,7 @@ int Service::lock(uint16_t type, Context& c) {
 }
 
 int Service::reclaim(Context& c) {
+  c.session->generation = c.in->get<uint64_t>();
   uint32_t n = c.in->get<uint32_t>();
   for (uint32_t i = 0; i < n; ++i) {
     uint64_t id = c.in->get<uint64_t>();

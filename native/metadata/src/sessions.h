@@ -4,6 +4,7 @@
 // has received (the next callback proves that). The MRC completes a change when every other mount with a lease has
 // acknowledged the invalidation, or 2.5 s after that mount's last acknowledgement. So no clock is shared and nobody is waited for longer.
 #pragma once
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -37,6 +38,7 @@ class Sessions : public OpenFiles {
     int64_t idle_since_ms = 0;
     bool gone = false;
     bool complete = false;  ///< has told what it had open before
+    std::atomic<uint64_t> generation{0};  ///< of that; closes that were sent before it count no more
     // callbacks: one message under way at a time
     bool callback_connected = false;
     int64_t acknowledged_ms = 0;

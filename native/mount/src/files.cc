@@ -62,8 +62,9 @@ void OpenFiles::queue_close(uint64_t id, bool writes) {
   ++(writes ? c.writers : c.readers);
 }
 
-std::map<uint64_t, OpenFiles::Close> OpenFiles::take_closes() {
+std::map<uint64_t, OpenFiles::Close> OpenFiles::take_closes(uint64_t& generation) {
   std::lock_guard lock(mutex_);
+  generation = generation_;
   return std::exchange(closes_, {});
 }
 
@@ -83,6 +84,7 @@ bool OpenFiles::holds_locks(uint64_t id, uint64_t owner, uint8_t kind) {
 
 void OpenFiles::put_reclaim(Writer& w) {
   std::lock_guard lock(mutex_);
+  w.put(++generation_);
   size_t at = w.size();
   uint32_t n = 0;
   w.put(n);

@@ -65,7 +65,8 @@ class OpenFiles {
   struct Close {
     uint16_t readers = 0, writers = 0;
   };
-  std::map<uint64_t, Close> take_closes();
+  /// `generation`: of the reclaim that they belong to.
+  std::map<uint64_t, Close> take_closes(uint64_t& generation);
 
   // locks held through this mount, for a restarted MRC
   void note_lock(uint64_t id, const metadata::Lock& lock);
@@ -81,6 +82,7 @@ class OpenFiles {
   mutable std::mutex mutex_;
   std::unordered_map<uint64_t, OpenFilePtr> files_;
   std::map<uint64_t, Close> closes_;
+  uint64_t generation_ = 0;  // counts reclaims
   metadata::LockManager locks_;
   std::mutex versions_mutex_;  // a leaf: taken with an OpenFile's mutex held, which mutex_ must never be
   std::unordered_map<uint64_t, uint64_t> kernel_versions_;

@@ -9,18 +9,19 @@ namespace xos::fs {
 using namespace metadata;
 
 void Mount::send_closes() {
-  auto closes = files.take_closes();
+  uint64_t generation;
+  auto closes = files.take_closes(generation);
   if (closes.empty()) return;
   Writer w;
-  w.put<uint16_t>(0);
+  w.put(generation).put<uint16_t>(0);
   uint16_t n = 0;
   auto flush_batch = [&] {
-    w.patch(0, n);
+    w.patch(sizeof generation, n);
     RpcClient::Answer answer;
     int r = call_as_node(metadata::close, w, answer);
     if (r != 0) log(Priority::warning, "could not tell the MRC of %u closed files: %s", n, strerror(r));
     w.clear();
-    w.put<uint16_t>(0);
+    w.put(generation).put<uint16_t>(0);
     n = 0;
   };
   for (auto& [id, c] : closes) {

@@ -119,6 +119,7 @@ TEST("open files are counted, closes are batched, locks come back in a reclaim")
   Writer w;
   f.put_reclaim(w);
   Reader r(w.bytes());
+  CHECK_EQUAL(r.get<uint64_t>(), 1u);
   CHECK_EQUAL(r.get<uint32_t>(), 1u);
   CHECK_EQUAL(r.get<uint64_t>(), 5u);
   CHECK_EQUAL(int(r.get<uint16_t>()), 1);
@@ -131,10 +132,18 @@ TEST("open files are counted, closes are batched, locks come back in a reclaim")
   f.queue_close(5, false);
   f.queue_close(5, false);
   f.queue_close(5, true);
-  auto closes = f.take_closes();
+  uint64_t generation = 0;
+  auto closes = f.take_closes(generation);
+  CHECK_EQUAL(generation, 1u);
   CHECK_EQUAL(int(closes[5].readers), 2);
   CHECK_EQUAL(int(closes[5].writers), 1);
-  CHECK(f.take_closes().empty());
+  CHECK(f.take_closes(generation).empty());
+  // What is taken before a reclaim is told apart from what comes after it.
+  f.queue_close(5, true);
+  w.clear();
+  f.put_reclaim(w);
+  CHECK(f.take_closes(generation).empty());
+  CHECK_EQUAL(generation, 2u);
 }
 
 TEST_MAIN
