@@ -1,5 +1,5 @@
 #!/usr/lib/xos/bin/node
-import type { VolumeObject } from '../api/operations/volume.ts';
+import type { OsdCareRow, VolumeObject } from '../api/operations/volume.ts';
 import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type Call, type Command } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';
@@ -222,6 +222,55 @@ const orphans: Command<typeof orphansOptions> = {
   },
 };
 
+const osdArgument = { name: 'OSD', summary: 'an object server, by the name of its node', complete: 'node' } as const;
+const osdLine = ({ osd, state, drained, left, busy, failed, reason }: OsdCareRow): string =>
+  `${osd}: ${drained ? `${state}, nothing is there` : `${state}, ${left} files are there`}${busy > 0 ? `, ${busy} wait for programs that use them` : ''}${failed > 0 ? `, ${failed} failed (${reason})` : ''}`;
+
+const osdDrainOptions = { background: { kind: 'flag', short: 'b', summary: 'do not wait for the end' }, json: jsonOption } as const;
+const osdDrain: Command<typeof osdDrainOptions> = {
+  name: 'osd drain', summary: 'move what an object server has to the others',
+  description: [
+    'It gets no new files from now on, and its files move while they are read and written: whoever uses one waits for a moment. The metadata server does it, also after a restart; `^C` ends the waiting only. `xtfsutil osd use` gives it up: what has moved stays where it is.',
+    'A file stays as long as a program of that node has it open for the kernel to read and write by itself (passthrough), or a striped one is open for writing; it is tried again every few seconds.',
+    'Takes the role `admin` in the VO.',
+  ],
+  options: osdDrainOptions, arguments: [osdArgument],
+  run: async (call) => {
+    const osd = call.args[0] ?? '';
+    const { setTimeout: sleep } = await import('node:timers/promises');
+    const progress = startProgress(call.err);
+    try {
+      let now = await ask(call as Call, 'volume-osd', { osd, action: 'drain' }, { timeout_ms: 60_000 });
+      while (!call.options.background && !now.drained) {
+        progress.update(`${osdLine(now)}, ${formatBytes(now.moved_bytes)} moved`);
+        await sleep(500, undefined, { signal: call.signal });
+        now = await ask(call as Call, 'volume-osd', { osd, action: 'status' }, { timeout_ms: 60_000 });
+        if (now.state !== 'draining') break;
+      }
+      progress.stop();
+      if (call.options.json) call.json(now);
+      else call.out.write(`${osdLine(now)}\n`);
+      return now.drained || call.options.background ? 0 : 1;
+    } finally {
+      progress.stop();
+    }
+  },
+};
+
+const osdOptions = { json: jsonOption } as const;
+const osdAction = (action: 'use' | 'remove' | 'status', name: string, summary: string, description: readonly string[]): Command<typeof osdOptions> => ({
+  name, summary, description, options: osdOptions, arguments: [osdArgument],
+  run: async (call) => {
+    const now = await ask(call as Call, 'volume-osd', { osd: call.args[0] ?? '', action }, { timeout_ms: 60_000 });
+    if (call.options.json) call.json(now);
+    else call.out.write(`${osdLine(now)}\n`);
+  },
+});
+const osdUse = osdAction('use', 'osd use', 'use an object server (again): gives up draining it', ['Takes the role `admin` in the VO.']);
+const osdRemove = osdAction('remove', 'osd remove', 'take a drained object server away for good',
+  ['Refused while anything is there. Its node may then lose the role `osd`, or leave. `xtfsutil osd use` takes it back. Takes the role `admin` in the VO.']);
+const osdShow = osdAction('status', 'osd show', 'show how an object server is used, and how far a drain is', ['Takes the role `admin` in the VO.']);
+
 export const command = defineCommand({
   name: 'xtfsutil',
   summary: 'show and set the policies of XtreemFS (stripes, quotas, access times), and look after it',
@@ -229,7 +278,8 @@ export const command = defineCommand({
     "A policy says how new files are laid out over the object servers (OSDs). A volume has one; a directory or an empty file may have its own. Who may do what with a file is said by its mode and its access list (`chmod`, `setfacl`).",
   ],
   options: {},
-  subcommands: [show as Command, set as Command, quota as Command, status as Command, check as Command, orphans as Command, dump as Command, restore as Command],
+  subcommands: [show as Command, set as Command, quota as Command, status as Command, check as Command, orphans as Command, dump as Command, restore as Command,
+    osdShow as Command, osdDrain as Command, osdUse as Command, osdRemove as Command],
   examples: [
     { text: 'large files over four servers from now on', line: 'xtfsutil set /grid/demo/data/movies --stripe-size 1M --width 4 --placement spread' },
     { text: 'where a file is', line: 'xtfsutil show /grid/demo/data/movies/a.mkv' },

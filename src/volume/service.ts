@@ -12,6 +12,7 @@ import { inspect, inspectHere } from './ops/inspect.ts';
 import { listHere, listVolumes, showVolume } from './ops/list-volumes.ts';
 import { readAll, readHere, serveMetrics } from './ops/monitor.ts';
 import { removeHere, removeVolume } from './ops/remove-volume.ts';
+import { setOsd, setOsdHere } from './ops/set-osd.ts';
 import { setPolicy, setPolicyHere } from './ops/set-policy.ts';
 import { setQuota, setQuotaHere } from './ops/set-quota.ts';
 import { sweep, sweepHere } from './ops/sweep.ts';
@@ -52,6 +53,7 @@ export class VolumeService implements Service, VolumeProvider {
         setPolicy: (request, call) => setPolicyHere(context, request, call.signal),
         setQuota: (request, call) => setQuotaHere(context, request, call.signal),
         transfer: (request, call) => transferHere(context, request, call.signal),
+        setOsd: (request, call) => setOsdHere(context, request, call.signal),
         sweep: (request, call) => sweepHere(context, request, call.signal),
         check: (request, call) => checkHere(context, request, call.signal),
         getUsage: (request, call) => usageHere(context, request, call.signal),
@@ -117,6 +119,7 @@ function registerOperations(context: NodeContext): (() => void)[] {
     api.register('volume-check', (caller, request, signal) => check(context, caller, request, signal)),
     api.register('volume-orphans', (caller, request, signal) => sweep(context, caller, request, signal)),
     api.register('volume-transfer', (caller, request, signal) => transfer(context, caller, request, signal)),
+    api.register('volume-osd', (caller, request, signal) => setOsd(context, caller, request, signal)),
     api.register('volume-usage', (caller, request, signal) => usage(context, caller, request, signal)),
     api.register('volume-remove', (caller, request, signal) => removeVolume(context, caller, request, signal)),
   ];

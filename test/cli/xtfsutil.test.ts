@@ -148,3 +148,26 @@ test('a dump is a file when it is whole, and a restore sends it back; a failure 
   t.deepEqual(readdirSync(directory), ['data.dump']);
   t.regex((await grid.run(command, ['restore', join(directory, 'none'), 'again'])).err, /cannot read the dump '.*none'/);
 });
+
+test('an object server is drained with progress, used again, and removed', async (t) => {
+  const grid = await startCli(t);
+  const asked: unknown[] = [];
+  let left = 2;
+  await grid.vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op !== 'osd') return { volumes: [] };
+    asked.push(fields['action']);
+    if (fields['action'] === 'remove' && left > 0) throw new XosError('XOS_NOT_EMPTY', `cannot remove OSD 'n2': ${left} files are there still; wait until it is drained`);
+    if (fields['action'] === 'status') --left;
+    return { osd: 'n2', state: fields['action'] === 'use' ? 'used' : 'draining', drained: left === 0, left, moved: 3, moved_bytes: 2048, busy: left, failed: 0, reason: '' };
+  });
+  t.regex((await grid.run(command, ['osd', 'remove', 'n2'])).err, /2 files are there still/);
+  const started = await grid.run(command, ['osd', 'drain', '--background', 'n2']);
+  t.deepEqual([started.status, started.out], [0, 'n2: draining, 2 files are there, 2 wait for programs that use them\n']);
+  const drained = await grid.run(command, ['osd', 'drain', 'n2']);
+  t.deepEqual([drained.status, drained.out], [0, 'n2: draining, nothing is there\n'], drained.err);
+  t.regex(drained.err, /2 files are there.*2\.0K moved/);
+  t.is((await grid.run(command, ['osd', 'use', 'n2'])).status, 0);
+  t.is((await grid.run(command, ['osd', 'remove', 'n2', '--json'])).status, 0);
+  t.is((await grid.run(command, ['osd', 'drain', 'no such node'])).status, 1);
+  t.deepEqual(asked, ['remove', 'drain', 'drain', 'status', 'status', 'use', 'remove']);
+});

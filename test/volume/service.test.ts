@@ -195,6 +195,8 @@ test('only administrators look for orphans, and who goes away ends the look', as
   });
   const n3 = vo.node('n3');
   await t.throwsAsync(n3.api('volume-orphans', bob.uid, { remove: true }), { code: 'XOS_DENIED' });
+  await t.throwsAsync(n3.api('volume-osd', bob.uid, { osd: 'n2', action: 'drain' }), { code: 'XOS_DENIED' });
+  await t.throwsAsync(n3.api('volume-osd', alice.uid, { osd: 'n2', action: 'burn' }), { code: 'XOS_BAD_ARGUMENT' });
   await t.throwsAsync(n3.api('volume-transfer', bob.uid, { step: 'dump-begin', volume: 'data' }), { code: 'XOS_DENIED' });
   await t.throwsAsync(n3.api('volume-transfer', alice.uid, { step: 'quota-set', volume: 'data' }), { code: 'XOS_BAD_ARGUMENT' });
   await t.throwsAsync(n3.api('volume-transfer', alice.uid, { step: 'restore-write', transfer: 1, data: 'no base64!' }), { code: 'XOS_BAD_ARGUMENT' });

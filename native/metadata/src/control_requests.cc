@@ -225,6 +225,42 @@ json check_database(Mrc& m, const json& request) {
           {"lost", r.lost}, {"attributes", r.attributes}, {"usage", r.usage}, {"found", r.found}};
 }
 
+const char* name_of(OsdState state) { return state == OsdState::used ? "used" : state == OsdState::draining ? "draining" : "removed"; }
+
+/// Others must be there for what it has.
+void demand_others(Mrc& m, const std::string& name) {
+  for (auto& o : m.osds.list())
+    if (o.name != name && o.up && o.state == OsdState::used) return;
+  throw CodedError("XOS_NO_SERVER", "cannot drain OSD '" + name + "': there is no other one that could take its files; let another node take part first");
+}
+
+/// `osd {osd, action: drain|use|remove|status}` → its state and how far a drain is.
+json osd_state(Mrc& m, const json& request) {
+  const std::string name = request.at("osd"), action = request.value("action", "status");
+  Osd osd;
+  for (auto& o : m.osds.list())
+    if (o.name == name) osd = o;
+  if (osd.name.empty()) throw CodedError("XOS_NO_SERVER", "cannot " + action + " OSD '" + name + "': the metadata server knows none of that name");
+  if (action == "drain") {
+    demand_others(m, name);
+    m.mover.drain(name);
+  } else if (action == "use") {
+    m.mover.use(name);
+  } else if (action == "remove") {
+    if (osd.state == OsdState::used) throw CodedError("XOS_IN_USE", "cannot remove OSD '" + name + "': it is in use; drain it first");
+    if (const uint64_t files = m.mover.files_at(osd.number); files > 0)
+      throw CodedError("XOS_NOT_EMPTY", "cannot remove OSD '" + name + "': " + std::to_string(files) + " files are there still; wait until it is drained");
+    m.osds.set_state(name, OsdState::removed);
+  } else if (action != "status") {
+    throw CodedError("XOS_BAD_REQUEST", "cannot do '" + action + "' with an OSD: it must be drain, use, remove or status");
+  }
+  const auto p = m.mover.progress(name);
+  const OsdState state = m.osds.state(name);
+  const uint64_t left = p.running ? std::max<uint64_t>(1, p.left) : m.mover.files_at(osd.number);  // a look at every inode
+  return {{"osd", name}, {"state", name_of(state)}, {"drained", state != OsdState::used && left == 0}, {"left", left}, {"moved", p.moved}, {"moved_bytes", p.moved_bytes},
+          {"busy", p.busy}, {"failed", p.failed}, {"reason", p.reason}};
+}
+
 /// `sweep {action: start|stop|status, remove?, grace_ms?, per_second?}`: objects that belong to no file.
 json sweep(Mrc& m, const json& request) {
   const std::string action = request.value("action", "status");
@@ -259,12 +295,13 @@ json answer_control(Mrc& m, const std::string& op, const json& request) {
   if (op == "quota-set") return quota_set(m, request);
   if (op == "check") return check_database(m, request);
   if (op == "sweep") return sweep(m, request);
+  if (op == "osd") return osd_state(m, request);
   if (Transfers::knows(op)) return m.transfers.answer(m, op, request);
   if (op == "osds") return set_osds(m, request);
   if (op == "client-drop") return {{"dropped", m.janitor.drop_node(request.at("node"))}};
   if (op == "stats") return stats(m);
   if (op == "metrics") return {{"text", describe_mrc(m)}};
-  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, dump-begin, dump-read, restore-begin, restore-write, "
+  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, osd, dump-begin, dump-read, restore-begin, restore-write, "
                                             "restore-commit, transfer-end, "
                                             "osds, client-drop, stats, metrics");
 }

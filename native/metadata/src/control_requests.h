@@ -5,6 +5,7 @@
 
 #include "engine.h"
 #include "janitor.h"
+#include "mover.h"
 #include "osd_table.h"
 #include "sessions.h"
 #include "sweeper.h"
@@ -20,6 +21,7 @@ struct Mrc {
   OsdTable& osds;
   Janitor& janitor;
   Sweeper& sweeper;
+  Mover& mover;
   Service& service;
   Transfers& transfers;
 };

@@ -79,6 +79,8 @@ uint64_t Engine::next_id(Txn& txn) {
 
 void Engine::keep_above(Txn& txn, uint64_t id) {
   if (id < next_id_.load()) return;
+  // Numbers in between are those of the database that was lost: what it had besides is not ours to remove (object_fate.h).
+  txn.put(table_meta, "gap:" + key_of(next_id_.load()), key_of(id));
   id_limit_ = std::max(id_limit_, id + 1 + id_step);
   uint64_t next = next_id_.load();
   while (next <= id && !next_id_.compare_exchange_weak(next, id + 1)) continue;

@@ -66,6 +66,7 @@ int Service::open(Context& c) {
   c.in->finish();
   const bool write = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
   const bool truncate = flags & O_TRUNC;
+  moves_.wait(id);
   if (write) sessions_.wait_settled();
   const bool wrote_before = write && sessions_.writes(c.session, id);
   bool leased = sessions_.grant(c.session, id, false);
@@ -137,6 +138,7 @@ int Service::renew(uint16_t type, Context& c) {
   int status = 0;
   // Who has the file open keeps the right that it had then, as a descriptor does.
   bool writes = sessions_.writes(c.session, id);
+  moves_.wait(id);
   store_.read([&](const Txn& txn) {
     status = engine_.getattr(txn, id, i);
     if (status == 0) grow_to = engine_.may_grow_to(txn, i);

@@ -12,6 +12,7 @@
 #include "frame_server.h"
 #include "janitor.h"
 #include "log.h"
+#include "mover.h"
 #include "osd_table.h"
 #include "service.h"
 #include "sessions.h"
@@ -81,11 +82,14 @@ int main(int argc, char** argv) {
     Engine engine(store, sessions);
     wire::TlsContext tls(flags.credentials);
     OsdTable osds(store, tls, flags.node);
-    Service service(store, engine, sessions, osds, flags.node);
+    Moves moves;
+    Service service(store, engine, sessions, osds, moves, flags.node);
     Janitor janitor(store, engine, sessions, osds, service);
-    Sweeper sweeper(store, osds, service);
+    Sweeper sweeper(store, osds, service, moves);
+    Mover mover(store, engine, sessions, osds, service, moves);
+    mover.recover();
     Transfers transfers(flags.state);
-    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, service, transfers};
+    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, mover, service, transfers};
     ControlServer server(flags.run + "/mrc.ctl", [&](const std::string& op, const json& request, ControlServer::Reply reply, ControlServer::Fail) {
       try {
         reply(answer_control(mrc, op, request));
@@ -95,6 +99,7 @@ int main(int argc, char** argv) {
     });
     std::thread([&] { janitor.run(); }).detach();
     std::thread([&] { sweeper.run(); }).detach();
+    std::thread([&] { mover.run(); }).detach();
     std::thread([&] {
       for (;; std::this_thread::sleep_for(std::chrono::seconds(10))) transfers.purge();
     }).detach();

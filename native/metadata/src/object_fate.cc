@@ -13,7 +13,14 @@ ObjectFate object_fate(const Txn& txn, uint64_t file, uint16_t osd) {
   }
   std::string_view v;
   if (txn.get(table_deletion, key_of(file), v)) return ObjectFate::kept;
-  return txn.get(table_meta, "next_id", v) && file < id_of(v) ? ObjectFate::orphan : ObjectFate::unknown;
+  if (!txn.get(table_meta, "next_id", v) || file >= id_of(v)) return ObjectFate::unknown;
+  bool skipped = false;
+  txn.scan(table_meta, "gap:", [&](std::string_view key, std::string_view last) {
+    if (!key.starts_with("gap:")) return false;
+    skipped |= file >= id_of(key.substr(4)) && file <= id_of(last);
+    return true;
+  });
+  return skipped ? ObjectFate::unknown : ObjectFate::orphan;
 }
 
 }  // namespace xos::fs::metadata

@@ -27,12 +27,16 @@ Osd decode_osd(std::string_view name, std::string_view bytes) {
   return o;
 }
 
+std::string state_key(const std::string& osd) { return "osd-state:" + osd; }
+
 }  // namespace
 
 OsdTable::OsdTable(Store& store, wire::TlsContext& tls, std::string mrc_node) : store_(store), tls_(tls), mrc_node_(std::move(mrc_node)) {
   store_.read([&](const Txn& txn) {
     txn.scan(table_osd, "", [&](std::string_view name, std::string_view bytes) {
       Osd o = decode_osd(name, bytes);
+      std::string_view state;
+      if (txn.get(table_meta, state_key(o.name), state)) o.state = static_cast<OsdState>(state[0]);
       o.free_bytes = reserve_bytes + 1;  // until the first measurement
       osds_[o.number] = o;
       return true;
@@ -48,7 +52,9 @@ void OsdTable::set(std::vector<Osd> told) {
   for (auto& t : told) {
     auto known = std::find_if(osds_.begin(), osds_.end(), [&](auto& o) { return o.second.name == t.name; });
     t.number = known == osds_.end() ? next++ : known->first;
-    if (known != osds_.end() && t.total_bytes == 0) t.total_bytes = known->second.total_bytes;
+    if (known == osds_.end()) continue;
+    if (t.total_bytes == 0) t.total_bytes = known->second.total_bytes;
+    t.state = known->second.state;
   }
   // Not under mutex_: transactions of others ask place(), which takes it.
   lock.unlock();
@@ -66,6 +72,30 @@ void OsdTable::set(std::vector<Osd> told) {
     if (it != osds_.end() && (it->second.address != t.address || it->second.port != t.port)) clients_.erase(t.number);
     osds_[t.number] = t;
   }
+}
+
+bool OsdTable::set_state(const std::string& name, OsdState state) {
+  std::lock_guard one_at_a_time(set_mutex_);
+  auto find = [&] { return std::find_if(osds_.begin(), osds_.end(), [&](auto& o) { return o.second.name == name; }); };
+  {
+    std::lock_guard lock(mutex_);
+    if (find() == osds_.end()) return false;
+  }
+  store_.write([&](Txn& txn) {
+    const char byte = static_cast<char>(state);
+    if (state == OsdState::used) txn.erase(table_meta, state_key(name));
+    else txn.put(table_meta, state_key(name), {&byte, 1});
+  });
+  store_.sync();
+  std::lock_guard lock(mutex_);
+  find()->second.state = state;
+  return true;
+}
+
+OsdState OsdTable::state(const std::string& name) const {
+  std::lock_guard lock(mutex_);
+  auto it = std::find_if(osds_.begin(), osds_.end(), [&](auto& o) { return o.second.name == name; });
+  return it == osds_.end() ? OsdState::removed : it->second.state;
 }
 
 std::vector<Osd> OsdTable::list() const {
@@ -97,7 +127,7 @@ std::vector<uint16_t> OsdTable::place(const VolumePolicy& policy, const std::str
   std::lock_guard lock(mutex_);
   std::vector<const Osd*> usable;
   for (auto& [number, o] : osds_)
-    if (o.up && o.free_bytes > reserve_bytes) usable.push_back(&o);
+    if (o.up && o.state == OsdState::used && o.free_bytes > reserve_bytes) usable.push_back(&o);
   if (usable.empty()) return {};
   // Round robin, then the preferred node first.
   std::rotate(usable.begin(), usable.begin() + next_++ % usable.size(), usable.end());

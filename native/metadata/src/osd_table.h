@@ -12,12 +12,16 @@
 
 namespace xos::fs::metadata {
 
+/// draining: gets nothing new and gives up what it has; removed: has nothing and gets nothing.
+enum class OsdState : uint8_t { used = 0, draining = 1, removed = 2 };
+
 struct Osd {
   uint16_t number = 0;
   std::string name, node, address, key;
   uint16_t port = 0;
   uint64_t total_bytes = 0, free_bytes = 0;
   bool up = true;
+  OsdState state = OsdState::used;  ///< stored by set_state, not by set
 };
 
 class OsdTable {
@@ -25,6 +29,9 @@ class OsdTable {
   OsdTable(Store& store, wire::TlsContext& tls, std::string mrc_node);
   /// Replaces addresses, keys and liveness; OSDs that are not named any more stay known (files refer to them) but get nothing new.
   void set(std::vector<Osd> osds);
+  /// False when there is none of that name. On the disk when it returns.
+  bool set_state(const std::string& name, OsdState state);
+  OsdState state(const std::string& name) const;
   std::vector<Osd> list() const;
   bool find(uint16_t number, Osd& osd) const;
   /// OSDs for a new file of a client on `node`; empty when none is up with space.

@@ -34,8 +34,8 @@ bool changes(uint16_t type) {
 
 }  // namespace
 
-Service::Service(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, std::string node)
-    : store_(store), engine_(engine), sessions_(sessions), osds_(osds), node_(std::move(node)), instance_(random_id()) {}
+Service::Service(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, Moves& moves, std::string node)
+    : store_(store), engine_(engine), sessions_(sessions), osds_(osds), moves_(moves), node_(std::move(node)), instance_(random_id()) {}
 
 bool Service::hello(wire::Connection& connection, Sessions::Ptr& session) {
   std::vector<std::byte> payload;

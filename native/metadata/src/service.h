@@ -4,6 +4,7 @@
 
 #include "capability.h"
 #include "engine.h"
+#include "moves.h"
 #include "osd_table.h"
 #include "sessions.h"
 #include "wire.h"
@@ -12,7 +13,7 @@ namespace xos::fs::metadata {
 
 class Service {
  public:
-  Service(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, std::string node);
+  Service(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, Moves& moves, std::string node);
   /// Until the peer leaves. Throws wire::Error, Malformed.
   void serve(wire::Connection& connection);
   /// Capability for the MRC's own work on objects of a file (deleting, asking for the size).
@@ -54,6 +55,7 @@ class Service {
   Engine& engine_;
   Sessions& sessions_;
   OsdTable& osds_;
+  Moves& moves_;
   const std::string node_;
   const uint64_t instance_;
 };

@@ -74,7 +74,7 @@ void Sweeper::look_at(uint16_t osd, const std::vector<Listed>& portion, const Op
   std::lock_guard lock(mutex_);
   progress_.objects += portion.size();
   for (size_t i = 0; i < portion.size(); ++i) {
-    if (now[i] == ObjectFate::kept || synced[i] == ObjectFate::kept || busy(portion[i].file)) continue;
+    if (now[i] == ObjectFate::kept || synced[i] == ObjectFate::kept || moves_.marked(portion[i].file)) continue;
     if (now[i] == ObjectFate::unknown) {
       ++progress_.unknown;
     } else if (portion[i].age_ms < options.grace_ms) {
@@ -89,13 +89,21 @@ void Sweeper::look_at(uint16_t osd, const std::vector<Listed>& portion, const Op
 
 /// False when it is to end.
 bool Sweeper::remove(uint16_t osd, uint64_t file, const Options& options) {
-  RpcClient::Answer answer;
-  const int r = call_osd(osds_, service_, osd, object::remove, file, right_delete, last_epoch, {}, answer, call_ms);
-  {
+  moves_.unless_marked(file, [&] {
+    // It may have come to belong to its file since it was listed: a move has ended.
+    ObjectFate fate{};
+    uint32_t epoch = last_epoch;
+    store_.read([&](const Txn& txn) {
+      fate = object_fate(txn, file, osd);
+      if (auto inode = load_inode(txn, file)) epoch = inode->r.epoch;
+    });
+    if (fate != ObjectFate::orphan) return;
+    RpcClient::Answer answer;
+    const int r = call_osd(osds_, service_, osd, object::remove, file, right_delete, epoch, {}, answer, call_ms);
+    if (r != 0) log(Priority::warning, "cannot remove object %lx, which belongs to no file: error %d", file, r);
     std::lock_guard lock(mutex_);
     ++(r == 0 ? progress_.removed : progress_.failed);
-  }
-  if (r != 0) log(Priority::warning, "cannot remove object %lx, which belongs to no file: error %d", file, r);
+  });
   return pause(1000 / std::max(1u, options.removals_per_second));
 }
 

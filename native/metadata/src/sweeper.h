@@ -7,10 +7,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <functional>
 #include <mutex>
 #include <string>
 
+#include "moves.h"
 #include "osd_table.h"
 #include "service.h"
 #include "store.h"
@@ -34,7 +34,7 @@ class Sweeper {
     int64_t started_ms = 0, finished_ms = 0;
   };
 
-  Sweeper(Store& store, OsdTable& osds, Service& service) : store_(store), osds_(osds), service_(service) {}
+  Sweeper(Store& store, OsdTable& osds, Service& service, Moves& moves) : store_(store), osds_(osds), service_(service), moves_(moves) {}
   /// False when one is under way.
   bool start(const Options& options);
   /// Ends the one that is under way, soon.
@@ -42,8 +42,6 @@ class Sweeper {
   Progress progress() const;
   /// Does what was asked for, and by itself once a day; never returns.
   [[noreturn]] void run();
-  /// Files that somebody else moves about: left alone. Set before run().
-  std::function<bool(uint64_t)> busy = [](uint64_t) { return false; };
 
  private:
   struct Listed {
@@ -62,6 +60,7 @@ class Sweeper {
   Store& store_;
   OsdTable& osds_;
   Service& service_;
+  Moves& moves_;
   mutable std::mutex mutex_;
   std::condition_variable wanted_;
   bool start_ = false;

@@ -5,6 +5,7 @@
 #include "acl.h"
 #include "dump_format.h"
 #include "fixture.h"
+#include "object_fate.h"
 #include "volume_dump.h"
 #include "volume_restore.h"
 
@@ -118,7 +119,14 @@ TEST("a volume comes back in an empty database with everything, under another na
     g.reopen();
   }
   // What is made from now on gets a number of its own.
-  CHECK(g.made(done.root, "new") > file);
+  const uint64_t fresh = g.made(done.root, "new");
+  CHECK(fresh > file);
+  // Objects of other volumes that were lost are nobody's to remove; those of files that are made and removed here are.
+  g.write([&](Txn& t) { return t.erase(table_inode, key_of(file)), t.erase(table_inode, key_of(fresh)), 0; });
+  g.store->read([&](const Txn& t) {
+    CHECK(object_fate(t, file, 0) == ObjectFate::unknown);
+    CHECK(object_fate(t, fresh, 0) == ObjectFate::orphan);
+  });
 }
 
 TEST("a dump is a picture of one moment") {

@@ -37,8 +37,7 @@ void getattr_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info*) {
   fuse_reply_attr(req, &st, attr_seconds(m, attr, token));
 }
 
-/// Cuts the objects; the MRC learns the size afterwards. `done` tells that nothing is left to do.
-int cut(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFilePtr& f) {
+int cut_once(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFilePtr& f) {
   Opened layout;
   bool have = false;
   if (f) {
@@ -76,6 +75,17 @@ int cut(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFilePtr
     f->disk_bytes = s.disk_bytes;
   }
   return r;
+}
+
+/// Cuts the objects; the MRC learns the size afterwards. Again when they have moved to another OSD meanwhile.
+int cut(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFilePtr& f) {
+  for (int attempt = 0;; ++attempt) {
+    const int r = cut_once(m, req, ino, size, f);
+    if (r != ESTALE || attempt >= fresh_max) return r;
+    if (!f) continue;
+    std::lock_guard lock(f->mutex);
+    f->capability_until_ms = 0;
+  }
 }
 
 void setattr_op(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fuse_file_info*) {

@@ -10,7 +10,10 @@
 
 namespace xos::fs {
 
-/// Runs `work` with the file's layout, once more with a fresh capability when the OSD refused the old one.
+/// How often a fresh capability is asked for when an OSD refuses the one before: its file moves to another OSD, perhaps on to the next one.
+inline constexpr int fresh_max = 4;
+
+/// Runs `work` with the file's layout, again with a fresh capability when the OSD refused the old one.
 template <typename Work>
 int with_capability(Mount& m, OpenFile& f, uint8_t rights, Work work) {
   int r = m.refresh_capability(f, rights);
@@ -24,7 +27,7 @@ int with_capability(Mount& m, OpenFile& f, uint8_t rights, Work work) {
       r = 0;
       continue;
     }
-    if ((r != EACCES && r != ESTALE) || attempt > 0) return r;
+    if ((r != EACCES && r != ESTALE) || attempt >= (r == ESTALE ? fresh_max : 1)) return r;
     {
       std::lock_guard lock(f.mutex);
       f.capability_until_ms = 0;

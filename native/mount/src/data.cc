@@ -95,7 +95,7 @@ void read_op(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_in
     }
     if (shared) {
       ObjectIo::Summary s;
-      r = m.objects.summary(m.layout_of(f), s);
+      r = with_capability(m, f, right_read, [&](const Opened& layout) { return m.objects.summary(layout, s); });
       if (r != 0) {
         fuse_reply_err(req, r);
         return;

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "capability.h"
+#include "contents.h"
 #include "lock_waiters.h"
 #include "log.h"
 
@@ -169,24 +170,25 @@ int Mount::attributes(fuse_req_t req, uint64_t id, Attr& attr) {
   return settle_size(attr);
 }
 
+/// What the OSDs know of a file, which may be open here (`f`) or not.
+int Mount::summary_of(uint64_t id, const OpenFilePtr& f, ObjectIo::Summary& s) {
+  if (f && f->rights) return with_capability(*this, *f, right_read, [&](const Opened& layout) { return objects.summary(layout, s); });
+  for (int attempt = 0;; ++attempt) {
+    RpcClient::Answer answer;
+    if (int r = call_as_node(metadata::capability, Writer().put(id).put<uint32_t>(O_RDONLY), answer); r != 0) return r;
+    Reader in(answer.begin(), answer.size());
+    get_attr(in);
+    if (int r = objects.summary(get_opened(in), s); r != ESTALE || attempt >= fresh_max) return r;
+  }
+}
+
 int Mount::settle_size(Attr& attr) {
   if (!S_ISREG(attr.mode)) return 0;
   OpenFilePtr f = files.find(attr.id);
   if (f) look_local(*f);
   if (attr.writers == writers_others || (f && f->shared && f->writers > 0)) {
-    Opened layout;
-    if (f && f->rights) {
-      if (int r = refresh_capability(*f, right_read); r != 0) return r;
-      layout = layout_of(*f);
-    } else {
-      RpcClient::Answer answer;
-      if (int r = call_as_node(metadata::capability, Writer().put(attr.id).put<uint32_t>(O_RDONLY), answer); r != 0) return r;
-      Reader r(answer.begin(), answer.size());
-      get_attr(r);
-      layout = get_opened(r);
-    }
     ObjectIo::Summary s;
-    if (int r = objects.summary(layout, s); r != 0) return r;
+    if (int r = summary_of(attr.id, f, s); r != 0) return r;
     attr.leased = 0;
     attr.size = s.size;
     attr.disk_bytes = s.disk_bytes;
@@ -228,8 +230,7 @@ int Mount::push_size(fuse_req_t req, const OpenFilePtr& file) {
     if (f.shared) {
       lock.unlock();
       ObjectIo::Summary s;
-      if (int r = refresh_capability(f, right_read); r != 0) return r;
-      if (int r = objects.summary(layout_of(f), s); r != 0) return r;
+      if (int r = with_capability(*this, f, right_read, [&](const Opened& layout) { return objects.summary(layout, s); }); r != 0) return r;
       lock.lock();
       f.size = s.size;
       f.disk_bytes = s.disk_bytes;

@@ -54,6 +54,7 @@ struct Mount {
   int attributes(fuse_req_t req, uint64_t id, metadata::Attr& attr);
   /// Puts what this node (or the OSDs, for files that others write) knows of the size into attributes of the MRC.
   int settle_size(metadata::Attr& attr);
+  int summary_of(uint64_t id, const OpenFilePtr& file, ObjectIo::Summary& summary);
   /// Waits for writes behind, then tells the MRC size and time. No mutex of the file is held.
   int push_size(fuse_req_t req, const OpenFilePtr& file);
   /// Makes sure that `f` has a capability with these rights for some minutes more.

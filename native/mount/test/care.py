@@ -1,11 +1,11 @@
-"""End-to-end test of what looks after XtreemFS: counters, objects of nobody, dumps.
+"""End-to-end test of what looks after XtreemFS: counters, objects of nobody, dumps, an OSD that is taken away.
 
     n1: xos-mrc, xos-osd, xos-mount        n2: xos-osd, xos-mount
 
 Needs root, /dev/fuse, openssl. usage: care.py BUILD_DIRECTORY [name part of tests]
 Volume `work` has one OSD a file (n1's); a and b are a test's directory as n1 and n2 see it.
 """
-import base64, glob, os, random, re, shutil, signal, subprocess, sys, threading, time, traceback
+import base64, errno, glob, os, random, re, shutil, signal, subprocess, sys, threading, time, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import Cluster
@@ -260,6 +260,241 @@ def an_osd_that_is_away_is_said_to_be(c, a, b):
         c.tell_osd("n2")
 
 
+def osd(c, name, action="status"):
+    return c.control("mrc", {"op": "osd", "osd": name, "action": action})
+
+
+def all_up(c):
+    deadline = time.time() + 30
+    while not all(o["up"] for o in c.control("mrc", {"op": "stats"})["osds"]):
+        assert time.time() < deadline
+        time.sleep(0.1)
+
+
+def drained(c, name, seconds=60):
+    deadline = time.time() + seconds
+    while True:
+        p = osd(c, name)
+        if p["drained"]:
+            return p
+        assert time.time() < deadline, p
+        time.sleep(0.05)
+
+
+def objects_at(c, node):
+    return {int(name, 16) for _, _, names in os.walk(c.path(f"osd-state-{node}", "objects")) for name in names if re.fullmatch("[0-9a-f]{16}", name)}
+
+
+def spread(c, name):
+    """A directory of volume `spread`, whose files are at all OSDs in turn, as both nodes see it."""
+    all_up(c)
+    for n in c.mounts:
+        os.makedirs(f"{c.mountpoint(n)}/spread/{name}", exist_ok=True)
+    return tuple(f"{c.mountpoint(n)}/spread/{name}" for n in c.mounts)
+
+
+@test
+def an_osd_is_emptied_and_taken_away(c, a, b):
+    sa, sb = spread(c, "drain")
+    r = random.Random(6)
+    contents = {}
+    for i in range(80):
+        contents[f"f{i}"] = r.randbytes(r.choice((0, 1, 4096, 70_000, 3_000_000 if i % 20 == 0 else 100)))
+        write(f"{sa}/f{i}", contents[f"f{i}"])
+    with open(f"{sa}/holes", "wb") as f:  # larger than what is copied while somebody waits, but nearly all of it is a hole
+        f.write(b"begin")
+        f.seek(300 << 20)
+        f.write(b"end")
+        f.truncate(400 << 20)
+    with open(f"{sa}/large", "wb") as f:
+        for i in range(40):
+            f.write(r.randbytes(1 << 20))
+    before = tree(sa)
+    assert any(os.stat(f"{sa}/{n}").st_ino in objects_at(c, "n2") for n in contents)
+    large = read(f"{sa}/large")
+    refused("XOS_IN_USE", osd, c, "n2", "remove")
+    refused("XOS_NO_SERVER", osd, c, "n9", "drain")
+    held = open(f"{sa}/large", "r+b", buffering=0)
+    assert osd(c, "n2", "drain")["state"] == "draining"
+    refused("XOS_NO_SERVER", osd, c, "n1", "drain")  # nobody would be left
+    held.seek(5 << 20)
+    held.write(b"while it moves")
+    large = large[: 5 << 20] + b"while it moves" + large[(5 << 20) + 14:]
+    p = drained(c, "n2")
+    assert p["failed"] == 0, p
+    assert os.pread(held.fileno(), 1 << 20, 4 << 20) == large[4 << 20: 5 << 20]
+    held.close()
+    for root in (sa, sb):
+        for name, data in contents.items():
+            assert read(f"{root}/{name}") == data, name
+        assert read(f"{root}/large") == large
+        with open(f"{root}/holes", "rb") as f:
+            assert f.read(5) == b"begin" and os.fstat(f.fileno()).st_size == 400 << 20
+            f.seek(300 << 20)
+            assert f.read(3) == b"end"
+    assert os.stat(f"{sa}/holes").st_blocks * 512 < 1 << 20
+    after = tree(sa)
+    assert {n: f[:5] for n, f in after.items()} == {n: f[:5] for n, f in before.items()}
+    assert objects_at(c, "n2") == set()
+    for i in range(10):
+        write(f"{sb}/new{i}", b"new")
+    assert objects_at(c, "n2") == set()
+    assert osd(c, "n2", "remove")["state"] == "removed"
+    c.kill("osd-n2", signal.SIGKILL)
+    for name, data in contents.items():
+        assert read(f"{sb}/{name}") == data, name
+    c.start("osd-n2")
+    c.tell_osd("n2")
+    assert osd(c, "n2", "use")["state"] == "used"
+    assert c.control("mrc", {"op": "check"})["problems"] == 0 and sweep(c)["orphans"] == 0
+
+
+@test
+def a_drain_is_given_up_and_what_is_passed_through_waits(c, a, b):
+    sa, sb = spread(c, "abort")
+    for i in range(40):
+        write(f"{sb}/f{i}", bytes([i]) * 200_000)
+    at_n2 = [i for i in range(40) if os.stat(f"{sb}/f{i}").st_ino in objects_at(c, "n2")]
+    assert at_n2
+    held = open(f"{sb}/f{at_n2[0]}", "r+b", buffering=0)  # by the mount of n2: the kernel may have the object itself
+    passed = c.control("mount-n2", {"op": "stats"})["passed_through"] > 0
+    osd(c, "n2", "drain")
+    deadline = time.time() + 30
+    while osd(c, "n2")["left"] > (1 if passed else 0):
+        assert time.time() < deadline, osd(c, "n2")
+        time.sleep(0.05)
+    held.write(b"x" * 1000)
+    if passed:
+        p = osd(c, "n2")
+        assert p["left"] == 1 and not p["drained"], p
+        refused("XOS_NOT_EMPTY", osd, c, "n2", "remove")
+    held.close()
+    drained(c, "n2")
+    assert osd(c, "n2", "use")["state"] == "used"
+    assert read(f"{sa}/f{at_n2[0]}") == b"x" * 1000 + bytes([at_n2[0]]) * 199_000
+    for i in range(40):
+        assert i == at_n2[0] or read(f"{sa}/f{i}") == bytes([i]) * 200_000
+
+
+@test
+def a_drain_goes_on_after_servers_were_killed(c, a, b):
+    roots = spread(c, "resume")
+    r = random.Random(8)
+    contents = {f"f{i}": r.randbytes(r.choice((10, 50_000, 300_000))) for i in range(150)}
+    for name, data in contents.items():
+        write(f"{roots[0]}/{name}", data)
+    killed = 0
+    for round in range(10):
+        victim = ("n2", "n1")[round % 2]
+        all_up(c)
+        osd(c, victim, "drain")
+        time.sleep(r.uniform(0, 0.4))
+        for name in (("mrc",), ("osd-n1",), ("osd-n2",), ("mrc", "osd-n2"), ("mrc", "osd-n1"))[round % 5]:
+            left = osd(c, victim)["left"] if "mrc" in c.processes else 1
+            killed += left > 0
+            c.kill(name, signal.SIGKILL)
+        for name in ("osd-n1", "osd-n2", "mrc"):
+            if name not in c.processes:
+                c.start(name)
+                c.tell_mrc() if name == "mrc" else c.tell_osd(name[4:])
+        drained(c, victim)
+        for root in roots:
+            for name, data in contents.items():
+                assert read(f"{root}/{name}") == data, (round, name)
+        osd(c, victim, "use")
+    assert killed > 0
+    sweep(c, remove=True)
+    left = sweep(c)
+    assert left["orphans"] == 0 and c.control("mrc", {"op": "check"})["problems"] == 0, left
+
+
+@test
+def files_are_read_and_written_while_they_move_and_servers_are_killed(c, a, b):
+    """Records with their number in them, written in place, appended and cut by both nodes, while OSDs are drained to and fro."""
+    roots = spread(c, "busy")
+    stop, errors, done = threading.Event(), [], [0]
+
+    def record(name, at, generation):
+        return f"{name} {at} {generation:09}".encode().ljust(4096, b".")
+
+    def writer(root, name):
+        r = random.Random(name)
+        blocks, appended = {}, b""
+        try:
+            while not stop.is_set():
+                with open(f"{root}/{name}", "r+b" if blocks else "w+b", buffering=0) as f:
+                    for _ in range(20):
+                        at, generation = r.randrange(64), r.randrange(10**9)
+                        blocks[at] = record(name, at, generation)
+                        os.pwrite(f.fileno(), blocks[at], at * 4096)
+                        at = r.choice(list(blocks))
+                        got = os.pread(f.fileno(), 4096, at * 4096)
+                        if got != blocks[at]:
+                            raise AssertionError(f"{name} at {at}: {got[:40]} instead of {blocks[at][:40]}")
+                piece = r.randbytes(r.randrange(1, 3000))
+                try:
+                    with open(f"{root}/{name}.log", "ab", buffering=0) as f:
+                        f.write(piece)
+                    appended += piece
+                except OSError as e:
+                    # The answer of a killed OSD was lost: nobody knows whether the piece is there, and it is not appended twice.
+                    if e.errno != errno.EIO:
+                        raise
+                    there = read(f"{root}/{name}.log")
+                    if there not in (appended, appended + piece):
+                        raise AssertionError(f"{name}.log is neither with nor without its last piece")
+                    appended = there
+                if len(appended) > 100_000:
+                    os.truncate(f"{root}/{name}.log", 0)
+                    appended = b""
+                if os.stat(f"{root}/{name}.log").st_size != len(appended):
+                    raise AssertionError(f"{name}.log has {os.stat(f'{root}/{name}.log').st_size} bytes instead of {len(appended)}")
+                done[0] += 1
+        except Exception as e:
+            errors.append(f"{name}: {type(e).__name__} {e}")
+        for other in roots:  # both nodes see it
+            try:
+                data = read(f"{other}/{name}")
+                for at, block in blocks.items():
+                    if data[at * 4096:(at + 1) * 4096] != block:
+                        errors.append(f"{other}/{name} at {at}: {data[at * 4096:at * 4096 + 40]} instead of {block[:40]}")
+                if read(f"{other}/{name}.log") != appended:
+                    errors.append(f"{other}/{name}.log is another")
+            except OSError as e:
+                errors.append(f"{other}/{name}: {e}")
+
+    threads = [threading.Thread(target=writer, args=(roots[i % 2], f"w{i}")) for i in range(6)]
+    [t.start() for t in threads]
+    moved = 0
+    try:
+        for round in range(8):
+            victim = ("n1", "n2")[round % 2]
+            all_up(c)
+            osd(c, victim, "drain")
+            time.sleep(0.3)
+            moved += osd(c, victim)["moved"]
+            name = ("mrc", "osd-n1", "mrc", "osd-n2")[round % 4]
+            c.kill(name, signal.SIGKILL)
+            c.start(name)
+            c.tell_mrc() if name == "mrc" else c.tell_osd(name[4:])
+            assert osd(c, victim)["state"] == "draining"
+            time.sleep(1.5)
+            osd(c, victim, "use")
+            assert not errors, errors[:3]
+    finally:
+        stop.set()
+        [t.join() for t in threads]
+    assert not errors, errors[:3]
+    assert done[0] > 20 and moved > 0, (done, moved)
+    all_up(c)
+    osd(c, "n2", "drain")
+    drained(c, "n2")
+    osd(c, "n2", "use")
+    settle_deletions(c)
+    assert sweep(c, remove=True)["failed"] == 0
+    assert sweep(c)["orphans"] == 0 and c.control("mrc", {"op": "check"})["problems"] == 0
+
+
 def dump(c, volume):
     transfer = c.control("mrc", {"op": "dump-begin", "volume": volume})["transfer"]
     pieces = []
@@ -372,7 +607,8 @@ def a_lost_database_is_made_again_of_a_dump(c, a, b):
     assert c.control("mrc", {"op": "check"})["problems"] == 0
     write(f"{b}/new", b"new")
     assert read(f"{a}/new") == b"new" and os.stat(f"{a}/new").st_ino not in {f[0] for f in before.values()}
-    assert sweep(c)["orphans"] == 0
+    found = sweep(c)
+    assert found["orphans"] == 0, found
 
 
 @test
@@ -416,6 +652,7 @@ def main():
     try:
         c.up()
         root = c.volume("work")
+        c.volume("spread", placement="spread")
         for t in TESTS:
             if part not in t.__name__:
                 continue

@@ -467,6 +467,55 @@ def osds_killed_under_striped_load_lose_nothing(c, a, b):
         assert n == "n1" or s["corrupt_blocks"] == 0, s
 
 
+@test
+def stripes_move_to_another_osd_while_they_are_written_and_appended_to(c, a, b):
+    c.volume("pairs", stripe_size=65536, width=2, placement="spread")
+    root = {n: f"{c.mountpoint(n)}/pairs" for n in c.mounts}
+    data = {f"f{i}": random.Random(i).randbytes(i * 50_000) for i in range(12)}
+    for name, contents in data.items():
+        write(f"{root['n1']}/{name}", contents)
+    stop, errors, records = threading.Event(), [], {n: 0 for n in c.mounts}
+
+    def appender(node):  # both nodes append to one file, and open it anew now and then: what is open for writing does not move
+        try:
+            while not stop.is_set():
+                with open(f"{root[node]}/log", "ab", buffering=0) as f:
+                    for _ in range(10):
+                        f.write(f"{node} {records[node]:08} ".encode().ljust(1000, node[1:].encode()))
+                        records[node] += 1
+                time.sleep(0.02)
+        except OSError as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=appender, args=(n,)) for n in c.mounts]
+    [t.start() for t in threads]
+    try:
+        for victim in ("n2", "n3", "n1", "n2"):
+            c.control("mrc", {"op": "osd", "osd": victim, "action": "drain"})
+            deadline = time.time() + 10
+            while time.time() < deadline and c.control("mrc", {"op": "osd", "osd": victim})["left"] > 1:
+                time.sleep(0.05)
+            for name, contents in data.items():
+                assert read(f"{root['n2']}/{name}") == contents, (victim, name)
+            c.control("mrc", {"op": "osd", "osd": victim, "action": "use"})
+    finally:
+        stop.set()
+        [t.join() for t in threads]
+    assert not errors, errors[:3]
+    log = read(f"{root['n2']}/log")
+    assert len(log) == 1000 * sum(records.values())
+    for node in c.mounts:
+        seen = [int(log[at + 3:at + 11]) for at in range(0, len(log), 1000) if log[at:at + 2] == node.encode()]
+        assert seen == list(range(records[node])), (node, len(seen), records[node])
+    c.control("mrc", {"op": "osd", "osd": "n3", "action": "drain"})
+    deadline = time.time() + 60
+    while not c.control("mrc", {"op": "osd", "osd": "n3"})["left"] <= len(glob.glob(f"{c.mountpoint('n1')}/striped/**/*", recursive=True)):
+        assert time.time() < deadline
+        time.sleep(0.1)
+    assert read(f"{root['n1']}/log") == log
+    c.control("mrc", {"op": "osd", "osd": "n3", "action": "use"})
+
+
 def main():
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         print("skip: needs root and /dev/fuse")

@@ -67,7 +67,8 @@ int lend(ObjectStore& store, Verified& verified, std::string_view request, uniqu
   bool write = r.get<uint8_t>() != 0;
   r.finish();
   if (!(c->rights & right_read) || (write && !(c->rights & right_write))) return EACCES;
-  if (!store.admit_epoch(c->file, c->epoch)) return ESTALE;
+  const auto admitted = store.admit(c->file, c->epoch);  // until the descriptor is there to be seen
+  if (!admitted) return ESTALE;
   int lent = -1;
   int r2 = store.lend(c->file, write, lent);
   fd.reset(lent);

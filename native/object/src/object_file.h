@@ -34,6 +34,7 @@ struct ObjectStore::File {
   uint64_t changes = 0;
   uint64_t reserved_end = 0;
   std::atomic<uint32_t> epoch{0};
+  std::shared_mutex gate;   // held shared by every request while it works; before all others
   bool summed() const { return sums.slot.state == SumState::summed; }
 };
 

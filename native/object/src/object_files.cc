@@ -52,6 +52,7 @@ ObjectStore::ObjectStore(std::string directory, size_t files_max) : directory_(s
     throw std::runtime_error("cannot make object directory '" + directory_ + "/objects': " + strerror(-r));
   if (mkdir((directory_ + "/free").c_str(), 0700) != 0 && errno != EEXIST)
     throw std::runtime_error("cannot make object directory '" + directory_ + "/free': " + strerror(errno));
+  fences_ = std::make_unique<Fences>(directory_ + "/fences");
   objects_ = count_objects();
   load_spares();
 }

@@ -32,6 +32,7 @@ uint8_t right_for(uint16_t type) {
     case object::allocate: return right_write;
     case object::truncate: return right_truncate | right_write;
     case object::list:
+    case object::fence:
     case object::remove: return right_delete;
     case object::extent:
     case object::sync: return right_read | right_write | right_truncate;
@@ -64,7 +65,8 @@ int copy(ObjectStore& store, Verified& verified, uint64_t file, Reader& r, Write
   const Capability* source = verified.check(r, status);
   if (!source) return status;
   if (!(source->rights & right_read)) return -EACCES;
-  if (!store.admit_epoch(source->file, source->epoch)) return -ESTALE;
+  const auto admitted = store.admit(source->file, source->epoch);
+  if (!admitted) return -ESTALE;
   const uint64_t source_file = source->file;
   auto from = r.get<uint64_t>();
   auto bytes = r.get<uint32_t>();
@@ -80,6 +82,17 @@ int copy(ObjectStore& store, Verified& verified, uint64_t file, Reader& r, Write
     status = store.allocate(file, Allocate::punch, to + static_cast<uint64_t>(n), bytes - static_cast<uint64_t>(n), e);
   put(out, e);
   return status;
+}
+
+/// Not under an admission: it waits for all of those.
+int fence(ObjectStore& store, const Capability& c, Reader& r, Writer& out) {
+  auto until_ms = r.get<int64_t>();
+  r.finish();
+  ObjectStore::Fenced fenced;
+  if (int status = store.fence(c.file, c.epoch, until_ms, fenced); status != 0) return status;
+  out.put<uint8_t>(fenced.open_elsewhere).put(fenced.reserved_end);
+  put(out, fenced.extent);
+  return 0;
 }
 
 /// Only an MRC gives itself a right to no file in particular.
@@ -223,13 +236,15 @@ void ObjectService::serve(wire::Connection& connection) {
     size_t count = 1;
     int status = 0;
     uint16_t flags = 0;
+    ObjectStore::Admission admitted;  // given back before the answer is sent: that may take long
     if (h.type == object::space) {
       r.finish();
       Space s = store_.space();
       out.put(s.total_bytes).put(s.free_bytes).put(s.objects);
     } else if (const Capability* c = verified.check(r, status); c) {
       if (!(c->rights & right_for(h.type))) status = -EACCES;
-      else if (!store_.admit_epoch(c->file, c->epoch)) status = -ESTALE;
+      else if (h.type == object::fence) status = fence(store_, *c, r, out);
+      else if (!(admitted = store_.admit(c->file, c->epoch))) status = -ESTALE;
       else if (h.type == object::read) {
         auto offset = r.get<uint64_t>();
         auto bytes = r.get<uint32_t>();
@@ -259,6 +274,7 @@ void ObjectService::serve(wire::Connection& connection) {
         status = perform(store_, verified, h.type, h.flags, file, r, out);
       }
     }
+    admitted = {};
     if (status == -EACCES || status == -ESTALE) counted.refused.add();
     out.patch<int32_t>(0, -status);
     if (status != 0) {

@@ -70,15 +70,34 @@ ObjectStore::FilePtr ObjectStore::get(uint64_t file) {
   }
   recent_.push_front(file);
   auto f = std::make_shared<File>(sums_, file, base_path(file));
+  f->epoch = fences_->epoch_of(file);
   files_.emplace(file, std::pair{f, recent_.begin()});
   return f;
 }
 
-bool ObjectStore::admit_epoch(uint64_t file, uint32_t epoch) {
+ObjectStore::Admission ObjectStore::admit(uint64_t file, uint32_t epoch) {
   FilePtr f = get(file);
+  std::shared_lock lock(f->gate);
   uint32_t seen = f->epoch.load();
   while (epoch > seen && !f->epoch.compare_exchange_weak(seen, epoch)) {}
-  return epoch >= seen;
+  if (epoch < seen) return {};
+  return {f, std::move(lock)};
+}
+
+int ObjectStore::fence(uint64_t file, uint32_t epoch, int64_t until_ms, Fenced& fenced) {
+  FilePtr f = get(file);
+  if (epoch < f->epoch.load()) return -ESTALE;
+  if (int r = fences_->put(file, epoch, until_ms); r != 0) return r;
+  // First the epoch, so that nobody new comes by an old right; then those who are inside.
+  uint32_t seen = f->epoch.load();
+  while (epoch > seen && !f->epoch.compare_exchange_weak(seen, epoch)) {}
+  std::unique_lock alone(f->gate);
+  std::unique_lock lock(f->mutex);
+  if (int r = load(*f); r != 0) return r;
+  fenced.open_elsewhere = f->fd && open_elsewhere(f->fd.get());
+  fenced.reserved_end = f->reserved_end;
+  fill(*f, fenced.extent);
+  return 0;
 }
 
 /// Looks at what is on the disk. Caller holds f.mutex alone.

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "block_sums.h"
+#include "fences.h"
 
 namespace xos::fs {
 
@@ -61,8 +62,23 @@ class ObjectStore {
   int sync(uint64_t file);
   /// Hands out the next `bytes` behind max(`seen_size`, what was handed out): appends to striped files, on their first OSD.
   int reserve(uint64_t file, uint64_t seen_size, uint32_t bytes, uint64_t& offset);
-  /// Refuses epochs below the highest seen (in this run) for the file.
-  bool admit_epoch(uint64_t file, uint32_t epoch);
+  /// While it is kept, no fence comes down before the file.
+  struct Admission {
+    std::shared_ptr<void> file;
+    std::shared_lock<std::shared_mutex> open;
+    explicit operator bool() const { return open.owns_lock(); }
+  };
+  /// False for an epoch below the highest seen (in this run, or of a fence) for the file.
+  Admission admit(uint64_t file, uint32_t epoch);
+  bool admit_epoch(uint64_t file, uint32_t epoch) { return static_cast<bool>(admit(file, epoch)); }
+  struct Fenced {
+    bool open_elsewhere = false;  ///< somebody has the object itself, by lend()
+    uint64_t reserved_end = 0;
+    Extent extent;
+  };
+  /// From now on, and over a restart, rights below `epoch` are refused; nothing that was admitted by one is under way any more. ESTALE for
+  /// an epoch that is too old itself.
+  int fence(uint64_t file, uint32_t epoch, int64_t until_ms, Fenced& fenced);
   Space space() const;
 
   /// A descriptor of the object for a process of this machine that works on it directly; the caller closes it. With `write` the checksums
@@ -135,6 +151,7 @@ class ObjectStore {
   size_t files_max_;
   bool old_layout_ = false;
   SumDirectories sums_;
+  std::unique_ptr<Fences> fences_;
   mutable std::mutex mutex_;
   std::list<uint64_t> recent_;
   std::unordered_map<uint64_t, std::pair<FilePtr, std::list<uint64_t>::iterator>> files_;

@@ -3,8 +3,11 @@
 #include "test.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <ctime>
+#include <unistd.h>
 #include <filesystem>
 #include <random>
 #include <set>
@@ -265,6 +268,59 @@ TEST("objects are listed in the order of their numbers, in portions, with gaps a
   CHECK_EQUAL(s.remove(4711), 0);
   bool end = false;
   for (auto& o : s.list(4711, 1, end)) CHECK(o.file != 4711);
+}
+
+TEST("behind a fence rights of before are refused, also after a restart, and nothing of them is under way") {
+  Directory d;
+  const int64_t soon = 3600 * 1000 + static_cast<int64_t>(time(nullptr)) * 1000;
+  Extent e;
+  {
+    ObjectStore s(d.path, 2);
+    CHECK_EQUAL(s.write(7, 0, "abc", 3, e), 0);
+    auto inside = s.admit(7, 4);
+    CHECK(static_cast<bool>(inside));
+    std::atomic<bool> down{false};
+    ObjectStore::Fenced fenced;
+    std::thread fence([&] {
+      CHECK_EQUAL(s.fence(7, 5, soon, fenced), 0);
+      down = true;
+    });
+    while (s.admit_epoch(7, 4)) std::this_thread::yield();  // nobody new by the old right
+    CHECK(!down);
+    CHECK_EQUAL(s.write(7, 3, "def", 3, e), 0);  // by who is inside still
+    inside = {};
+    fence.join();
+    CHECK(fenced.extent.bytes == 6 && !fenced.open_elsewhere);
+    CHECK(s.admit_epoch(7, 5));
+    CHECK_EQUAL(s.fence(7, 4, soon, fenced), -ESTALE);
+    // Forgotten by memory, since others are in use.
+    for (uint64_t other = 100; other < 120; ++other) CHECK_EQUAL(s.write(other, 0, "x", 1, e), 0);
+    CHECK(!s.admit_epoch(7, 4));
+    int fd = -1;
+    CHECK_EQUAL(s.lend(7, false, fd), 0);
+    CHECK_EQUAL(s.fence(7, 6, soon, fenced), 0);
+    CHECK(fenced.open_elsewhere);
+    close(fd);
+    CHECK_EQUAL(s.fence(8, 3, soon - 2 * 3600 * 1000, fenced), 0);  // is over already
+  }
+  {
+    ObjectStore s(d.path);
+    CHECK(!s.admit_epoch(7, 5));
+    CHECK(s.admit_epoch(7, 6));
+    CHECK(s.admit_epoch(8, 1));
+  }
+  // A record that was cut, and one that is damaged.
+  const std::string path = std::string(d.path) + "/fences";
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) + 5);
+  {
+    ObjectStore s(d.path);
+    ObjectStore::Fenced fenced;
+    CHECK(!s.admit_epoch(7, 5));
+    CHECK_EQUAL(s.fence(9, 2, soon, fenced), 0);
+    CHECK(fenced.extent.bytes == 0);
+  }
+  ObjectStore s(d.path);
+  CHECK(!s.admit_epoch(9, 1));
 }
 
 TEST_MAIN

@@ -23,6 +23,8 @@ export interface VolumeOperations {
   'volume-quota': { request: { readonly volume: string; readonly user?: string; readonly bytes_max?: number; readonly files_max?: number }; response: Record<never, never> };
   /** All rows for administrators, else the volume's and the caller's. */
   'volume-usage': { request: { readonly volume: string }; response: VolumeUsage };
+  /** Administrators: an OSD gives up its files (`drain`, goes on by itself), is used again, is taken away when it has nothing, or is looked at. */
+  'volume-osd': { request: { readonly osd: string; readonly action: 'drain' | 'use' | 'remove' | 'status' }; response: OsdCareRow };
   /** Administrators: one step of a dump or restore of a volume's metadata; pieces are in base64, at most 256 KiB. */
   'volume-transfer': { request: TransferStep; response: TransferAnswer };
   /** Administrators: objects that belong to no file are counted and, with `remove`, removed. Giving the request up ends it. */
@@ -31,6 +33,21 @@ export interface VolumeOperations {
   'volume-metrics': { request: Record<never, never>; response: FileSystemMetrics };
   /** Administrators: whether the metadata agrees with itself. `repair` mends it; programs that change files wait meanwhile. */
   'volume-check': { request: { readonly repair: boolean }; response: VolumeCheck };
+}
+
+export interface OsdCareRow {
+  readonly osd: string;
+  readonly state: string;
+  /** Nothing is there any more. */
+  readonly drained: boolean;
+  readonly left: number;
+  /** Since the metadata server was started. */
+  readonly moved: number;
+  readonly moved_bytes: number;
+  /** Of the last round: files in use in a way that has to end first; files that failed, and why the last one did. */
+  readonly busy: number;
+  readonly failed: number;
+  readonly reason: string;
 }
 
 export type TransferStep =

@@ -265,6 +265,30 @@ export interface TransferReply {
   empty: number;
 }
 
+export interface SetOsdRequest {
+  uid: number;
+  osd: string;
+  /** drain, use, remove or status. */
+  action: string;
+}
+
+export interface OsdCare {
+  osd: string;
+  /** used, draining or removed. */
+  state: string;
+  /** Nothing is there any more. */
+  drained: boolean;
+  /** Files with something there, or still to be deleted there. */
+  left: number;
+  /** Since the metadata server was started. */
+  moved: number;
+  moved_bytes: number;
+  /** Of the last round: files that stay until a program closes them, or stops changing them; and those that failed, with the last reason. */
+  busy: number;
+  failed: number;
+  reason: string;
+}
+
 export interface MonitorRequest {
 }
 
@@ -3163,6 +3187,236 @@ export const TransferReply: MessageFns<TransferReply> = {
   },
 };
 
+function createBaseSetOsdRequest(): SetOsdRequest {
+  return { uid: 0, osd: "", action: "" };
+}
+
+export const SetOsdRequest: MessageFns<SetOsdRequest> = {
+  encode(message: SetOsdRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uid !== 0) {
+      writer.uint32(8).uint32(message.uid);
+    }
+    if (message.osd !== "") {
+      writer.uint32(18).string(message.osd);
+    }
+    if (message.action !== "") {
+      writer.uint32(26).string(message.action);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetOsdRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetOsdRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.osd = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetOsdRequest>): SetOsdRequest {
+    return SetOsdRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetOsdRequest>): SetOsdRequest {
+    const message = createBaseSetOsdRequest();
+    message.uid = object.uid ?? 0;
+    message.osd = object.osd ?? "";
+    message.action = object.action ?? "";
+    return message;
+  },
+};
+
+function createBaseOsdCare(): OsdCare {
+  return { osd: "", state: "", drained: false, left: 0, moved: 0, moved_bytes: 0, busy: 0, failed: 0, reason: "" };
+}
+
+export const OsdCare: MessageFns<OsdCare> = {
+  encode(message: OsdCare, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.osd !== "") {
+      writer.uint32(10).string(message.osd);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.drained !== false) {
+      writer.uint32(24).bool(message.drained);
+    }
+    if (message.left !== 0) {
+      writer.uint32(32).uint64(message.left);
+    }
+    if (message.moved !== 0) {
+      writer.uint32(40).uint64(message.moved);
+    }
+    if (message.moved_bytes !== 0) {
+      writer.uint32(48).uint64(message.moved_bytes);
+    }
+    if (message.busy !== 0) {
+      writer.uint32(56).uint64(message.busy);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(64).uint64(message.failed);
+    }
+    if (message.reason !== "") {
+      writer.uint32(74).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OsdCare {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOsdCare();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.osd = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.drained = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.left = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.moved = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.moved_bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.busy = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.failed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OsdCare>): OsdCare {
+    return OsdCare.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OsdCare>): OsdCare {
+    const message = createBaseOsdCare();
+    message.osd = object.osd ?? "";
+    message.state = object.state ?? "";
+    message.drained = object.drained ?? false;
+    message.left = object.left ?? 0;
+    message.moved = object.moved ?? 0;
+    message.moved_bytes = object.moved_bytes ?? 0;
+    message.busy = object.busy ?? 0;
+    message.failed = object.failed ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
 function createBaseMonitorRequest(): MonitorRequest {
   return {};
 }
@@ -3469,6 +3723,15 @@ export const VolumeServiceDefinition = {
       requestType: SweepRequest as typeof SweepRequest,
       requestStream: false,
       responseType: SweepReply as typeof SweepReply,
+      responseStream: false,
+      options: {},
+    },
+    /** Has an object server give up what it has, uses it again, takes it away, or tells how it is; administrators may. */
+    setOsd: {
+      name: "SetOsd",
+      requestType: SetOsdRequest as typeof SetOsdRequest,
+      requestStream: false,
+      responseType: OsdCare as typeof OsdCare,
       responseStream: false,
       options: {},
     },
