@@ -36,7 +36,7 @@ await program(async (signal) => {
     progress.say('  unit and contract tests')
     // Inside the image root, like everything that is built: the addons are made for its libraries, not for this machine's.
     const patterns = files.length > 0 ? files : ['test/**/*.test.ts', '!test/grid/**', '!test/system/**']
-    results.push(await ava('unit and contract', enterCommand(root, ['env', ...words(testEnvironment), avaProgram, '--tap', ...patterns]), process.env, signal))
+    results.push(await ava('unit and contract', enterCommand(root, ['env', ...words({ ...knobs(), ...testEnvironment }), avaProgram, '--tap', ...patterns]), process.env, signal))
   }
   if (wanted('native')) results.push(await native(root, files, { progress, signal }))
   if (wanted('grid')) {
@@ -92,6 +92,11 @@ async function system(whole, files, { progress, signal }) {
 
 function ava(title, argv, env, signal) {
   return runSuite({ title, argv, cwd: clone, env, log: join(build, `test-${title.split(' ')[0]}.log`), signal, read: readTap })
+}
+
+/** What asks tests for more rounds than usual (`XOS_FUZZ_ROUNDS`, `XOS_OVERLAY_SOAK_S`, …): the root is entered with a clean environment. */
+function knobs() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => /^XOS_(FUZZ|OVERLAY|ROUNDS)/.test(name)))
 }
 
 function words(env) {

@@ -4,7 +4,7 @@ import { kinds } from '../../../src/overlay/pubsub/kinds.ts';
 import { limits } from '../../../src/overlay/pubsub/limits.ts';
 import type { Announce, Gossip } from '../../../src/overlay/pubsub/messages.ts';
 import type { LinksOptions } from '../../../src/sim/links.ts';
-import { TopicWorld } from '../support.ts';
+import { TopicWorld } from '../../../src/sim/topic-world.ts';
 
 function built(nodes: number, seed: number): TopicWorld {
   const world = new TopicWorld(nodes, seed);

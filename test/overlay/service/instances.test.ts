@@ -4,7 +4,7 @@ import { kinds, limits as core, type Message } from '../../../src/overlay/core/i
 import { quantileCuts } from '../../../src/overlay/rss/index.ts';
 import type { LinksOptions } from '../../../src/sim/links.ts';
 import { testVo } from '../../vo/authority.ts';
-import { TopicWorld } from '../support.ts';
+import { TopicWorld } from '../../../src/sim/topic-world.ts';
 import { fastClock } from './instance.ts';
 import { instances, until, type Instances } from './instances.ts';
 
