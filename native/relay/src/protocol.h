@@ -53,7 +53,7 @@ enum Frame : uint16_t {
   frame_termios = 0x0132,  ///< far→home→proxy: Termios, as the job has set them · proxy→home→far: as a job begun in the background finds them
   frame_foreground = 0x0136,  ///< proxy→home→far→cell: u8 1: the job has the terminal at home, 0: it is in the background there
   frame_kill = 0x0134,     ///< home→far: end the job and its cell at once
-  frame_unread = 0x0135,   ///< far→home: terminal input that the job did not read · home→proxy: stop reading the terminal · proxy→home: done
+  frame_unread = 0x0135,   ///< far→home: terminal input that the job did not read · home→proxy: the job is over, read the terminal no more · proxy→home: all is sent
   frame_yield = 0x0133,    ///< home→proxy: u8 1: another program of the process group reads the terminal
   frame_control = 0x0140,  ///< home→far→cell: JSON request (checkpoint, check, restore)
   frame_progress = 0x0141, ///< cell→far→home: JSON

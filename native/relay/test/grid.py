@@ -236,7 +236,7 @@ class Terminal:
     def send(self, text):
         os.write(self.fd, text.encode() if isinstance(text, str) else text)
 
-    def expect(self, text, wait=10):
+    def expect(self, text, wait=30):
         """Waits until `text` appears after what was expected before; returns what came up to and with it."""
         text = text.encode()
         end = time.time() + wait
@@ -252,6 +252,16 @@ class Terminal:
             self.seen += data
         before, self.seen = self.seen.split(text, 1)
         return before + text
+
+    def expect_at_prompt(self, text):
+        """Presses Enter until the shell has told `text`, which it does before a prompt, when the job has come so far."""
+        for _ in range(60):
+            self.send('\n')
+            try:
+                return self.expect(text, 0.5)
+            except AssertionError:
+                pass
+        return self.expect(text)
 
     def end(self):
         try:

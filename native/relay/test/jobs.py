@@ -35,7 +35,7 @@ def far(*argv, **options):
     return session(n1, ['xrun', '--node', 'n2', *argv], **options)
 
 
-def wait_until(check, seconds=10):
+def wait_until(check, seconds=30):
     end = time.time() + seconds
     while time.time() < end:
         if check():
@@ -137,7 +137,7 @@ def _():
     proxy = start(n1, ['xrun', '--node', 'n2', 'bash', '-c', 'trap "echo got; exit 3" USR1; echo ready; while :; do sleep 0.05; done'], stdout=subprocess.PIPE)
     equal(proxy.stdout.readline(), b'ready\n')
     proxy.send_signal(signal.SIGUSR1)
-    equal((proxy.stdout.read(), proxy.wait(10)), (b'got\n', 3))
+    equal((proxy.stdout.read(), proxy.wait(30)), (b'got\n', 3))
 
 
 @test('stopping and continuing the proxy stops and continues the job')
@@ -151,7 +151,7 @@ def _():
     proxy.send_signal(signal.SIGCONT)
     assert wait_until(lambda: state(job) != 'T' and state(proxy.pid) != 'T'), (state(job), state(proxy.pid))
     proxy.terminate()
-    equal(proxy.wait(10), -signal.SIGTERM)
+    equal(proxy.wait(30), -signal.SIGTERM)
 
 
 @test('ps shows the program\'s name and arguments for the proxy')
@@ -208,7 +208,7 @@ def _():
     assert wait_until(lambda: n2.control.call('cells')['cells'] and n2.control.call('cells')['cells'][0]['processes'] == 1), n2.control.call('cells')
     equal(n1.control.call('signal', job=job['job'], signal=15, uid=UID + 1)['error']['code'], 'XOS_JOB_UNKNOWN')
     equal(n1.control.call('signal', job=job['job'], signal=15, uid=UID)['ok'], True)
-    equal(proxy.wait(10), -15)
+    equal(proxy.wait(30), -15)
     assert wait_until(lambda: [j for j in n1.control.call('jobs')['jobs'] if j['job'] == job['job']][0].get('exit_signal') == 15)
 
 
@@ -234,7 +234,7 @@ def _():
     proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1004'])
     assert wait_until(lambda: len(processes('sleep 1004')) >= 2)
     n2.control.call('session-remove', session=SESSION, reason='revoked', kill=True)
-    equal(proxy.wait(10), -9)
+    equal(proxy.wait(30), -9)
     n2.join([n1, n2], 'n1')
 
 
@@ -246,9 +246,8 @@ def _():
     before = fds(n1), fds(n2)
     done = session(n1, ['bash', '-c', 'seq 1000 | xargs -P4 -I{} xrun --node n2 sh -c "echo {}"'], wait=120)
     equal((done.returncode, sorted(map(int, done.stdout.split())), done.stderr), (0, list(range(1, 1001)), b''))
-    time.sleep(0.5)
-    assert fds(n1) <= before[0] + 4 and fds(n2) <= before[1] + 8, (before, fds(n1), fds(n2))
-    equal(n2.control.call('cells')['cells'], [])
+    assert wait_until(lambda: fds(n1) <= before[0] + 4 and fds(n2) <= before[1] + 8), (before, fds(n1), fds(n2))
+    assert wait_until(lambda: n2.control.call('cells')['cells'] == []), n2.control.call('cells')
 
 
 @test('a job on a terminal has one there, of the same size, and sees it change')
@@ -307,9 +306,7 @@ def _():
     terminal.expect('$ ')
     terminal.send('xrun --node n2 cat &\n')
     terminal.expect('$ ')
-    time.sleep(0.8)
-    terminal.send('\n')
-    terminal.expect('Stopped(SIGTTIN)')
+    terminal.expect_at_prompt('Stopped(SIGTTIN)')
     terminal.send('fg\n')
     terminal.expect('cat')
     terminal.send('abc\n')
@@ -318,9 +315,7 @@ def _():
     terminal.expect('Stopped(SIGTSTP)')
     terminal.expect('$ ')
     terminal.send('bg\n')
-    time.sleep(0.8)
-    terminal.send('\n')
-    terminal.expect('Stopped(SIGTTIN)')
+    terminal.expect_at_prompt('Stopped(SIGTTIN)')
     terminal.send('kill %1; fg; echo st""atus $?\n')
     terminal.expect('status 143')
     # One that does not read goes on, may write, and reads when it is brought to the foreground while it runs.
@@ -331,9 +326,7 @@ def _():
     terminal.expect('got seven')
     # Settings of the terminal are not for the background either.
     terminal.send('xrun --node n2 stty -echo &\n')
-    time.sleep(0.8)
-    terminal.send('\n')
-    terminal.expect('Stopped(SIGTTOU)')
+    terminal.expect_at_prompt('Stopped(SIGTTOU)')
     terminal.send('kill -9 %1\n')
     # Without a shell that could continue it, it is hung up.
     terminal.send('( xrun --node n2 sh -c "sleep 1.5; read x < /dev/tty; : orphan" & )\n')
@@ -352,6 +345,18 @@ def _():
     terminal.expect('abc\r\n')
     terminal.send('\x04')
     terminal.expect('status 0')
+    terminal.end()
+
+
+@test('what is typed while a job ends is read by the shell')
+def _():
+    terminal = Terminal(n1, ['bash', '--norc', '-i'])
+    terminal.expect('$ ')
+    for i in range(60):
+        terminal.send('xrun --node n2 /bin/true\n')
+        time.sleep(i * 0.001)
+        terminal.send(f'echo ma""rk {i}\n')
+        terminal.expect(f'mark {i}')
     terminal.end()
 
 
@@ -539,7 +544,7 @@ def _():
     assert wait_until(lambda: len(processes('sleep 1008')) >= 2)
     n2.relay.kill()
     n2.relay.wait()
-    equal(proxy.wait(10), 137)
+    equal(proxy.wait(30), 137)
     text = proxy.stderr.read().decode()
     assert re.fullmatch(r"xos: node 'n2' that ran 'sleep' \(job n1-\d+\) was lost; .*\n", text), text
     assert wait_until(lambda: not processes('sleep 1008')), 'the cell outlived its relay'
@@ -556,7 +561,7 @@ def _():
     last = max(int(j['job'].split('-')[1]) for j in n1.control.call('jobs')['jobs'])
     n1.relay.kill()
     n1.relay.wait()
-    equal(proxy.wait(10), 137)
+    equal(proxy.wait(30), 137)
     assert wait_until(lambda: not processes('sleep 1009')), 'the far job outlived its home'
     done = session(n1, ['xrun', 'sh', '-c', 'echo here'])
     equal(done.stdout, b'here\n')

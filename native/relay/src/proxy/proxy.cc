@@ -292,7 +292,7 @@ class Proxy {
         return;
       }
       case frame_unread:
-        // The relay gives the terminal back what the job did not read; we must not read it again, and not echo it twice.
+        // The relay gives the terminal back what the job did not read, also of what we have read; we must not read it again, and not echo it twice.
         tty_input_open_ = false;
         append_frame(out_, frame_unread, 0, nullptr, 0);
         return;

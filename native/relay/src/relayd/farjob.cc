@@ -182,6 +182,7 @@ void FarJob::take(const Header& header, Bytes payload) {
       if (!cell_ || payload.size() != 2) return;
       // A signal that is typed discards what was typed before it (unless NOFLSH), as the terminal's driver does at home.
       if (payload[1] && sources_[stream_tty].fd && !(termios_.lflag & NOFLSH)) {
+        terminal_credit_ += static_cast<uint32_t>(terminal_queue_.size());
         terminal_queue_.clear();
         ioctl(sources_[stream_tty].fd.get(), TCFLSH, TCOFLUSH);
       }
@@ -411,8 +412,10 @@ void FarJob::finish_if_drained() {
   report();
 }
 
-/// Sends home what was typed and not read: the shell there would have read it next.
+/// Sends home what was typed and not read: the shell there would have read it next. What has not come as far as the terminal home knows by the credit.
 void FarJob::return_typed() {
+  if (terminal_credit_) send(frame_credit, stream_tty, bytes_of(terminal_credit_));
+  terminal_credit_ = 0;
   const int master = sources_[stream_tty].fd.get();
   if (master < 0) return;
   struct termios now;
@@ -421,9 +424,9 @@ void FarJob::return_typed() {
   now.c_lflag &= ~(ICANON | ECHO);  // a line without its end is readable then
   now.c_cc[VMIN] = 1;
   tcsetattr(slave.get(), TCSANOW, &now);
-  ssize_t got = read(slave.get(), scratch, sizeof scratch );
+  ssize_t got = read(slave.get(), scratch, sizeof scratch);
   if (got < 0) got = 0;
-  if (got || !terminal_queue_.empty()) home_.send(frame_unread, 0, number_, {{scratch, static_cast<size_t>(got)}, {terminal_queue_.data(), terminal_queue_.size()}});
+  if (got) send(frame_unread, 0, {scratch, static_cast<size_t>(got)});
 }
 
 void FarJob::report() {

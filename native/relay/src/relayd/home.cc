@@ -101,9 +101,9 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
   if (!job) {
     if (header.type == frame_spawn) return spawn(proxy, payload);
     if (header.type == frame_attach) return attach(proxy, payload);
+    if (!proxy.end.empty()) return take_last_typed(proxy, header, payload);
     return proxy_gone(proxy);
   }
-  if (header.type == frame_unread) return give_back_typed(*job);
   if (header.type == frame_close && header.flags == stream_in) job->input_closed = true;
   if (!job->link && !(header.type == frame_data && header.flags == stream_in)) return;
   switch (header.type) {
@@ -118,6 +118,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
         job->returned_input.insert(job->returned_input.end(), payload.begin(), payload.end());
         return;
       }
+      if (header.flags == stream_tty) proxy.typed.insert(proxy.typed.end(), payload.begin(), payload.end());
       if (!job->link) return;
       return job->link->send(frame_data, header.flags, job->number, {payload});
     case frame_close:
@@ -171,7 +172,7 @@ void Home::spawn(Proxy& proxy, Bytes payload) {
   job.uid = session->uid;
   job.wanted = prelude.node;
   job.process_group = prelude.process_group;
-  job.terminal = prelude.terminal;
+  proxy.terminal = prelude.terminal;
   memcpy(job.kinds, spec.head.streams, 3);
   job.has_terminal = spec.head.has_terminal;
   job.started_ms = Loop::clock_ms();
@@ -236,8 +237,8 @@ void Home::take(Link&, const Header& header, Bytes payload) {
     case frame_refused: return refused(job, payload);
     case frame_result: return control_done(job, payload);
     case frame_unread:
-      job.unread.assign(payload.begin(), payload.end());
-      return to_proxy(job, header, {});
+      if (job.proxy) job.proxy->typed.insert(job.proxy->typed.begin(), payload.begin(), payload.end());  // older than what was not taken at all
+      return;
     case frame_progress: {
       json event = json::parse(payload.begin(), payload.end(), nullptr, false);
       if (!event.is_object()) return;
@@ -267,6 +268,7 @@ void Home::take(Link&, const Header& header, Bytes payload) {
     case frame_credit: {
       const uint32_t bytes = in.u32();
       if (header.flags < stream_count) job.in_flight[header.flags] -= std::min(bytes, job.in_flight[header.flags]);
+      if (header.flags == stream_tty && job.proxy) job.proxy->typed.erase(job.proxy->typed.begin(), job.proxy->typed.begin() + std::min<size_t>(bytes, job.proxy->typed.size()));
       return to_proxy(job, header, payload);
     }
     case frame_data:
@@ -342,36 +344,48 @@ void Home::refused(Job& job, Bytes payload) {
 
 /// Puts what was typed ahead of the job's end back into the terminal, where the shell reads it next. TIOCSTI is the superuser's, so the relay does it,
 /// and only on a terminal that belongs to the session's user: on another one (su) it would type for somebody else.
-void Home::give_back_typed(Job& job) {
-  if (!job.unread.empty() && job.proxy && job.terminal >= 0) {
-    const std::string path = "/proc/" + std::to_string(job.proxy->pid()) + "/fd/" + std::to_string(job.terminal);
+void Home::give_back_typed(Proxy& proxy) {
+  if (!proxy.typed.empty()) {
+    const std::string path = "/proc/" + std::to_string(proxy.pid()) + "/fd/" + std::to_string(proxy.terminal);
     const unique_fd terminal(open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
     struct stat info;
     // And only while the proxy's group has it: nobody else can be reading it then.
-    if (terminal && fstat(terminal.get(), &info) == 0 && info.st_uid == job.uid && has_terminal(job.proxy->pid(), info.st_rdev))
-      for (const uint8_t byte : job.unread)
+    if (terminal && fstat(terminal.get(), &info) == 0 && info.st_uid == proxy.uid() && has_terminal(proxy.pid(), info.st_rdev))
+      for (const uint8_t byte : proxy.typed)
         if (ioctl(terminal.get(), TIOCSTI, &byte) < 0) break;
   }
-  job.unread.clear();
-  if (job.held_exit.empty()) return;
-  const std::vector<uint8_t> exit = std::move(job.held_exit);
-  ended(job, exit);
+  proxy.send(frame_exit, 0, proxy.end);
+  proxy.end.clear();
+  proxy.finish();
+}
+
+/// The job is over, the proxy not yet: what it had read from the terminal before it heard of that is still the shell's.
+void Home::take_last_typed(Proxy& proxy, const Header& header, Bytes payload) {
+  if (header.type == frame_unread) return give_back_typed(proxy);
+  if (header.type != frame_data || header.flags != stream_tty) return;
+  if (proxy.typed.size() + payload.size() > 2 * window_bytes) return proxy_gone(proxy);
+  proxy.typed.insert(proxy.typed.end(), payload.begin(), payload.end());
+}
+
+void Home::tell_end(Job& job, Bytes exit) {
+  Proxy& proxy = *job.proxy;
+  proxy.job = nullptr;
+  job.proxy = nullptr;
+  if (proxy.terminal >= 0) {
+    proxy.end.assign(exit.begin(), exit.end());
+    return proxy.send(frame_unread, 0, {});
+  }
+  proxy.send(frame_exit, 0, exit);
+  proxy.finish();
 }
 
 void Home::ended(Job& job, Bytes payload) {
-  if (!job.unread.empty() && job.proxy) {
-    job.held_exit.assign(payload.begin(), payload.end());
-    return;
-  }
   Reader in(payload.data(), payload.size());
   in.raw(&job.exit, sizeof job.exit);
   if (job.proxy) {
     // Before it is told to end: who waits for it sees what the job has used.
     kernel_.use(job.number, {job.exit.cpu_us - std::min(job.exit.cpu_us, job.exit.system_us), job.exit.system_us, 0}, job.exit.memory_kb_max);
-    job.proxy->send(frame_exit, 0, payload);
-    job.proxy->job = nullptr;
-    job.proxy->finish();
-    job.proxy = nullptr;
+    tell_end(job, payload);
   }
   end(job, "ended");
 }
@@ -452,8 +466,7 @@ void Home::proxy_gone(Proxy& proxy) {
     kernel_.remove(job->number);
     job->proxy_stopped = false;
     // A checkpointed job has no link: it stays, and may be restored with another proxy.
-    if (!job->held_exit.empty()) give_back_typed(*job);
-    else if (job->link) job->link->send(frame_kill, 0, job->number, {});
+    if (job->link) job->link->send(frame_kill, 0, job->number, {});
   }
   const auto found = proxies_.find(&proxy);
   if (found != proxies_.end()) {
@@ -481,7 +494,7 @@ void Home::attach(Proxy& proxy, Bytes payload) {
   job->proxy_pid = proxy.pid();
   kernel_.add(job->number, proxy.fd(), proxy.pid());
   job->process_group = prelude.process_group;
-  job->terminal = prelude.terminal;
+  proxy.terminal = prelude.terminal;
   Buffer buffer;
   Writer out(buffer);
   for (const uint8_t kind : job->kinds) out.u8(kind);

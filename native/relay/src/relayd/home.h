@@ -34,9 +34,6 @@ struct Job {
   int32_t process_group = 0;
   uint32_t in_flight[stream_count] = {};  ///< input that the proxy sent and the far end did not take yet
   std::vector<uint8_t> waiting;       ///< frames for a proxy that is not there
-  int32_t terminal = -1;              ///< the proxy's descriptor of its terminal
-  std::vector<uint8_t> unread;        ///< typed ahead: goes back into the home terminal before the job's end is told
-  std::vector<uint8_t> held_exit;     ///< the end, while that is under way
   std::vector<uint8_t> returned_input;///< stdin that a checkpoint did not take in, and what came since
   bool input_closed = false;          ///< the proxy's stdin is at its end
   int64_t started_ms = 0, ended_ms = 0;
@@ -61,6 +58,9 @@ class Proxy : public Watcher {
   uid_t uid() const { return uid_; }
   pid_t pid() const { return pid_; }
   Job* job = nullptr;
+  int32_t terminal = -1;            ///< its descriptor of its terminal
+  std::vector<uint8_t> typed;       ///< terminal input that the job has not taken, as far as it is known here
+  std::vector<uint8_t> end;         ///< the end of its job, while it is asked for what was typed last
 
  private:
   Home& home_;
@@ -122,7 +122,9 @@ class Home : public End {
   bool place(Job& job);
   void give_up(Job& job, const std::string& code, const std::string& message, bool here, uint8_t status);
   void refused(Job& job, Bytes payload);
-  void give_back_typed(Job& job);
+  void tell_end(Job& job, Bytes exit);
+  void take_last_typed(Proxy& proxy, const Header& header, Bytes payload);
+  void give_back_typed(Proxy& proxy);
   void ended(Job& job, Bytes payload);
   void lost(Job& job, const std::string& reason);
   void end(Job& job, const std::string& state);

@@ -153,6 +153,7 @@ void Home::restored(Job& job, const json& result) {
   if (job.detached) return job.link->send(frame_close, stream_in, job.number, {});
   if (job.proxy) {
     // What was under way when the checkpoint was made is in the checkpoint's pipes now, or was returned.
+    job.proxy->typed.clear();
     for (const uint16_t stream : {stream_in, stream_tty}) {
       const uint32_t kept = stream == stream_in ? static_cast<uint32_t>(job.returned_input.size()) : 0;
       const uint32_t bytes = job.in_flight[stream] - std::min(job.in_flight[stream], kept);
