@@ -11,7 +11,7 @@ import { tryLock } from './lib/lock.mjs'
 import { startTime } from './lib/process.mjs'
 import { createProgress } from './lib/progress.mjs'
 import { program, setUp, setupLog } from './setup.mjs'
-import { readCtest, readTap, runSuite } from './test/suite.mjs'
+import { ctest, tap, runSuite } from './test/suite.mjs'
 import { systemTests } from './test/system.mjs'
 
 const PARTS = ['unit', 'native', 'grid', 'system']
@@ -72,7 +72,7 @@ async function native(root, files, { progress, signal }) {
   }
   progress.say('  native tests')
   const argv = enterCommand(root, ['ctest', '--test-dir', folder, '--timeout', '120', '-j2', '--output-on-failure', ...(files[0] ? ['-R', files[0]] : [])])
-  return await runSuite({ title: 'native', argv, cwd: clone, log: join(build, 'test-native.log'), signal, read: readCtest })
+  return await runSuite({ title: 'native', argv, cwd: clone, log: join(build, 'test-native.log'), signal, reader: ctest })
 }
 
 /** Guests in QEMU. As a part of everything only what fits the time of a run; what is left out is told. */
@@ -91,7 +91,7 @@ async function system(whole, files, { progress, signal }) {
 }
 
 function ava(title, argv, env, signal) {
-  return runSuite({ title, argv, cwd: clone, env, log: join(build, `test-${title.split(' ')[0]}.log`), signal, read: readTap })
+  return runSuite({ title, argv, cwd: clone, env, log: join(build, `test-${title.split(' ')[0]}.log`), signal, reader: tap })
 }
 
 /** What asks tests for more rounds than usual (`XOS_FUZZ_ROUNDS`, `XOS_OVERLAY_SOAK_S`, …): the root is entered with a clean environment. */

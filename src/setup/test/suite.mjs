@@ -5,11 +5,16 @@ import { createInterface } from 'node:readline'
 import { finished } from 'node:stream/promises'
 
 /** @typedef {{passed: number, failed: number, skipped: number}} Counts */
+/** @typedef {{name: string, result: 'passed' | 'failed' | 'skipped'}} Test */
+
+/** Of what a failed test printed, so many lines are shown; the log has all. */
+const shown_lines = 60
 
 /**
- * Runs `argv` and gives each line to `read`, which says what it means: a test with its result, or null for anything else.
+ * Runs `argv` and gives each line to `read`, which says what it means: a test with its result, or null for anything else. What follows a failed
+ * test is shown with it as long as `belongs` says that it is of that test.
  * @param {{title: string, argv: readonly string[], cwd: string, env?: NodeJS.ProcessEnv, log: string, signal: AbortSignal,
- *   read: (line: string) => {name: string, result: 'passed' | 'failed' | 'skipped'} | null, out?: NodeJS.WritableStream}} suite
+ *   reader: {read: (line: string) => Test | null, belongs: (line: string) => boolean}, out?: NodeJS.WritableStream}} suite
  * @returns {Promise<Counts>} a suite that ends badly without a failed test counts as one failed test
  */
 export async function runSuite(suite) {
@@ -21,18 +26,21 @@ export async function runSuite(suite) {
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', program, ...args], { cwd: suite.cwd, env: suite.env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'] })
   const stop = () => child.kill('SIGTERM')
   suite.signal.addEventListener('abort', stop, { once: true })
-  let failing = false
+  let toShow = 0
   const take = (line) => {
     log.write(`${line}\n`)
-    const test = suite.read(line)
+    const test = suite.reader.read(line)
     if (test === null) {
-      if (failing && /^\s/.test(line)) out.write(`      ${line.trimEnd()}\n`)
-      else failing = false
+      if (!suite.reader.belongs(line)) toShow = 0
+      else if (toShow > 0 && !/^\s*$|^ok\b/.test(line)) {
+        toShow--
+        out.write(`      ${line.trimEnd()}\n`)
+      }
       return
     }
     counts[test.result]++
-    failing = test.result === 'failed'
-    if (failing) out.write(`    ✗ ${test.name}\n`)
+    toShow = test.result === 'failed' ? shown_lines : 0
+    if (test.result === 'failed') out.write(`    ✗ ${test.name}\n`)
     else if (test.result === 'skipped') out.write(`    - skipped: ${test.name}\n`)
   }
   const last = []
@@ -63,19 +71,29 @@ export async function runSuite(suite) {
   return counts
 }
 
-/** A line of the Test Anything Protocol, as ava prints it. @param {string} line */
-export function readTap(line) {
-  const match = /^(not )?ok \d+ - (.*)$/.exec(line)
-  if (!match) return null
-  const name = match[2] ?? ''
-  const directive = /#\s*(SKIP|TODO)\b/i.test(name)
-  return { name, result: directive ? 'skipped' : match[1] ? 'failed' : 'passed' }
+/** The Test Anything Protocol, as ava prints it. */
+export const tap = {
+  /** @param {string} line @returns {Test | null} */
+  read(line) {
+    const match = /^(not )?ok \d+ - (.*)$/.exec(line)
+    if (!match) return null
+    const name = match[2] ?? ''
+    const directive = /#\s*(SKIP|TODO)\b/i.test(name)
+    return { name, result: directive ? 'skipped' : match[1] ? 'failed' : 'passed' }
+  },
+  /** @param {string} line */
+  belongs: (line) => /^\s/.test(line),
 }
 
-/** A line of ctest: `3/12 Test  #3: wire .....   Passed    0.11 sec`. @param {string} line */
-export function readCtest(line) {
-  const match = /^\s*\d+\/\d+\s+Test\s+#\d+:\s+(.+?)\s+\.*\s*(Passed|\*\*\*.*?)\s+[\d.]+ sec/.exec(line)
-  if (!match) return null
-  const how = match[2] ?? ''
-  return { name: how === 'Passed' ? match[1] : `${match[1]} (${how.replaceAll('*', '').trim()})`, result: how === 'Passed' ? 'passed' : /Skipped/.test(how) ? 'skipped' : 'failed' }
+/** ctest with --output-on-failure: `3/12 Test  #3: wire .....   Passed    0.11 sec`, and after a failed one what it printed. */
+export const ctest = {
+  /** @param {string} line @returns {Test | null} */
+  read(line) {
+    const match = /^\s*\d+\/\d+\s+Test\s+#\d+:\s+(.+?)\s+\.*\s*(Passed|\*\*\*.*?)\s+[\d.]+ sec/.exec(line)
+    if (!match) return null
+    const how = match[2] ?? ''
+    return { name: how === 'Passed' ? match[1] : `${match[1]} (${how.replaceAll('*', '').trim()})`, result: how === 'Passed' ? 'passed' : /Skipped/.test(how) ? 'skipped' : 'failed' }
+  },
+  /** Not the start of the next, nor the summary. @param {string} line */
+  belongs: (line) => !/^\s+Start\s+\d+:|^\d+% tests passed/.test(line),
 }

@@ -2,31 +2,31 @@ import test from 'ava'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { readCtest, readTap, runSuite } from '../../../src/setup/test/suite.mjs'
+import { ctest, tap, runSuite } from '../../../src/setup/test/suite.mjs'
 
 test('lines of TAP', (t) => {
-  t.deepEqual(readTap('ok 1 - a › b'), { name: 'a › b', result: 'passed' })
-  t.is(readTap('not ok 2 - c')?.result, 'failed')
-  t.is(readTap('ok 3 - d # SKIP no fuse')?.result, 'skipped')
-  t.is(readTap('  ok 4 - nested text of a failure'), null)
-  t.is(readTap('1..4'), null)
+  t.deepEqual(tap.read('ok 1 - a › b'), { name: 'a › b', result: 'passed' })
+  t.is(tap.read('not ok 2 - c')?.result, 'failed')
+  t.is(tap.read('ok 3 - d # SKIP no fuse')?.result, 'skipped')
+  t.is(tap.read('  ok 4 - nested text of a failure'), null)
+  t.is(tap.read('1..4'), null)
 })
 
 test('lines of ctest', (t) => {
-  t.deepEqual(readCtest(' 1/12 Test  #1: wire_frame ....................   Passed    0.02 sec'), { name: 'wire_frame', result: 'passed' })
-  t.deepEqual(readCtest('10/12 Test #10: relay ...........***Failed    1.20 sec'), { name: 'relay (Failed)', result: 'failed' })
-  t.is(readCtest(' 2/12 Test  #2: x ....***Exception: SegFault  0.1 sec')?.result, 'failed')
-  t.is(readCtest(' 2/12 Test  #2: x ....***Timeout  60.0 sec')?.result, 'failed')
-  t.is(readCtest(' 3/12 Test  #3: mount ........***Skipped   0.00 sec')?.result, 'skipped')
-  t.is(readCtest('      Start  1: wire_frame'), null)
+  t.deepEqual(ctest.read(' 1/12 Test  #1: wire_frame ....................   Passed    0.02 sec'), { name: 'wire_frame', result: 'passed' })
+  t.deepEqual(ctest.read('10/12 Test #10: relay ...........***Failed    1.20 sec'), { name: 'relay (Failed)', result: 'failed' })
+  t.is(ctest.read(' 2/12 Test  #2: x ....***Exception: SegFault  0.1 sec')?.result, 'failed')
+  t.is(ctest.read(' 2/12 Test  #2: x ....***Timeout  60.0 sec')?.result, 'failed')
+  t.is(ctest.read(' 3/12 Test  #3: mount ........***Skipped   0.00 sec')?.result, 'skipped')
+  t.is(ctest.read('      Start  1: wire_frame'), null)
 })
 
-const counted = test.macro(async (t, script: string, counts: object, says: RegExp) => {
+const counted = test.macro(async (t, script: string, counts: object, says: RegExp, reader: typeof tap = tap) => {
   const folder = mkdtempSync(join(tmpdir(), 'xos-suite-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   let told = ''
   const result = await runSuite({
-    title: 'trial', argv: ['sh', '-c', script], cwd: '/', log: join(folder, 'log'), signal: new AbortController().signal, read: readTap,
+    title: 'trial', argv: ['sh', '-c', script], cwd: '/', log: join(folder, 'log'), signal: new AbortController().signal, reader,
     out: { write: (text: string) => { told += text } } as unknown as NodeJS.WritableStream,
   })
   t.deepEqual(result, counts as typeof result)
@@ -38,3 +38,6 @@ test('tests are counted, a failure is shown with its details', counted, 'echo "o
   { passed: 1, failed: 1, skipped: 1 }, /✗ b\n +why\n/)
 test('a suite that dies counts as a failure', counted, 'echo "ok 1 - a"; kill -9 $$', { passed: 1, failed: 1, skipped: 0 }, /ended with SIGKILL/)
 test('a suite that runs nothing counts as a failure', counted, 'echo nothing here', { passed: 0, failed: 1, skipped: 0 }, /ran no test/)
+test('what a failed native test printed is shown, what went well is not', counted,
+  'echo "1/2 Test #1: jobs ...***Failed 1.2 sec"; echo "ok   first"; echo "FAIL second"; echo "     why"; echo "    Start  2: other"; echo "2/2 Test #2: other ... Passed 0.1 sec"; exit 8',
+  { passed: 1, failed: 1, skipped: 0 }, /✗ jobs \(Failed\)\n +FAIL second\n +why\n +trial: /, ctest)
