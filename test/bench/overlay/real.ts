@@ -35,7 +35,7 @@ async function measure(bench: Bench, count: number, loopback: boolean): Promise<
     // Not many: a tree that is made while the mesh still grows stays deeper than the simulator's, where nobody publishes before it stands.
     if (!many) await warm(fleet, 600, pause_ms, signal)
     await settle(fleet, young_cycles, signal)
-    return await compare(fleet, { warm: many ? 120 : 0, messages: many ? 40 : 200, pause_ms, idle_ms: many ? 20_000 : 60_000, seed, signal })
+    return await compare(fleet, { warm: many ? 360 : 0, messages: many ? 40 : 200, pause_ms, idle_ms: many ? 20_000 : 60_000, seed, signal })
   } finally {
     await fleet.down()
   }
