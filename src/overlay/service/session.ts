@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, hkdfSync, type KeyObject } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createPrivateKey, createPublicKey, createSecretKey, diffieHellman, generateKeyPairSync, hkdfSync, type KeyObject } from 'node:crypto';
 import { limits } from './limits.ts';
 
 /**
@@ -42,15 +42,16 @@ export class Session {
   readonly id: string;
   readonly #own: Buffer;
   readonly #peer: Buffer;
-  readonly #out: Buffer;
-  readonly #in: Buffer;
+  readonly #out: KeyObject;
+  readonly #in: KeyObject;
   #next = 1;
   #highest = 0;
   readonly #seen = new Uint8Array(limits.replay_window);
 
   constructor(own: OwnKey, name: string) {
     const shared = diffieHellman({ privateKey: own.key, publicKey: keyOfName(name) });
-    const derive = (from: string, to: string): Buffer => Buffer.from(hkdfSync('sha256', shared, Buffer.alloc(0), `xos-overlay-v1\n${from}\n${to}`, 32));
+    // Key objects: a cipher from a buffer takes three times as long to make (22 and 7 µs).
+    const derive = (from: string, to: string): KeyObject => createSecretKey(Buffer.from(hkdfSync('sha256', shared, Buffer.alloc(0), `xos-overlay-v1\n${from}\n${to}`, 32)));
     this.#own = own.id;
     this.#peer = idOf(name);
     this.id = this.#peer.toString('hex');
