@@ -183,6 +183,11 @@ void Cell::to_group(int number) { kill(-job_.program, number); }
 void Cell::signal_job(int number, bool from_terminal) {
   if (number < 1 || number > 64) return;
   if (number == SIGCONT) return continue_job();
+  // By the way that SIGCONT takes: a ^Z after it would else come before it, and be undone. Of the two the kernel keeps the later one pending.
+  if (number == SIGTSTP && from_terminal && job_.root != job_.program) {
+    kill(job_.root, SIGTSTP);
+    return;
+  }
   pid_t foreground = 0;
   if (job_.master && (from_terminal || number == SIGHUP) && ioctl(job_.master.get(), TIOCGPGRP, &foreground) == 0 && foreground > 1) kill(-foreground, number);
   if (foreground == job_.root && job_.root != job_.program) foreground = 0;  // the leader holds the terminal for a job of the background

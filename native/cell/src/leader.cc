@@ -198,6 +198,8 @@ void follow(int number) {
   } else if (number == SIGCONT && led > 1) {
     kill(-led, SIGCONT);
     if (now > 1 && now != self && now != led) kill(-now, SIGCONT);
+  } else if (number == SIGTSTP && led > 1) {
+    kill(now > 1 && now != self ? -now : -led, SIGTSTP);
   }
 }
 
@@ -206,7 +208,7 @@ void listen_to_cell() {
   action.sa_handler = follow;
   sigfillset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
-  for (const int number : {leader_takes_terminal, leader_gives_terminal, SIGCONT}) sigaction(number, &action, nullptr);
+  for (const int number : {leader_takes_terminal, leader_gives_terminal, SIGCONT, SIGTSTP}) sigaction(number, &action, nullptr);
 }
 
 [[noreturn]] void lead(const Plan& plan, int report) {
