@@ -13,14 +13,16 @@ for n in range(1, 31):
 sys.exit(7)
 END
 `
+/** Waits until the job has written to `file`: it runs then. */
+const begun = (file: string): string => `until [ -s ${file} ]; do sleep 0.1; done`
 const numbers = (last: number): string => Array.from({ length: last }, (_, n) => `${n + 1}\n`).join('')
 
 test.serial('a job goes on on another node, with its proxy, its output whole and its exit status', async (t) => {
   const { stdout, stderr } = await grid.exec(`${counter}
-XOS_NODE=n2 python3 count.py > out.txt & sleep 1
+XOS_NODE=n2 python3 count.py > moved.txt & ${begun('moved.txt')}
 xcheckpoint $! --name moved && xps --json | grep -o '"state": "[a-z]*"'
 xrestart moved --node n3 && xps --json | grep -oE '"(state|node)": "[a-z0-9]*"'
-wait $!; echo status $?; cat out.txt`)
+wait $!; echo status $?; cat moved.txt`)
   t.regex(stdout, /^checkpoint 'moved' of job n1-\d+ \(python3, 1 process\): .*stood still for \d+ ms\nthe job has stopped; 'xrestart moved' lets it go on\n"state": "checkpointed"\n/, stderr)
   t.regex(stdout, /runs again on node n3, reattached to its terminal; 'fg' to bring it up\n"node": "n3"\n"state": "running"\nstatus 7\n/)
   t.is(stdout.slice(stdout.indexOf('status 7\n') + 9), numbers(30))
@@ -28,25 +30,25 @@ wait $!; echo status $?; cat out.txt`)
 
 test.serial('a pipeline goes on: data that was under way comes through once and in order', async (t) => {
   const { stdout, stderr } = await grid.exec(`
-XOS_NODE=n2 bash -c 'for i in $(seq 2000); do echo $i; sleep 0.001; done | cat | while read x; do echo $x; done' > out.txt & sleep 1
-xcheckpoint $! --name pipe > /dev/null && xrestart pipe --node n3 > /dev/null; wait $!; echo status $?; cat out.txt`)
-  t.is(stdout, `status 0\n${numbers(2000)}`, stderr)
+XOS_NODE=n2 bash -c 'for i in $(seq 1000); do echo $i; sleep 0.001; done | cat | while read x; do echo $x; done' > pipe.txt & ${begun('pipe.txt')}
+xcheckpoint $! --name pipe > /dev/null && xrestart pipe --node n3 > /dev/null; wait $!; echo status $?; cat pipe.txt`)
+  t.is(stdout, `status 0\n${numbers(1000)}`, stderr)
 })
 
 test.serial('a program that reads what comes from home goes on reading', async (t) => {
   const { stdout, stderr } = await grid.exec(`
 (for i in $(seq 20); do echo $i; sleep 0.1; done) | XOS_NODE=n2 python3 -u -c 'import sys
-for line in sys.stdin: print("got", line.strip(), flush=True)' > out.txt & sleep 1
-xcheckpoint $! --name reader > /dev/null && sleep 0.5 && xrestart reader --node n3 > /dev/null; wait $!; echo status $?; cat out.txt`)
+for line in sys.stdin: print("got", line.strip(), flush=True)' > reader.txt & ${begun('reader.txt')}
+xcheckpoint $! --name reader > /dev/null && sleep 0.5 && xrestart reader --node n3 > /dev/null; wait $!; echo status $?; cat reader.txt`)
   t.is(stdout, `status 0\n${numbers(20).replaceAll(/^/gm, 'got ').slice(0, -4)}`, stderr)
 })
 
 test.serial('with --leave-running the job goes on, and its checkpoint can be restarted when it is over', async (t) => {
   const { stdout, stderr } = await grid.exec(`${counter}
-XOS_NODE=n2 python3 count.py > out.txt & sleep 1
+XOS_NODE=n2 python3 count.py > kept.txt & ${begun('kept.txt')}
 xcheckpoint $! --name kept --leave-running > /dev/null; echo taken $?
 xrestart kept; echo refused $?
-wait $!; echo status $?; cat out.txt; xrestart kept --node n3 > again.txt; echo again $?`)
+wait $!; echo status $?; cat kept.txt; xrestart kept --node n3 > again.txt; echo again $?`)
   t.is(stdout, `taken 0\nrefused 1\nstatus 7\n${numbers(30)}again 7\n`, stderr)
   t.regex(stderr, /cannot restart checkpoint 'kept': its job 'n1-\d+' is still there \(running, node n2\)/)
   const again = (await grid.exec('cat again.txt')).stdout
@@ -82,7 +84,7 @@ xlocal python3 session.py`)
 })
 
 test.serial('--check says in words what stands in the way; xz is refused and goes on', async (t) => {
-  const { stdout, stderr } = await grid.exec(`mkfifo f; XOS_NODE=n2 xz -c < f > out.xz & exec 9> f; echo text >&9; sleep 1
+  const { stdout, stderr } = await grid.exec(`mkfifo f; XOS_NODE=n2 xz -c < f > out.xz & exec 9> f; echo text >&9; until xwhere $! > /dev/null 2>&1; do sleep 0.1; done; sleep 1
 xcheckpoint --check $!; echo check $?; xcheckpoint $! --name xz; echo refused $?; ls .xos/checkpoints/xz 2>&1; exec 9>&-; wait $!; echo status $?; xlocal xz -dc out.xz`)
   t.regex(stdout, /cannot be checkpointed now:\n +xz \(process \d+\) has put itself under Landlock restrictions\n.*\ncheck 1\nrefused 1\n.*No such file.*\nstatus 0\ntext\n$/, stderr)
 })
@@ -110,7 +112,7 @@ test.serial("another user's job, and what is unknown, are refused with one clear
 
 test.serial('a checkpoint that was cut off or changed is refused, and one whose node is unknown', async (t) => {
   const { stdout, stderr } = await grid.exec(`${counter}
-XOS_NODE=n2 python3 count.py > /dev/null & sleep 0.5
+XOS_NODE=n2 python3 count.py > bad.txt & ${begun('bad.txt')}
 xcheckpoint $! --name bad > /dev/null; cd .xos/checkpoints/bad
 xrestart bad --node n9; echo $?
 cp pages-1.img keep; truncate -s -4096 pages-1.img; xrestart bad; echo $?; cp keep pages-1.img
@@ -123,7 +125,7 @@ xkill -9 $! ; wait $!; echo killed $?`)
 
 test.serial('a job whose node died is recovered from its checkpoint', async (t) => {
   const running = grid.startExec(`${counter.replace('31', '61')}
-XOS_NODE=n2 python3 count.py > out.txt & sleep 1; xcheckpoint $! --name saved --leave-running > /dev/null; echo ready; wait $!; echo status $?`)
+XOS_NODE=n2 python3 count.py > saved.txt & ${begun('saved.txt')}; xcheckpoint $! --name saved --leave-running > /dev/null; echo ready; wait $!; echo status $?`)
   await grid.until('the checkpoint is there', async () => (await grid.exec('xcheckpoint ls')).stdout.includes('saved'))
   await grid.xgrid(['crash', 'n2'])
   const { stdout, stderr } = await running.finished

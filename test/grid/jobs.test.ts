@@ -85,7 +85,7 @@ test.serial('a stopped job shows as stopped and goes on', async (t) => {
 })
 
 test.serial('the pid of a proxy is good for xkill, xwait and xwhere on its own node', async (t) => {
-  const { stdout } = await grid.exec('XOS_NODE=n3 sleep 600 & sleep 1; xwhere $!; xkill $!; xwait $!; echo $?; wait $!; echo $?')
+  const { stdout } = await grid.exec('XOS_NODE=n3 sleep 600 & until xwhere $! 2>/dev/null; do sleep 0.1; done; xkill $!; xwait $!; echo $?; wait $!; echo $?')
   t.is(stdout, 'n3\n143\n143\n')
 })
 
