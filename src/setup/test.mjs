@@ -1,4 +1,5 @@
-// npm test: sets up what is missing and runs everything, of the system tests a part. `npm test -- unit|native|grid|system [FILE…]` runs one of them, whole.
+// npm test: sets up what is missing and runs everything, of the system tests a part. `npm test -- unit|native|grid|system [FILE…]` runs one of them, whole;
+// `npm test -- conformance [NAME]` what is no part of everything.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -11,10 +12,11 @@ import { tryLock } from './lib/lock.mjs'
 import { startTime } from './lib/process.mjs'
 import { createProgress } from './lib/progress.mjs'
 import { program, setUp, setupLog } from './setup.mjs'
+import { conformance } from './test/conformance.mjs'
 import { ctest, tap, runSuite } from './test/suite.mjs'
 import { systemTests } from './test/system.mjs'
 
-const PARTS = ['unit', 'native', 'grid', 'system']
+const PARTS = ['unit', 'native', 'grid', 'system', 'conformance']
 const avaProgram = join(clone, 'node_modules/.bin/ava')
 const testEnvironment = {
   PATH: `${dirname(node24)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`, NODE_OPTIONS: '--disable-warning=ExperimentalWarning', FORCE_COLOR: '0',
@@ -45,6 +47,7 @@ await program(async (signal) => {
     results.push(await ava('grid', [avaProgram, '--tap', '--serial', '--concurrency', '1', '--timeout', '5m', ...patterns], { ...process.env, ...testEnvironment }, signal))
   }
   if (wanted('system')) results.push(await system(part === 'system', files, { progress, signal }))
+  if (part === 'conformance') results.push(await conformance(files[0], { environment: knobs(), progress, signal }))
   progress.end()
   const sum = (key) => results.reduce((total, counts) => total + counts[key], 0)
   const skipped = sum('skipped')
