@@ -4,6 +4,8 @@
 // while, more of them than an hour of a real grid has, so that what one of them leaves behind adds up.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { Clock } from '../../../src/core/ports.ts';
+import { minute_ms } from '../../../src/core/units.ts';
 import { testVo } from '../../vo/authority.ts';
 import { fastClock } from './instance.ts';
 import { instances, until, type Instances } from './instances.ts';
@@ -32,23 +34,25 @@ const heap_samples = 24;
 const every_ms = { queries: 500, directories: 1_500, shapes: 4_000, changes: 1_000, restarts: 7_000 } as const;
 type Deed = keyof typeof every_ms;
 
+/** How long the deeds may take, by the fast clock: what is not done by then fails. */
+const deed_ms = 20 * minute_ms;
+
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const root = { uid: 0, gid: 0, pid: 1, user: null, vo: null };
 
 /** What goes on beside the messages. The last node is the one that is restarted; it takes no other part. */
-function deeds ({ services, contexts }: Instances, done: Readonly<Record<Deed, number>>): Readonly<Record<Deed, () => Promise<void>>> {
+function deeds ({ services, contexts }: Instances, clock: Clock, done: Readonly<Record<Deed, number>>): Readonly<Record<Deed, () => Promise<void>>> {
   const others = services.slice(0, -1);
-  const late = (): AbortSignal => AbortSignal.timeout(30_000);
+  const late = (): AbortSignal => clock.deadline(deed_ms);
   const shape = async (): Promise<void> => {
     const controller = new AbortController();
+    const signal = clock.deadline(deed_ms, controller.signal);
     const complete = new Set<number>();
     const members = contexts.slice(0, 3).map(async ({ api }, position) => {
-      const joined = api.get('shape-join')!(root, { name: `soak-${done.shapes}`, shape: 'ring', position, size: 3 }, controller.signal) as AsyncGenerator<{ readonly neighbours: readonly object[] }>;
+      const joined = api.get('shape-join')!(root, { name: `soak-${done.shapes}`, shape: 'ring', position, size: 3 }, signal) as AsyncGenerator<{ readonly neighbours: readonly object[] }>;
       for await (const { neighbours } of joined) if (neighbours.length === 2 && complete.add(position).size === 3) controller.abort();
     });
-    const timer = setTimeout(() => controller.abort(), 20_000);
     await Promise.all(members);
-    clearTimeout(timer);
     if (complete.size < 3) throw new Error(`of a ring of three only ${complete.size} have found each other`);
   };
   const some = async (found: Promise<readonly string[]>): Promise<void> => { if ((await found).length === 0) throw new Error('a query that all match found nobody'); };
@@ -64,20 +68,22 @@ function deeds ({ services, contexts }: Instances, done: Readonly<Record<Deed, n
   };
 }
 
-/** `seconds` of real time, thirty at least, sixty times as many for the overlays. */
+/** `seconds` of real time, thirty at least (more where the machine is busy), sixty times as many for the overlays. */
 export async function soak (port: number, seconds: number): Promise<Soaked> {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
+  const clock = fastClock(speed);
+  const now_ms = (): number => clock.monotonic_ms() / speed;
   const undo: (() => Promise<void>)[] = [];
   try {
-    const grid = await instances({ teardown: (each: () => unknown) => void undo.push(async () => { await each(); }) } as never, await testVo(), nodes, port, () => ({}), fastClock(speed));
+    const grid = await instances({ teardown: (each: () => unknown) => void undo.push(async () => { await each(); }) } as never, await testVo(), nodes, port, () => ({}), clock);
     const { services } = grid;
     await until(() => services.every((service) => service.show().links.length === nodes - 1));
     let [published, delivered] = [0, 0];
     for (const service of services.slice(0, -1)) service.topics.listen('demo/app/soak', () => { delivered++; });
     const done: Record<Deed, number> = { queries: 0, directories: 0, shapes: 0, changes: 0, restarts: 0 };
-    const todo = deeds(grid, done);
-    const began_ms = performance.now();
+    const todo = deeds(grid, clock, done);
+    const began_ms = now_ms();
     const next = Object.fromEntries(Object.entries(every_ms).map(([name, ms]) => [name, began_ms + ms])) as Record<Deed, number>;
     const heaps: number[] = [];
     const heapAt = (sample: number): number => began_ms + 1_000 * (full_s + (Math.max(full_s, seconds - full_s) * sample) / (heap_samples - 1));
@@ -85,12 +91,12 @@ export async function soak (port: number, seconds: number): Promise<Soaked> {
       services[published % (nodes - 1)]!.tell('demo/app/soak', Buffer.from(`message ${published}`));
       published++;
       for (const name of Object.keys(every_ms) as Deed[]) {
-        if (performance.now() < next[name]) continue;
+        if (now_ms() < next[name]) continue;
         await todo[name]();
         done[name]++;
-        next[name] = performance.now() + every_ms[name];
+        next[name] = now_ms() + every_ms[name];
       }
-      if (performance.now() >= heapAt(heaps.length)) {
+      if (now_ms() >= heapAt(heaps.length)) {
         // Buffers that a first collection finds dead are given back after it.
         collect();
         await pause(10);
