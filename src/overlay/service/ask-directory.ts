@@ -4,8 +4,11 @@ import { adsLimits } from '../ads/index.ts';
 import type { Constraint } from '../rss/index.ts';
 import { dynamic_attributes } from './find.ts';
 import type { RunningOverlay } from './handle.ts';
+import { whyEnded } from './late.ts';
 import { limits } from './limits.ts';
 import type { Condition } from './query-text.ts';
+
+const too_late = 'the nodes did not say in time what they do now; try again';
 
 let opened = 0;
 
@@ -27,9 +30,11 @@ export async function askDirectory(service: Pick<RunningOverlay, 'parts' | 'opti
   const app = `query/${node}/${++opened}`;
   if (!ads.open(0, app, members, metricsOf(dynamic))) throw new XosError('XOS_BUSY', `cannot ask ${members.length} nodes what they do now: too much is being asked; narrow the query or try again`);
   try {
-    await ports.clock.sleep(limits.directory_wait_ms, signal);
+    await ports.clock.sleep(limits.directory_wait_ms, signal).catch(() => {
+      throw whyEnded(signal, too_late);
+    });
     const peers = await new Promise<readonly Peer[] | null>((resolve, reject) => {
-      const aborted = (): void => reject(signal.reason as Error);
+      const aborted = (): void => reject(whyEnded(signal, too_late));
       signal.addEventListener('abort', aborted, { once: true });
       const answered = (answer: readonly Peer[] | null): void => {
         signal.removeEventListener('abort', aborted);
@@ -37,7 +42,7 @@ export async function askDirectory(service: Pick<RunningOverlay, 'parts' | 'opti
       };
       if (!ads.find(0, app, { constraints }, wanted === 0 ? members.length : wanted, answered)) answered(null);
     });
-    if (peers === null) throw new XosError('XOS_TIMEOUT', 'the nodes did not say in time what they do now; try again');
+    if (peers === null) throw new XosError('XOS_TIMEOUT', too_late);
     return peers.flatMap((peer) => known.descriptor(peer) ?? []);
   } finally {
     ads.close(0, app);

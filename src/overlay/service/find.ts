@@ -2,6 +2,7 @@ import { XosError } from '../../core/errors.ts';
 import { nobody, type Descriptor, type Peer } from '../core/index.ts';
 import { matcher, type Constraint, type Query } from '../rss/index.ts';
 import { metric_prefix } from './described.ts';
+import { whyEnded } from './late.ts';
 import { limits } from './limits.ts';
 import { parseQuery, type Condition } from './query-text.ts';
 import type { Parts } from './parts.ts';
@@ -53,8 +54,7 @@ export async function find(parts: Parts, fixed: readonly Constraint[], wanted: n
     const id = wanted === 0 ? parts.search.all(0, query, done) : parts.search.some(0, query, wanted, done);
     const aborted = (): void => {
       parts.search.cancel(0, id);
-      const late = signal.reason instanceof Error && signal.reason.name === 'TimeoutError';
-      reject(late ? new XosError('XOS_TIMEOUT', 'the query was not answered in time', {}, { cause: signal.reason }) : signal.reason as Error);
+      reject(whyEnded(signal, 'the query was not answered in time; try again'));
     };
     if (id < 0) return reject(new XosError('XOS_BUSY', 'too many queries are under way on this node; try again'));
     signal.addEventListener('abort', aborted, { once: true });

@@ -54,7 +54,7 @@ export function makeInstance (options: InstanceOptions): { readonly service: Ove
 }
 
 /** A process that could not run for longer than this has, by a fast clock, not lived for longer: on a busy machine that runs slower, and nothing is late. */
-const stall_ms = 20;
+const stall_ms = 4;
 
 /** A clock that is `speed` times as fast as the system's: every wait, life and expiry of the overlay goes by this port. */
 export function fastClock (speed: number): Clock {
