@@ -63,7 +63,7 @@ export interface Guest {
 export interface GuestNetwork {
   readonly folder: string
   readonly wires: Network
-  /** The host names and addresses of its guests, in order of their coming. */
+  /** The host names and addresses of its guests, in the order in which they were asked for. */
   readonly members: Map<string, string>
 }
 
@@ -113,6 +113,7 @@ export async function bootGuest (t: Context, options: GuestOptions = {}): Promis
 /** Several guests on one network (of their own, unless one is given). */
 export async function bootGuests (t: Context, names: readonly string[], options: Omit<GuestOptions, 'name'> = {}): Promise<Guest[]> {
   const network = options.network ?? guestNetwork(t)
+  for (const name of names) takeAddress(name, network) // the first named is 10.78.0.1, whichever is there first
   await ensureSnapshot({ memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append, plain: options.plain })
   const begun = performance.now()
   const guests = await Promise.all(names.map((name) => bootGuest(t, { ...options, name, network })))
@@ -122,15 +123,21 @@ export async function bootGuests (t: Context, names: readonly string[], options:
   return guests
 }
 
+/** The address of a guest in its network, from the number of those before it. */
+function takeAddress (name: string, { members }: GuestNetwork): string {
+  const address = members.get(name) ?? `10.78.0.${members.size + 1}`
+  members.set(name, address)
+  return address
+}
+
 /** Who this guest is: of all that a snapshot shares, the names and addresses must differ. */
 function identity (name: string, network: GuestNetwork | undefined): string {
   // By what the shell has built in: each process that starts in a fresh copy costs a tenth of a second of translation, hostnamectl a second.
   const lines = [`echo ${name} > /proc/sys/kernel/hostname; echo ${name} > /etc/hostname`, 'read -r id < /proc/sys/kernel/random/uuid; echo "${id//-/}" > /etc/machine-id']
   if (network !== undefined) {
-    const number = network.members.size + 1
-    network.members.set(name, `10.78.0.${number}`)
-    const hex = number.toString(16).padStart(2, '0')
-    lines.push(`for i in {1..300}; do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done; ip link set eth0 down; ip link set eth0 address 52:54:00:78:6f:${hex}; ip address add 10.78.0.${number}/24 dev eth0; ip link set eth0 up`)
+    const address = takeAddress(name, network)
+    const hex = Number(address.split('.').at(-1)).toString(16).padStart(2, '0')
+    lines.push(`for i in {1..300}; do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done; ip link set eth0 down; ip link set eth0 address 52:54:00:78:6f:${hex}; ip address add ${address}/24 dev eth0; ip link set eth0 up`)
   }
   return lines.join('\n')
 }
