@@ -336,13 +336,17 @@ int ObjectStore::write_summed(File& f, uint64_t offset, const char* data, uint32
   char block[block_bytes];
   // Blocks that keep a part of what they were: that part is looked at before it gets a new sum.
   auto merge = [&](uint64_t b) {
-    if (int r = verified_block(f, b, size, block); r != 0) return r;
+    // The last block is kept in no part when all that the object has of it is written.
+    const bool anew = offset <= b * block_bytes && end >= size;
+    if (anew) std::memset(block, 0, block_bytes);
+    else if (int r = verified_block(f, b, size, block); r != 0) return r;
     uint64_t start = std::max(offset, b * block_bytes), stop = std::min(end, (b + 1) * block_bytes);
     std::memcpy(block + (start - b * block_bytes), data + (start - offset), stop - start);
     sums[b - first] = crc32c(0, block, block_bytes);
     return 0;
   };
   uint64_t whole_from = first, whole_to = first + count;
+  const uint64_t anew_to = end >= size ? first + count : end / block_bytes;
   if (offset % block_bytes != 0) {
     if (int r = merge(first); r != 0) return r;
     ++whole_from;
@@ -368,11 +372,11 @@ int ObjectStore::write_summed(File& f, uint64_t offset, const char* data, uint32
     slot.state = SumState::loose;
     f.sums.save();
   }
-  if (r == 0 && whole_to > whole_from) {
+  if (r == 0 && anew_to > whole_from) {
     std::lock_guard lock(care_mutex_);
     if (!corrupt_.empty()) {
       const size_t before = corrupt_.size();
-      corrupt_.erase(corrupt_.lower_bound({f.id, whole_from}), corrupt_.lower_bound({f.id, whole_to}));
+      corrupt_.erase(corrupt_.lower_bound({f.id, whole_from}), corrupt_.lower_bound({f.id, anew_to}));
       corrupt_mended_ += before - corrupt_.size();
     }
   }

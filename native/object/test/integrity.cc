@@ -107,6 +107,27 @@ TEST("a short last block and a hole are verified too") {
   CHECK_EQUAL(s.read(7, 2 * block_bytes, buffer, 100), -EIO);
 }
 
+TEST("a short last block that is corrupt is healed by writing all that there is of it, also when it grows by that") {
+  for (uint64_t block : {0ull, 3ull, 40ull})
+    for (uint64_t more : {0ull, 50ull, 7ull + block_bytes}) {
+      Directory d;
+      Extent e;
+      ObjectStore s(d.path);
+      const std::string data = pattern(block * block_bytes + 100), anew = pattern(100 + more);
+      std::string got(data.size() + size_t{2} * block_bytes, '\0');
+      CHECK_EQUAL(s.write(7, 0, data.data(), static_cast<uint32_t>(data.size()), e), 0);
+      flip(d.object(7), static_cast<off_t>(block * block_bytes + 99));
+      CHECK_EQUAL(s.read(7, 0, got.data(), static_cast<uint32_t>(data.size())), -EIO);
+      CHECK_EQUAL(s.write(7, block * block_bytes, "x", 1, e), -EIO);
+      CHECK_EQUAL(s.write(7, block * block_bytes, anew.data(), 99, e), -EIO);
+      CHECK_EQUAL(s.write(7, block * block_bytes, anew.data(), static_cast<uint32_t>(anew.size()), e), 0);
+      CHECK_EQUAL(s.corrupt().size(), 0u);
+      CHECK_EQUAL(s.read(7, block * block_bytes, got.data(), static_cast<uint32_t>(got.size())), static_cast<int64_t>(anew.size()));
+      CHECK(got.substr(0, anew.size()) == anew);
+      CHECK_EQUAL(s.scrub(7, [](uint32_t) { return true; }), 0);
+    }
+}
+
 TEST("scrub finds what nobody reads, and all of it") {
   Directory d;
   Extent e;
