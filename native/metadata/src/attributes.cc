@@ -64,8 +64,12 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
     if (int r = check_owner_change(i, c, s); r != 0) return r;
     if ((s.mask & set_uid) && s.uid != i.r.uid) {
       const uint32_t before = i.r.uid;
-      if (int r = charge_inode(txn, i, s.uid, 1, false); r != 0) return r;
+      // In this order: the volume has it already.
       charge_inode(txn, i, before, -1, true);
+      if (int r = charge_inode(txn, i, s.uid, 1, false); r != 0) {
+        charge_inode(txn, i, before, 1, true);
+        return r;
+      }
       i.r.uid = s.uid;
     }
     if (s.mask & set_gid) i.r.gid = s.gid;

@@ -150,6 +150,27 @@ TEST("parallel writers never get more than the limit together, and the count is 
   CHECK_EQUAL(f.used(alice).files, kept.files);
 }
 
+TEST("a file that takes most of a volume can be given to another user, who must have room for it") {
+  Rig f;
+  uint64_t x = f.made(f.root, "x", S_IFREG | 0644, user(alice));
+  f.wrote(x, 8 * mib);
+  f.close(x);
+  CHECK_EQUAL(f.quota(usage_all, 10 * mib), 0);
+  auto give = [&](uint32_t to) {
+    SetAttr s;
+    s.mask = set_uid;
+    s.uid = to;
+    return f.write([&](Txn& t) { return f.engine->setattr(t, user(0), x, s, f.a, f.effects); });
+  };
+  CHECK_EQUAL(give(bob), 0);
+  CHECK_EQUAL(f.used(bob).bytes, static_cast<int64_t>(8 * mib));
+  CHECK_EQUAL(f.used(alice).bytes, 0);
+  CHECK_EQUAL(f.quota(alice, 7 * mib), 0);
+  CHECK_EQUAL(give(alice), EDQUOT);
+  CHECK_EQUAL(f.used(bob).bytes, static_cast<int64_t>(8 * mib));
+  CHECK_EQUAL(f.used().bytes, static_cast<int64_t>(8 * mib));
+}
+
 TEST("a directory's policy counts for what is made below it, a file's until it has contents") {
   Rig f;
   uint64_t d = f.made(f.root, "d", S_IFDIR | 0755);
