@@ -90,7 +90,10 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
       if (int r = check_access(i, c, 2); r != 0) return r;
     }
     if (s.mask & set_atime) i.r.atime_ns = s.mask & set_atime_now ? now : s.atime_ns;
-    if (s.mask & set_mtime) i.r.mtime_ns = s.mask & set_mtime_now ? now : s.mtime_ns;
+    if (s.mask & set_mtime) {
+      i.r.mtime_ns = s.mask & set_mtime_now ? now : s.mtime_ns;
+      i.r.flags |= inode_time_set;
+    }
   }
   if (auto acl = i.acl.empty() || !(s.mask & set_mode) ? std::nullopt : parse_acl(i.acl)) {
     set_mode_of(*acl, i.r.mode);
@@ -109,6 +112,7 @@ int Engine::update_written(Txn& txn, uint64_t id, uint64_t size, int64_t mtime, 
   resize(txn, i, exact ? size : std::max(i.r.size, size), true);
   i.r.disk_bytes = disk_bytes;
   i.r.mtime_ns = exact ? mtime : std::max(mtime, i.r.mtime_ns);
+  i.r.flags &= static_cast<uint8_t>(~inode_time_set);
   // The client shows the same until it has told us: a change time that moves at close would look like another change.
   i.r.ctime_ns = std::max(i.r.ctime_ns, mtime);
   ++i.r.change;

@@ -85,7 +85,7 @@ Attr attr_of(const Inode& i) {
   a.ctime_ns = i.r.ctime_ns;
   a.change = i.r.change;
   a.data_version = i.r.data_version;
-  a.flags = i.r.flags & (inode_has_xattrs | inode_has_acl | inode_has_default_acl);
+  a.flags = i.r.flags & (inode_has_xattrs | inode_has_acl | inode_has_default_acl | inode_time_set);
   return a;
 }
 

@@ -17,6 +17,7 @@ inline constexpr uint8_t inode_has_acl = 2;
 inline constexpr uint8_t inode_has_default_acl = 4;
 inline constexpr uint8_t inode_linkable = 8;     ///< made with O_TMPFILE and without O_EXCL: may get its first name
 inline constexpr uint8_t inode_has_policy = 16;  ///< has its own row in table_policy
+inline constexpr uint8_t inode_time_set = 32;    ///< attr_time_set
 
 #pragma pack(push, 1)
 struct InodeRecord {

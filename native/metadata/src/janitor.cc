@@ -81,8 +81,8 @@ bool Janitor::recover_size(uint64_t id) {
     disk_bytes += r.get<uint64_t>();
     size = std::max(size, file_size(policy, index++, bytes));
   }
-  // Times that were set after the last write stay.
-  if (written > i.r.ctime_ns) mtime = written;
+  // A time that was set after the last write stays; any other change does not count.
+  if (written > ((i.r.flags & inode_time_set) ? i.r.ctime_ns : i.r.mtime_ns)) mtime = written;
   Effects effects;
   store_.write([&](Txn& txn) {
     effects = {};

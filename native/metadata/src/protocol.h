@@ -84,8 +84,9 @@ struct RequestHead {
 
 enum Writers : uint8_t { writers_none = 0, writers_self = 1, writers_others = 2 };
 
-/// The first three say which extended attributes there are, so that nobody asks for others.
-enum AttrFlags : uint8_t { attr_has_user = 1, attr_has_acl = 2, attr_has_default_acl = 4, attr_no_atime = 8 };
+/// The first three say which extended attributes there are, so that nobody asks for others. attr_time_set: a program has set the time of the last write to
+/// something else since a writer has told of it.
+enum AttrFlags : uint8_t { attr_has_user = 1, attr_has_acl = 2, attr_has_default_acl = 4, attr_no_atime = 8, attr_time_set = 32 };
 
 struct Attr {
   uint64_t id = 0;

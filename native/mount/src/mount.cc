@@ -192,8 +192,11 @@ int Mount::settle_size(Attr& attr) {
     attr.leased = 0;
     attr.size = s.size;
     attr.disk_bytes = s.disk_bytes;
-    // Unless the times were set after the last write.
-    if (s.mtime_ns > attr.ctime_ns) attr.mtime_ns = attr.ctime_ns = s.mtime_ns;
+    // Unless the time was set after the last write. Another mode or owner makes the file no older.
+    if (s.mtime_ns > ((attr.flags & attr_time_set) ? attr.ctime_ns : attr.mtime_ns)) {
+      attr.mtime_ns = s.mtime_ns;
+      attr.ctime_ns = std::max(attr.ctime_ns, s.mtime_ns);
+    }
     if (f) {
       std::lock_guard lock(f->mutex);
       f->shared = true;

@@ -538,6 +538,17 @@ def times_and_modes(c, a, b):
     assert os.stat(f"{b}/g").st_mtime_ns == 6
     os.utime(f"{b}/g", ns=(-1_500_000_000, -1))
     assert os.stat(f"{a}/g").st_mtime_ns == -1
+    # What was written to an open file stays as young as it is when another node changes its mode or owner.
+    with open(f"{a}/h", "wb", buffering=0) as f, open(f"{b}/h", "rb", buffering=0):
+        f.write(b"x")
+        written = os.stat(f"{b}/h").st_mtime_ns
+        for change in (lambda: os.chmod(f"{b}/h", 0o600), lambda: os.chown(f"{b}/h", 1000, 1000), lambda: os.chmod(f"{a}/h", 0o640)):
+            change()
+            assert os.stat(f"{a}/h").st_mtime_ns == os.stat(f"{b}/h").st_mtime_ns == written
+        os.utime(f"{b}/h", ns=(7, 8))
+        assert os.stat(f"{a}/h").st_mtime_ns == os.stat(f"{b}/h").st_mtime_ns == 8
+        f.write(b"y")
+        assert os.stat(f"{b}/h").st_mtime_ns > written
     before = os.stat(f"{a}/g").st_ctime_ns
     os.chmod(f"{b}/g", 0o4711)
     assert os.stat(f"{a}/g").st_mode & 0o7777 == 0o4711 and os.stat(f"{a}/g").st_ctime_ns > before
