@@ -1,5 +1,5 @@
 #!/usr/lib/xos/bin/node
-import type { OsdCareRow, VolumeObject } from '../api/operations/volume.ts';
+import type { OsdCareRow } from '../api/operations/volume.ts';
 import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption, type Call, type Command } from './lib/command.ts';
 import { runIfMain } from './lib/main.ts';
@@ -7,37 +7,25 @@ import { UsageError } from './lib/parse.ts';
 import { startProgress } from './lib/progress.ts';
 import { formatTable, tableWidth } from './lib/table.ts';
 import { formatBytes } from './lib/units.ts';
+import { objectAt, pathArgument } from './objects.ts';
+import { replicate, replicasText, withOldNames } from './replicas.ts';
 import { askedPolicy, bytesOption, policyOptions, volumeArgument } from './lib/volume.ts';
-
-const pathArgument = { name: 'PATH', summary: 'a file, directory or volume below /grid', complete: 'file' } as const;
-
-/** The file system that a path is on must be ours: its inode numbers are the MRC's. */
-async function objectAt(path: string): Promise<VolumeObject> {
-  const [{ stat, realpath }, { readFile }] = await Promise.all([import('node:fs/promises'), import('node:fs/promises')]);
-  const { XosError } = await import('../core/errors.ts');
-  const real = await realpath(path).catch((cause: unknown) => { throw new XosError('XOS_NO_FILE', `cannot look at '${path}': ${(cause as Error).message}`, { path }); });
-  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
-  const below = (point: string): boolean => real === point || real.startsWith(point === '/' ? '/' : `${point}/`);
-  const unescape = (text: string): string => text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-  // The longest mount point, and of those the last one, is what is seen there.
-  const found = mounts.filter(([, point]) => point !== undefined && below(unescape(point))).reduce<string[] | null>(
-    (best, each) => (best === null || unescape(each[1] ?? '').length >= unescape(best[1] ?? '').length ? each : best), null);
-  if (found?.[2] !== 'fuse.xtreemfs') throw new XosError('XOS_BAD_ARGUMENT', `cannot look at '${path}': it is not in a volume of XtreemFS but in a file system of type ${found?.[2] ?? 'unknown'}`, { path });
-  return { id: (await stat(real)).ino };
-}
 
 const showOptions = { json: jsonOption } as const;
 const show: Command<typeof showOptions> = {
   name: 'show', summary: 'show the policy of a file, directory or volume, and where the stripes of a file are', description: [], options: showOptions, arguments: [pathArgument],
   run: async (call) => {
-    const found = await ask(call as Call, 'volume-inspect', await objectAt(call.args[0] ?? ''));
-    if (call.options.json) return call.json(found);
+    const object = await objectAt(call.args[0] ?? '');
+    const found = await ask(call as Call, 'volume-inspect', object);
+    const replicas = found.stripes === null ? null : await ask(call as Call, 'volume-replicas', { ...object, action: 'status' });
+    if (call.options.json) return call.json({ ...found, replicas: replicas?.copies ?? [] });
     const { policy, stripes } = found;
     const rows: [string, string][] = [
       ['volume', found.volume], ['type', found.type], ['owner', found.owner],
       ['new files', `stripes of ${formatBytes(policy.stripe_size)} over ${policy.width}, ${policy.placement}${found.own_policy ? '' : " (the volume's policy)"}`],
       ['access times', policy.atime], ['access list', found.has_acl ? 'yes (getfacl shows it)' : 'no'],
       ...(stripes === null ? [] : [['stripes', `of ${formatBytes(stripes.stripe_size)} over ${stripes.width}: ${stripes.osds.map(({ osd, up }) => `${osd}${up ? '' : ' (down)'}`).join(', ')}`] as [string, string]]),
+      ...(replicas === null || replicas.copies.length < 2 ? [] : [['replicas', replicasText(replicas)] as [string, string]]),
     ];
     for (const [name, value] of rows) call.out.write(`${`${name}:`.padEnd(14)}${value}\n`);
   },
@@ -278,9 +266,11 @@ export const command = defineCommand({
     "A policy says how new files are laid out over the object servers (OSDs). A volume has one; a directory or an empty file may have its own. Who may do what with a file is said by its mode and its access list (`chmod`, `setfacl`).",
   ],
   options: {},
-  subcommands: [show as Command, set as Command, quota as Command, status as Command, check as Command, orphans as Command, dump as Command, restore as Command,
+  normalize: withOldNames,
+  subcommands: [show as Command, set as Command, replicate as Command, quota as Command, status as Command, check as Command, orphans as Command, dump as Command, restore as Command,
     osdShow as Command, osdDrain as Command, osdUse as Command, osdRemove as Command],
   examples: [
+    { text: 'a file that is read on many nodes, in three copies', line: 'xtfsutil replicate /grid/demo/data/genome --count 3' },
     { text: 'large files over four servers from now on', line: 'xtfsutil set /grid/demo/data/movies --stripe-size 1M --width 4 --placement spread' },
     { text: 'where a file is', line: 'xtfsutil show /grid/demo/data/movies/a.mkv' },
     { text: 'a hundred gigabytes for the volume, ten for each user', line: "xtfsutil quota data --bytes 100G && xtfsutil quota data --user '*' --bytes 10G" },

@@ -13,6 +13,7 @@ import { listHere, listVolumes, showVolume } from './ops/list-volumes.ts';
 import { readAll, readHere, serveMetrics } from './ops/monitor.ts';
 import { removeHere, removeVolume } from './ops/remove-volume.ts';
 import { setOsd, setOsdHere } from './ops/set-osd.ts';
+import { setReplicas, setReplicasHere } from './ops/set-replicas.ts';
 import { setPolicy, setPolicyHere } from './ops/set-policy.ts';
 import { setQuota, setQuotaHere } from './ops/set-quota.ts';
 import { sweep, sweepHere } from './ops/sweep.ts';
@@ -54,6 +55,7 @@ export class VolumeService implements Service, VolumeProvider {
         setQuota: (request, call) => setQuotaHere(context, request, call.signal),
         transfer: (request, call) => transferHere(context, request, call.signal),
         setOsd: (request, call) => setOsdHere(context, request, call.signal),
+        setReplicas: (request, call) => setReplicasHere(context, request, call.signal),
         sweep: (request, call) => sweepHere(context, request, call.signal),
         check: (request, call) => checkHere(context, request, call.signal),
         getUsage: (request, call) => usageHere(context, request, call.signal),
@@ -120,6 +122,7 @@ function registerOperations(context: NodeContext): (() => void)[] {
     api.register('volume-orphans', (caller, request, signal) => sweep(context, caller, request, signal)),
     api.register('volume-transfer', (caller, request, signal) => transfer(context, caller, request, signal)),
     api.register('volume-osd', (caller, request, signal) => setOsd(context, caller, request, signal)),
+    api.register('volume-replicas', (caller, request, signal) => setReplicas(context, caller, request, signal)),
     api.register('volume-usage', (caller, request, signal) => usage(context, caller, request, signal)),
     api.register('volume-remove', (caller, request, signal) => removeVolume(context, caller, request, signal)),
   ];

@@ -186,6 +186,27 @@ test('policies are changed by owners and administrators, limits by administrator
   t.is(last('n1 mrc', 'check')?.['repair'], true);
 });
 
+test('replicas are changed by owners and administrators, and seen by anyone', async (t) => {
+  const { vo } = await start(t);
+  const asked: Record<string, unknown>[] = [];
+  await vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op === 'inode-show') return { volume: 'data', type: 'file', uid: bob.uid };
+    if (op === 'replicas') asked.push(fields);
+    return { copies: [{ state: 'whole', osds: [{ osd: 'n1', node: 'n1', up: true }] }, { state: 'making', osds: [{ osd: 'n2', node: 'n2', up: false }] }], running: true, bytes: 5, bytes_total: 9, reason: '' };
+  });
+  const n3 = vo.node('n3');
+  const seen = await n3.api('volume-replicas', 99_999, { id: 77, action: 'status' });
+  t.deepEqual(seen, { copies: [{ state: 'whole', osds: [{ osd: 'n1', node: 'n1', up: true }] }, { state: 'making', osds: [{ osd: 'n2', node: 'n2', up: false }] }], running: true, bytes: 5, bytes_total: 9, reason: '' });
+  await n3.api('volume-replicas', bob.uid, { id: 77, action: 'count', count: 3 });
+  await n3.api('volume-replicas', alice.uid, { id: 77, action: 'drop', osd: 'n2' });
+  t.deepEqual(asked.map(({ inode, action, count, osd }) => [inode, action, count, osd]), [[77, 'status', undefined, undefined], [77, 'count', 3, undefined], [77, 'drop', undefined, 'n2']]);
+  await t.throwsAsync(n3.api('volume-replicas', 99_999, { id: 77, action: 'count', count: 2 }), { code: 'XOS_DENIED' });
+  for (const count of [0, 17, 1.5]) await t.throwsAsync(n3.api('volume-replicas', bob.uid, { id: 77, action: 'count', count }), { code: 'XOS_BAD_ARGUMENT' });
+  await t.throwsAsync(n3.api('volume-replicas', bob.uid, { id: 77, action: 'add', osd: 'no such node' }));
+  await t.throwsAsync(n3.api('volume-replicas', bob.uid, { id: 77, action: 'burn' }), { code: 'XOS_BAD_ARGUMENT' });
+  t.is(asked.length, 3);
+});
+
 test('only administrators look for orphans, and who goes away ends the look', async (t) => {
   const { vo } = await start(t);
   const actions: unknown[] = [];

@@ -78,6 +78,7 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
   if (s.mask & set_size) {
     if (S_ISDIR(i.r.mode)) return EISDIR;
     if (!S_ISREG(i.r.mode)) return EINVAL;
+    if (is_replicated(i)) return EROFS;
     // Whoever has the file open for writing may cut it whatever the mode is now: the service has checked that, uid 0 or not.
     if (int r = resize(txn, i, s.size, false); r != 0) return r;
     i.r.mtime_ns = now;
@@ -124,6 +125,7 @@ int Engine::update_written(Txn& txn, uint64_t id, uint64_t size, int64_t mtime, 
 
 int Engine::begin_writing(Txn& txn, uint64_t id, bool truncate, const Place& place, Inode& i, Effects& effects) {
   if (int r = getattr(txn, id, i); r != 0) return r;
+  if (is_replicated(i)) return EROFS;
   bool changed = false;
   if (i.r.width == 0) {
     VolumePolicy policy = policy_for(txn, i);

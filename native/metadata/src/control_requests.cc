@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "capability.h"
@@ -144,9 +145,9 @@ json inode_show(Mrc& m, const json& request) {
   VolumePolicy policy;
   m.store.read([&](const Txn& txn) { policy = m.engine.policy_for(txn, i, &own); });
   json osds = json::array();
-  for (uint16_t number : i.osds) {
+  for (size_t n = 0; n < std::min<size_t>(i.r.width, i.osds.size()); ++n) {
     Osd osd;
-    if (m.osds.find(number, osd)) osds.push_back({{"osd", osd.name}, {"node", osd.node}, {"up", osd.up}});
+    if (m.osds.find(i.osds[n], osd)) osds.push_back({{"osd", osd.name}, {"node", osd.node}, {"up", osd.up}});
   }
   std::string name;
   for (auto& v : m.engine.volumes())
@@ -261,6 +262,37 @@ json osd_state(Mrc& m, const json& request) {
           {"busy", p.busy}, {"failed", p.failed}, {"reason", p.reason}};
 }
 
+json show(Mrc& m, const Replicator::Copy& copy) {
+  json osds = json::array();
+  for (uint16_t number : copy.osds) {
+    Osd osd;
+    if (m.osds.find(number, osd)) osds.push_back({{"osd", osd.name}, {"node", osd.node}, {"up", osd.up}});
+  }
+  const char* state = copy.state == Replicator::State::whole ? "whole" : copy.state == Replicator::State::making ? "making" : "dropping";
+  return {{"state", state}, {"osds", osds}};
+}
+
+/// `replicas {inode, action: count|add|drop|status, count?, osd?}` → its copies, and how far the one is that is being made.
+json replicas(Mrc& m, const json& request) {
+  const uint64_t file = request.at("inode");
+  const std::string action = request.value("action", "status");
+  if (action == "count") {
+    const auto count = request.at("count").get<int64_t>();
+    if (count < 1) throw CodedError("XOS_BAD_ARGUMENT", "cannot keep " + std::to_string(count) + " copies of file " + std::to_string(file) + ": it must be one at least");
+    m.replicator.set_count(file, static_cast<size_t>(count));
+  } else if (action == "add") {
+    m.replicator.add(file, request.at("osd"));
+  } else if (action == "drop") {
+    m.replicator.drop(file, request.at("osd"));
+  } else if (action != "status") {
+    throw CodedError("XOS_BAD_REQUEST", "cannot do '" + action + "' with replicas: it must be count, add, drop or status");
+  }
+  json copies = json::array();
+  for (auto& copy : m.replicator.copies(file)) copies.push_back(show(m, copy));
+  const auto p = m.replicator.progress(file);
+  return {{"copies", copies}, {"running", p.running}, {"bytes", p.bytes}, {"bytes_total", p.bytes_total}, {"reason", p.reason}};
+}
+
 /// `sweep {action: start|stop|status, remove?, grace_ms?, per_second?}`: objects that belong to no file.
 json sweep(Mrc& m, const json& request) {
   const std::string action = request.value("action", "status");
@@ -296,12 +328,13 @@ json answer_control(Mrc& m, const std::string& op, const json& request) {
   if (op == "check") return check_database(m, request);
   if (op == "sweep") return sweep(m, request);
   if (op == "osd") return osd_state(m, request);
+  if (op == "replicas") return replicas(m, request);
   if (Transfers::knows(op)) return m.transfers.answer(m, op, request);
   if (op == "osds") return set_osds(m, request);
   if (op == "client-drop") return {{"dropped", m.janitor.drop_node(request.at("node"))}};
   if (op == "stats") return stats(m);
   if (op == "metrics") return {{"text", describe_mrc(m)}};
-  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, osd, dump-begin, dump-read, restore-begin, restore-write, "
+  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, osd, replicas, dump-begin, dump-read, restore-begin, restore-write, "
                                             "restore-commit, transfer-end, "
                                             "osds, client-drop, stats, metrics");
 }

@@ -7,6 +7,7 @@
 #include "janitor.h"
 #include "mover.h"
 #include "osd_table.h"
+#include "replicator.h"
 #include "sessions.h"
 #include "sweeper.h"
 #include "transfers.h"
@@ -22,6 +23,7 @@ struct Mrc {
   Janitor& janitor;
   Sweeper& sweeper;
   Mover& mover;
+  Replicator& replicator;
   Service& service;
   Transfers& transfers;
 };

@@ -146,6 +146,7 @@ int Engine::check_open(const Txn& txn, const Caller& caller, uint64_t id, uint32
   int mask = accmode == O_RDONLY ? 4 : accmode == O_WRONLY ? 2 : 6;
   if (flags & O_TRUNC) mask |= 2;
   int r = check_access(found, caller, mask);
+  if (r == 0 && (mask & 2) && is_replicated(found)) return EROFS;
   // The kernel opens a file for reading to execute it (mode 0111 programs), after having checked the x bit by itself.
   if (r == EACCES && mask == 4) r = check_access(found, caller, 1);
   return r;

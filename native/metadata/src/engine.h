@@ -116,6 +116,8 @@ class Engine {
   int grow(Txn&, uint64_t id, uint64_t size, uint64_t& grow_to);
   /// The size up to which nobody has to ask; `unlimited` in a volume without limits.
   uint64_t may_grow_to(const Txn&, const Inode&) const;
+  /// Where the contents of a file are, and how many of the copies are whole; stores the inode. EDQUOT when the limits have no room for more.
+  int set_copies(Txn&, Inode&, std::vector<uint16_t> osds, uint16_t whole);
   /// Cuts the size and the free space of the disks to what limits leave for a user (statfs).
   void limit_space(const Txn&, uint64_t volume, uint32_t uid, uint64_t& total, uint64_t& free) const;
 

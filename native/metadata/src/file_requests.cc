@@ -143,6 +143,7 @@ int Service::renew(uint16_t type, Context& c) {
     status = engine_.getattr(txn, id, i);
     if (status == 0) grow_to = engine_.may_grow_to(txn, i);
     if (status == 0 && !writes && (type == prepare_truncate || (flags & O_ACCMODE) != O_RDONLY)) status = check_access(i, c.head.caller, 2);
+    if (status == 0 && is_replicated(i) && (type == prepare_truncate || (flags & O_ACCMODE) != O_RDONLY)) status = EROFS;
     if (status == 0 && type == capability && !writes && !sessions_.is_open(id)) status = check_access(i, c.head.caller, 4);
   });
   if (status != 0) return status;

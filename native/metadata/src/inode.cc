@@ -46,6 +46,8 @@ void save_acl(Txn& txn, Inode& i, bool of_default, const std::string& bytes) {
   if (!of_default) i.acl = bytes;
 }
 
+std::string replicate_key(uint64_t id) { return "replicate:" + key_of(id); }
+
 std::string entry_key(uint64_t directory, std::string_view name) { return key_of(directory).append(name); }
 
 std::optional<Entry> load_entry(const Txn& txn, uint64_t directory, std::string_view name) {

@@ -32,7 +32,7 @@ struct InodeRecord {
   uint64_t parent = 0;  ///< of a directory
   uint32_t stripe_bytes = 0;
   uint16_t width = 0;   ///< 0: no objects yet, the OSDs are chosen at the first open for writing
-  uint16_t replicas = 1;
+  uint16_t replicas = 1;  ///< copies of the contents that are whole: the first ones in the list of OSDs
   uint32_t xloc_version = 0;
   uint32_t epoch = 0;   ///< capabilities with an older one are refused
 };
@@ -41,10 +41,16 @@ struct InodeRecord {
 struct Inode {
   uint64_t id = 0;
   InodeRecord r;
-  std::vector<uint16_t> osds;  ///< numbers of the OSD table
+  std::vector<uint16_t> osds;  ///< numbers of the OSD table: `width` for each copy of the contents
   std::string target;
   std::string acl;  ///< of access, as load_inode found it; kept by save_acl, not by save_inode
 };
+
+/// How often the contents are there, copies that are being made counted as well.
+inline size_t copies_of(const InodeRecord& r, size_t osds) { return r.width == 0 ? 1 : osds / r.width; }
+inline size_t copies_of(const Inode& i) { return copies_of(i.r, i.osds.size()); }
+/// What has replicas is not changed any more (docs/decisions/0026-read-only-replicas.md).
+inline bool is_replicated(const Inode& i) { return copies_of(i) > 1; }
 
 /// Empty when there is none. Throws StoreError when the record is of a format that this version does not know.
 std::optional<Inode> load_inode(const Txn& txn, uint64_t id);
@@ -60,6 +66,8 @@ struct Entry {
   uint64_t id;
   uint32_t type;  ///< S_IFMT bits
 };
+/// Row of table_meta for a file with copies that are to be made.
+std::string replicate_key(uint64_t id);
 std::string entry_key(uint64_t directory, std::string_view name);
 std::optional<Entry> load_entry(const Txn& txn, uint64_t directory, std::string_view name);
 void save_entry(Txn& txn, uint64_t directory, std::string_view name, const Entry& entry);

@@ -73,6 +73,7 @@ bool Janitor::recover_size(uint64_t id) {
   int64_t mtime = i.r.mtime_ns, written = 0;
   uint16_t index = 0;
   for (uint16_t osd : i.osds) {
+    if (index == i.r.width) break;  // replicas are the same again
     RpcClient::Answer answer;
     if (call(osd, object::extent, id, right_read, i.r.epoch, answer, 2000) != 0) return false;
     Reader r(answer.begin(), answer.size());

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "mover.h"
 #include "osd_table.h"
+#include "replicator.h"
 #include "service.h"
 #include "sessions.h"
 #include "store.h"
@@ -88,8 +89,16 @@ int main(int argc, char** argv) {
     Sweeper sweeper(store, osds, service, moves);
     Mover mover(store, engine, sessions, osds, service, moves);
     mover.recover();
+    Replicator replicator(store, engine, sessions, osds, service, moves);
+    mover.give_up_replica = [&](uint64_t file, const std::string& osd) {
+      try {
+        replicator.drop(file, osd);
+      } catch (const CodedError& e) {
+        log(Priority::warning, "%s", e.what());
+      }
+    };
     Transfers transfers(flags.state);
-    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, mover, service, transfers};
+    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, mover, replicator, service, transfers};
     ControlServer server(flags.run + "/mrc.ctl", [&](const std::string& op, const json& request, ControlServer::Reply reply, ControlServer::Fail) {
       try {
         reply(answer_control(mrc, op, request));
@@ -100,6 +109,7 @@ int main(int argc, char** argv) {
     std::thread([&] { janitor.run(); }).detach();
     std::thread([&] { sweeper.run(); }).detach();
     std::thread([&] { mover.run(); }).detach();
+    std::thread([&] { replicator.run(); }).detach();
     std::thread([&] {
       for (;; std::this_thread::sleep_for(std::chrono::seconds(10))) transfers.purge();
     }).detach();

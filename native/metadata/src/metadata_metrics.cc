@@ -65,6 +65,7 @@ std::string describe_mrc(Mrc& m) {
   t.one("xos_mrc_locks", "gauge", "Locks of fcntl and flock.", counts.locks);
   t.one("xos_mrc_leases", "gauge", "Attributes and directories that mounts may keep.", counts.leases);
   describe_database(m, t);
+  t.one("xos_mrc_replica_blocks_mended_total", "counter", "Corrupt blocks of files with replicas that were written anew from another one.", m.replicator.repaired());
   const auto osds = m.osds.list();
   t.family("xos_mrc_osd_up", "gauge", "1 for an OSD that gets new files.");
   for (auto& o : osds) t.sample(o.up, {{"osd", o.name}});

@@ -8,6 +8,7 @@
 #include "capability.h"
 #include "inode.h"
 #include "log.h"
+#include "object_copy.h"
 #include "object_protocol.h"
 #include "osd_calls.h"
 
@@ -15,7 +16,6 @@ namespace xos::fs::metadata {
 
 namespace {
 
-constexpr uint32_t piece_bytes = 1u << 20;
 constexpr uint64_t ahead_bytes = 8u << 20;       // larger ones are copied before anybody has to wait
 constexpr uint64_t waiting_bytes = 128u << 20;   // more is not copied while somebody waits
 constexpr uint64_t batch_bytes = 32u << 20;
@@ -107,6 +107,9 @@ std::vector<Mover::Move> Mover::portion(uint16_t from, uint64_t& next, bool& end
       m.index = static_cast<size_t>(at - i->osds.begin());
       m.epoch = i->r.epoch;
       m.width = i->r.width;
+      std::string_view row;
+      m.busy = txn.get(table_meta, replicate_key(next), row);  // copies of it come or go just now
+      m.spare = !m.busy && i->r.replicas > 1;
       found.push_back(m);
       return true;
     });
@@ -146,31 +149,8 @@ int Mover::extent(uint16_t osd, const Move& m, Extent& e) {
 
 /// Makes the object at the new OSD what it is at the old one now: its data, holes and length.
 int Mover::copy(const Osd& from, Move& m, uint64_t bytes) {
-  const uint32_t epoch = m.epoch + m.fenced;
-  const uint8_t all = right_read | right_write | right_truncate;
-  RpcClient::Answer answer;
   m.has_copy = true;
-  if (int r = call(m.to, object::truncate, m, all, m.epoch + 1, Writer().put<uint64_t>(0), answer); r != 0) return r;
-  auto seek = [&](uint64_t at, bool hole, uint64_t& found) {
-    int r = call(from.number, object::seek, m, all, epoch, Writer().put(at).put<uint8_t>(hole), answer);
-    if (r == 0) found = Reader(answer.begin(), answer.size()).get<uint64_t>();
-    return r;
-  };
-  for (uint64_t at = 0, data = 0, hole = 0; at < bytes; at = hole) {
-    int r = seek(at, false, data);
-    if (r == ENXIO) break;
-    if (r == 0) r = seek(data, true, hole);
-    if (r != 0) return r;
-    for (uint64_t offset = data; offset < std::min(hole, bytes);) {
-      const auto n = static_cast<uint32_t>(std::min<uint64_t>(piece_bytes, std::min(hole, bytes) - offset));
-      if (r = call(from.number, object::read, m, all, epoch, Writer().put(offset).put(n), answer); r != 0) return r;
-      if (answer.size() == 0) break;  // it was cut meanwhile
-      const std::string piece(answer.begin(), answer.size());
-      if (r = call(m.to, object::write, m, all, m.epoch + 1, Writer().put(offset).raw(piece), answer); r != 0) return r;
-      offset += piece.size();
-    }
-  }
-  return call(m.to, object::truncate, m, all, m.epoch + 1, Writer().put(bytes), answer);
+  return ObjectCopy{osds_, service_, m.id, from.number, m.to, m.epoch + m.fenced, m.epoch + 1, {}}.run(bytes);
 }
 
 /// Copies a large object until it stayed the same meanwhile; nobody waits.
@@ -270,6 +250,7 @@ void Mover::clean(const Osd& from, const std::vector<Move>& batch) {
 }
 
 void Mover::move(const Osd& from, std::vector<Move>& batch) {
+  std::lock_guard one(moves_.copying());
   std::vector<uint64_t> ids;
   for (auto& m : batch) ids.push_back(m.id);
   Moves::Mark copied(moves_, ids, false);
@@ -332,7 +313,11 @@ bool Mover::round(const Osd& from) {
         Extent e;
         m.error = extent(from.number, m, e);
         m.bytes = e.bytes;
-        if (m.error == 0 && !choose_target(m, from)) m.error = ENOSPC;
+        if (m.error == 0 && !m.busy && !choose_target(m, from)) {
+          m.error = ENOSPC;
+          // Its other replicas are elsewhere, and there is no place for as many as before.
+          if (m.spare && give_up_replica) give_up_replica(m.id, from.name);
+        }
         // A large one for itself: those beside it would wait for it.
         if (e.disk_bytes > ahead_bytes && !batch.empty()) break;
         bytes += e.disk_bytes > ahead_bytes ? batch_bytes : e.disk_bytes;

@@ -12,6 +12,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -40,6 +41,8 @@ class Mover {
 
   Mover(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, Service& service, Moves& moves)
       : store_(store), engine_(engine), sessions_(sessions), osds_(osds), service_(service), moves_(moves) {}
+  /// Called for a file with replicas that has no other place to go to.
+  std::function<void(uint64_t file, const std::string& osd)> give_up_replica;
   /// What a predecessor had begun; before anybody is served.
   void recover();
   /// From now on the OSD gets no new files, and its files go elsewhere; false when there is none of that name. Goes on after a restart.
@@ -58,6 +61,7 @@ class Mover {
     size_t index = 0;
     uint32_t epoch = 0;
     uint16_t width = 0, to = 0;
+    bool spare = false;  // there are other replicas that are whole
     bool copied = false, has_copy = false, fenced = false, moved = false, gone = false, busy = false, checked = false;
     int64_t mtime_ns = 0;
     int error = 0;

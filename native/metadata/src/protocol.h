@@ -49,7 +49,7 @@ enum Type : uint16_t {
   answer = 0x0380,
   // callbacks: the MRC asks, the mount acknowledges by sending the frame back without payload
   callback_ping = 0x0390,        ///< nothing
-  callback_invalidate = 0x0391,  ///< u32 n, n × {u64 id, u8 what: 1 attributes, 2 entries, 4 ask (reserve) before it grows, 8 access time}
+  callback_invalidate = 0x0391,  ///< u32 n, n × {u64 id, u8 what: 1 attributes, 2 entries, 4 ask (reserve) before it grows, 8 access time, 16 ask for a new right}
   callback_lock_retry = 0x0392,  ///< u64 id
 };
 
@@ -112,6 +112,8 @@ struct Opened {
   uint16_t width = 0;
   std::string body;  ///< of the capability
   std::vector<OsdReference> osds;
+  std::vector<OsdReference> copies;  ///< further copies of a file that is not changed any more, `width` for each
+  uint64_t size = 0;                 ///< of such a file: each object has what that means for it
 };
 
 struct Lock {
@@ -177,6 +179,9 @@ inline Attr get_attr(Reader& r) {
 inline void put(Writer& w, const Opened& o) {
   w.put(o.grow_to).put(o.stripe_bytes).put(o.width).text(o.body).put<uint16_t>(static_cast<uint16_t>(o.osds.size()));
   for (const auto& osd : o.osds) w.text(osd.name).raw({reinterpret_cast<const char*>(osd.mac.data()), osd.mac.size()});
+  w.put<uint16_t>(static_cast<uint16_t>(o.copies.size()));
+  for (const auto& osd : o.copies) w.text(osd.name).raw({reinterpret_cast<const char*>(osd.mac.data()), osd.mac.size()});
+  if (!o.copies.empty()) w.put(o.size);
 }
 inline Opened get_opened(Reader& r) {
   Opened o;
@@ -184,13 +189,17 @@ inline Opened get_opened(Reader& r) {
   o.stripe_bytes = r.get<uint32_t>();
   o.width = r.get<uint16_t>();
   o.body = r.text();
-  uint16_t n = r.get<uint16_t>();
-  for (uint16_t i = 0; i < n; ++i) {
-    OsdReference osd;
-    osd.name = r.text();
-    std::memcpy(osd.mac.data(), r.raw(32).data(), 32);
-    o.osds.push_back(std::move(osd));
-  }
+  auto get_osds = [&](std::vector<OsdReference>& osds) {
+    for (uint16_t n = r.get<uint16_t>(); n > 0; --n) {
+      OsdReference osd;
+      osd.name = r.text();
+      std::memcpy(osd.mac.data(), r.raw(32).data(), 32);
+      osds.push_back(std::move(osd));
+    }
+  };
+  get_osds(o.osds);
+  get_osds(o.copies);
+  if (!o.copies.empty()) o.size = r.get<uint64_t>();
   return o;
 }
 

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "capability.h"
@@ -154,13 +155,40 @@ void Service::put_opened(Context& c, const Inode& inode, uint8_t rights, uint64_
   cap.node = c.session->node;
   cap.issuer = node_;
   o.body = encode(cap);
-  for (uint16_t number : inode.osds) {
-    Osd osd;
-    if (!osds_.find(number, osd)) continue;
-    o.osds.push_back({osd.name, sign(o.body, osd.key, osd.node)});
+  for (size_t copy : copies_for(inode, c.session->node)) {
+    std::vector<OsdReference> references;
+    for (size_t i = copy * inode.r.width; i < (copy + 1) * inode.r.width; ++i) {
+      Osd osd;
+      if (!osds_.find(inode.osds[i], osd)) break;
+      references.push_back({osd.name, sign(o.body, osd.key, osd.node)});
+    }
+    if (references.size() != inode.r.width) continue;
+    auto& to = o.osds.empty() ? o.osds : o.copies;
+    to.insert(to.end(), references.begin(), references.end());
   }
-  if (o.osds.size() != inode.osds.size()) o.osds.clear();
+  o.size = inode.r.size;
   put(c.out, o);
+}
+
+/// The whole copies of the contents, best first for a client on `node`: what is there, what is near, as they come.
+std::vector<size_t> Service::copies_for(const Inode& inode, const std::string& node) const {
+  std::vector<size_t> copies;
+  if (inode.r.width == 0) return copies;
+  for (size_t copy = 0; copy < std::min<size_t>(inode.r.replicas, copies_of(inode)); ++copy) copies.push_back(copy);
+  if (copies.size() < 2) return copies;
+  std::vector<int> rank;
+  for (size_t copy : copies) {
+    bool up = true, near = true;
+    for (size_t i = copy * inode.r.width; i < (copy + 1) * inode.r.width; ++i) {
+      Osd osd;
+      const bool known = osds_.find(inode.osds[i], osd);
+      up &= known && osd.up;
+      near &= known && osd.node == node;
+    }
+    rank.push_back((up ? 0 : 2) + (near ? 0 : 1));
+  }
+  std::stable_sort(copies.begin(), copies.end(), [&](size_t a, size_t b) { return rank[a] < rank[b]; });
+  return copies;
 }
 
 std::string Service::own_capability(uint64_t file, uint8_t rights, uint32_t epoch, uint16_t number, Mac& mac) const {

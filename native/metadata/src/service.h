@@ -49,6 +49,7 @@ class Service {
   int renew(uint16_t type, Context& c);
   void put_attr(Context& c, const Inode& inode, bool leased);
   void put_opened(Context& c, const Inode& inode, uint8_t rights, uint64_t grow_to);
+  std::vector<size_t> copies_for(const Inode& inode, const std::string& node) const;
   bool hello(wire::Connection& connection, Sessions::Ptr& session);
 
   Store& store_;

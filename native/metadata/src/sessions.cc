@@ -302,6 +302,14 @@ void Sessions::withdraw_growth(const std::vector<uint64_t>& ids) {
   if (!hits.empty()) call_back(lock, hits);
 }
 
+void Sessions::renew_rights(uint64_t id) {
+  std::unique_lock lock(mutex_);
+  Hits hits;
+  if (auto it = open_.find(id); it != open_.end())
+    for (auto& [session, count] : it->second.by_session) hits[const_cast<Session*>(session)].emplace_back(id, 16);
+  if (!hits.empty()) call_back(lock, hits);
+}
+
 /// Sends the invalidations and waits as the lease rule says.
 void Sessions::call_back(std::unique_lock<std::mutex>& lock, const Hits& hits) {
   struct Waiting {

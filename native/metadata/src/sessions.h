@@ -98,6 +98,9 @@ class Sessions : public OpenFiles {
   /// The writers of these files have to ask again before they grow them (callback 4, waited for like an invalidation).
   void withdraw_growth(const std::vector<uint64_t>& ids);
 
+  /// Who has the file open asks for a right anew before it works on its contents (callback 16, waited for likewise).
+  void renew_rights(uint64_t id);
+
   // locks
   int set_lock(const Ptr& session, uint64_t id, const Lock& lock, bool wait, Lock& blocker);
   void cancel_lock(const Ptr& session, uint64_t id, const Lock& lock);

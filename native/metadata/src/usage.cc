@@ -52,6 +52,11 @@ uint64_t reserved(const Txn& txn, uint64_t id) {
   return txn.get(table_writing, key_of(id), v) && v.size() == 8 ? Reader(v).get<uint64_t>() : 0;
 }
 
+/// What a file counts for: every copy, also one that is being made.
+uint64_t charged(const InodeRecord& r, size_t osds, uint64_t reserved) {
+  return S_ISREG(r.mode) ? std::max(r.size, reserved) * copies_of(r, osds) : 0;
+}
+
 int64_t difference(uint64_t after, uint64_t before) { return static_cast<int64_t>(after - before); }
 
 }  // namespace
@@ -94,8 +99,21 @@ int Engine::charge(Txn& txn, uint64_t volume, uint32_t uid, int64_t bytes, int64
 
 int Engine::charge_inode(Txn& txn, const Inode& i, uint32_t uid, int sign, bool forced) {
   if (!accounted(i.r.volume)) return 0;
-  const uint64_t bytes = S_ISREG(i.r.mode) ? std::max(i.r.size, reserved(txn, i.id)) : 0;
+  const uint64_t bytes = charged(i.r, i.osds.size(), reserved(txn, i.id));
   return charge(txn, i.r.volume, uid, sign * static_cast<int64_t>(bytes), sign, forced);
+}
+
+int Engine::set_copies(Txn& txn, Inode& i, std::vector<uint16_t> osds, uint16_t whole) {
+  const auto before = static_cast<int64_t>(copies_of(i));
+  Inode after = i;
+  after.osds = std::move(osds);
+  after.r.replicas = whole;
+  const int64_t bytes = (static_cast<int64_t>(copies_of(after)) - before) * static_cast<int64_t>(i.r.size);
+  if (int r = charge(txn, i.r.volume, i.r.uid, bytes, 0, bytes < 0); r != 0) return r;
+  ++after.r.xloc_version;
+  i = std::move(after);
+  save_inode(txn, i);
+  return 0;
 }
 
 int Engine::resize(Txn& txn, Inode& i, uint64_t size, bool forced) {
@@ -166,7 +184,7 @@ std::map<uint32_t, Usage> Engine::usage(const Txn& txn, uint64_t volume) const {
     Usage& user = rows[r.uid];
     for (Usage* u : {&all, &user}) {
       ++u->files;
-      if (S_ISREG(r.mode)) u->bytes += static_cast<int64_t>(r.size);
+      u->bytes += static_cast<int64_t>(charged(r, r.osd_count, 0));
     }
     return true;
   });
@@ -183,7 +201,7 @@ std::vector<UsageMend> usage_to_mend(const Txn& txn, uint64_t volume) {
     if (r.volume != volume || id == volume) return true;
     for (uint32_t who : {usage_all, r.uid}) {
       ++counted[who].files;
-      if (S_ISREG(r.mode)) counted[who].bytes += static_cast<int64_t>(std::max(r.size, reserved(txn, id)));
+      counted[who].bytes += static_cast<int64_t>(charged(r, r.osd_count, reserved(txn, id)));
     }
     return true;
   });

@@ -155,7 +155,7 @@ void VolumeRestore::look_at_inode(uint64_t id, std::string_view row) {
   if (first ? id != root_ || type != S_IFDIR : id != awaited_) bad("file " + std::to_string(id) + " is out of place");
   if (id <= root_id || id > id_max || i.r.volume != root_) bad("file " + std::to_string(id) + " is of another volume");
   if (type != S_IFDIR && type != S_IFREG && type != S_IFLNK && type != S_IFIFO && type != S_IFSOCK) bad("file " + std::to_string(id) + " is of no type");
-  if (i.r.width != i.osds.size() || (i.r.width > 0 && (type != S_IFREG || i.r.stripe_bytes < 4096 || i.r.stripe_bytes > (4u << 20) || i.r.stripe_bytes % 4096 != 0)))
+  if ((i.r.width == 0 ? !i.osds.empty() : i.osds.empty() || i.osds.size() % i.r.width != 0 || i.r.replicas == 0 || i.r.replicas > copies_of(i)) || (i.r.width > 0 && (type != S_IFREG || i.r.stripe_bytes < 4096 || i.r.stripe_bytes > (4u << 20) || i.r.stripe_bytes % 4096 != 0)))
     bad("the stripes of file " + std::to_string(id) + " are none");
   for (uint16_t osd : i.osds)
     if (!osds_.contains(osd)) bad("file " + std::to_string(id) + " lies on a server without a name");
@@ -218,6 +218,7 @@ void VolumeRestore::make_inode(Txn& txn, uint64_t id, std::string_view row, cons
     ++i.r.data_version;
   }
   save_inode(txn, i);
+  if (i.r.replicas < copies_of(i)) txn.put(table_meta, replicate_key(id), "");
   if (i.r.width > 0) {
     txn.put(table_writing, key, "");
     done.written.push_back(id);

@@ -171,6 +171,38 @@ TEST("a file that takes most of a volume can be given to another user, who must 
   CHECK_EQUAL(f.used().bytes, static_cast<int64_t>(8 * mib));
 }
 
+TEST("copies of a file count each, and files with copies are not written") {
+  Rig f;
+  uint64_t x = f.made(f.root, "x", S_IFREG | 0644, user(alice));
+  f.wrote(x, 2 * mib);
+  f.close(x);
+  CHECK_EQUAL(f.quota(usage_all, 5 * mib), 0);
+  auto copies = [&](std::vector<uint16_t> osds, uint16_t whole) {
+    return f.write([&](Txn& t) {
+      auto i = load_inode(t, x);
+      return f.engine->set_copies(t, *i, osds, whole);
+    });
+  };
+  const std::vector<uint16_t> one = f.a.osds;
+  std::vector<uint16_t> two = one, three = one;
+  two.push_back(7);
+  three.insert(three.end(), {7, 8});
+  CHECK_EQUAL(copies(three, 1), EDQUOT);
+  CHECK_EQUAL(copies(two, 1), 0);
+  CHECK_EQUAL(f.used(alice).bytes, static_cast<int64_t>(4 * mib));
+  CHECK_EQUAL(f.truncate(x, 5), EROFS);
+  CHECK_EQUAL(f.write([&](Txn& t) { return f.engine->begin_writing(t, x, false, Fixture::place, f.a, f.effects); }), EROFS);
+  CHECK_EQUAL(f.read([&](const Txn& t) { return f.engine->check_open(t, user(alice), x, O_RDWR, f.a); }), EROFS);
+  CHECK_EQUAL(f.read([&](const Txn& t) { return f.engine->check_open(t, user(alice), x, O_RDONLY, f.a); }), 0);
+  f.read([&](const Txn& t) {
+    CHECK_EQUAL(usage_to_mend(t, f.root).size(), 0u);
+    return 0;
+  });
+  CHECK_EQUAL(copies(one, 1), 0);
+  CHECK_EQUAL(f.used().bytes, static_cast<int64_t>(2 * mib));
+  CHECK_EQUAL(f.truncate(x, 5), 0);
+}
+
 TEST("a directory's policy counts for what is made below it, a file's until it has contents") {
   Rig f;
   uint64_t d = f.made(f.root, "d", S_IFDIR | 0755);

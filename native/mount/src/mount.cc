@@ -368,6 +368,11 @@ void Mount::run_callbacks() {
               names = true;
             } else if (what == 4) {
               files.forget_growth(id);
+            } else if (what == 16) {
+              if (auto f = files.find(id)) {
+                std::lock_guard lock(f->mutex);
+                f->capability_until_ms = 0;
+              }
             } else if (what == 8) {
               cache.invalidate_attr(id);  // and not the kernel's: it would throw the answer to a getattr away that brings a new size
             } else {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "codec.h"
 #include "data_sums.h"
@@ -24,7 +25,10 @@ struct ObjectIo::Request {
 
 namespace {
 
-constexpr int timeout_ms = 10000;
+constexpr int osd_timeout_ms = 10000;
+/// When there is another replica to be read.
+constexpr int replica_timeout_ms = 1500;
+constexpr int64_t avoid_ms = 30000;
 
 StripePolicy policy_of(const Opened& o) { return {o.stripe_bytes, o.width}; }
 
@@ -102,7 +106,8 @@ std::shared_ptr<RpcClient> ObjectIo::client(const std::string& name) {
 }
 
 /// Does the requests, at all OSDs at the same time. 0, or the status of the first one that failed.
-int ObjectIo::transfer(const Opened& layout, std::vector<Request>& requests, bool repeatable) {
+int ObjectIo::transfer(const Opened& layout, std::vector<Request>& requests, bool repeatable, const Attempt* attempt) {
+  const int timeout_ms = attempt ? attempt->timeout_ms : osd_timeout_ms;
   std::vector<std::shared_ptr<RpcClient>> clients;
   for (Request& q : requests) {
     clients.push_back(q.osd < layout.osds.size() ? client(layout.osds[q.osd].name) : nullptr);
@@ -112,7 +117,11 @@ int ObjectIo::transfer(const Opened& layout, std::vector<Request>& requests, boo
     payload.insert(payload.end(), q.data.begin(), q.data.end());
     if (!q.sums.empty()) payload.push_back({q.sums.data(), q.sums.size() * 4});
   }
-  if (requests.size() == 1) return clients[0]->transfer(requests[0].transfer, timeout_ms, repeatable);
+  if (requests.size() == 1) {
+    const int status = clients[0]->transfer(requests[0].transfer, timeout_ms, repeatable);
+    if (status != 0 && attempt) *attempt->failed = layout.osds[requests[0].osd].name;
+    return status;
+  }
   std::vector<std::unique_ptr<RpcClient::Started>> started;
   for (size_t i = 0; i < requests.size(); ++i) started.push_back(repeatable ? clients[i]->start(requests[i].transfer, timeout_ms) : nullptr);
   int first_error = 0;
@@ -120,18 +129,19 @@ int ObjectIo::transfer(const Opened& layout, std::vector<Request>& requests, boo
     int status = 0;
     if (!started[i] || !clients[i]->finish(std::move(started[i]), requests[i].transfer, timeout_ms, status))
       status = clients[i]->transfer(requests[i].transfer, timeout_ms, repeatable);
+    if (first_error == 0 && status != 0 && attempt) *attempt->failed = layout.osds[requests[i].osd].name;
     if (first_error == 0) first_error = status;
   }
   return first_error;
 }
 
-int ObjectIo::call(const Opened& layout, size_t osd, uint16_t type, const std::string& arguments, RpcClient::Answer& answer, bool repeatable) {
+int ObjectIo::call(const Opened& layout, size_t osd, uint16_t type, const std::string& arguments, RpcClient::Answer& answer, bool repeatable, const Attempt* attempt) {
   if (osd >= layout.osds.size()) return EHOSTDOWN;
   std::vector<Request> one(1);
   one[0].osd = osd;
   one[0].head = proof(layout, osd) + arguments;
   one[0].transfer.type = type;
-  int r = transfer(layout, one, repeatable);
+  int r = transfer(layout, one, repeatable, attempt);
   answer = std::move(one[0].transfer.answer);
   return r;
 }
@@ -152,7 +162,55 @@ int ObjectIo::call_all(const Opened& layout, uint16_t type, const std::function<
   return 0;
 }
 
+int64_t ObjectIo::avoided_until(const std::string& osd) {
+  std::lock_guard lock(mutex_);
+  auto it = avoided_.find(osd);
+  return it == avoided_.end() ? 0 : it->second;
+}
+
+void ObjectIo::avoid(const std::string& osd) {
+  std::lock_guard lock(mutex_);
+  avoided_[osd] = monotonic_ms() + avoid_ms;
+}
+
+int ObjectIo::from_replicas(const Opened& layout, const std::function<int(const Opened&, const Attempt*)>& work) {
+  if (layout.copies.empty()) return work(layout, nullptr);
+  const int64_t deadline = monotonic_ms() + osd_timeout_ms;
+  std::set<std::string> tried;
+  for (;;) {
+    Opened chosen = layout;
+    chosen.copies.clear();
+    bool left = true;
+    for (size_t n = 0; n < layout.width; ++n) {
+      const metadata::OsdReference* best = nullptr;
+      int64_t best_until = 0;
+      auto consider = [&](const metadata::OsdReference& osd) {
+        if (tried.contains(osd.name)) return;
+        const int64_t until = avoided_until(osd.name), counts = until > monotonic_ms() ? until : 0;
+        if (!best || counts < best_until) best = &osd, best_until = counts;
+      };
+      consider(layout.osds[n]);
+      for (size_t at = n; at < layout.copies.size(); at += layout.width) consider(layout.copies[at]);
+      if (best) chosen.osds[n] = *best;
+      left &= best != nullptr;
+    }
+    std::string failed;
+    const Attempt attempt{left ? replica_timeout_ms : osd_timeout_ms, &failed};
+    const int r = work(chosen, &attempt);
+    if (r == 0) return 0;
+    // Of a right that is too old every replica says the same.
+    const bool other = r == EHOSTDOWN || r == ETIMEDOUT || r == EIO || r == ENOKEY || r == EPROTO;
+    if (!other || failed.empty() || !left || monotonic_ms() > deadline) return r;
+    tried.insert(failed);
+    avoid(failed);
+  }
+}
+
 int ObjectIo::read(const Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held) {
+  return from_replicas(layout, [&](const Opened& chosen, const Attempt* attempt) { return read_once(chosen, offset, data, bytes, held, attempt); });
+}
+
+int ObjectIo::read_once(const Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held, const Attempt* attempt) {
   held = 0;
   auto shares = shares_of(layout, offset, bytes);
   std::vector<Request> requests;
@@ -166,16 +224,26 @@ int ObjectIo::read(const Opened& layout, uint64_t offset, char* data, uint32_t b
     q.transfer.flags = object::flag_checked;
     for (const auto& p : shares[osd].pieces) q.transfer.into.push_back({data + p.at, p.bytes});
   }
-  if (int r = transfer(layout, requests); r != 0) return r;
+  if (int r = transfer(layout, requests, true, attempt); r != 0) return r;
   std::vector<uint32_t> sums;
   for (Request& q : requests) {
     uint64_t got = q.transfer.data_bytes;
     const auto& pieces = shares[q.osd].pieces;
+    if (attempt) {
+      // A replica has all that the size means for it; one that has not is no replica any more.
+      const Share& share = shares[q.osd];
+      const uint64_t end = object_bytes(policy_of(layout), static_cast<uint16_t>(q.osd), layout.size);
+      if (got < std::min(share.bytes, end - std::min(end, share.offset))) {
+        *attempt->failed = layout.osds[q.osd].name;
+        return EIO;
+      }
+    }
     if (q.transfer.answer_flags & object::flag_checked) {
       sums_of_pieces(pieces, data, got, sums);
       if (sums != q.transfer.sums) {
         log(Priority::error, "what OSD '%s' sent of a file's %lu bytes at %lu of its object does not have the checksums that came with it",
             layout.osds[q.osd].name.c_str(), got, shares[q.osd].offset);
+        if (attempt) *attempt->failed = layout.osds[q.osd].name;
         return EIO;
       }
     }
@@ -243,6 +311,10 @@ int ObjectIo::append(const Opened& layout, const char* data, uint32_t bytes, uin
 }
 
 int ObjectIo::summary(const Opened& layout, Summary& summary) {
+  if (!layout.copies.empty()) {  // it stays as it is
+    summary = {layout.size, 0, layout.size};
+    return 0;
+  }
   return call_all(layout, object::extent, [](size_t) { return std::string(); }, &summary);
 }
 
@@ -274,6 +346,10 @@ int ObjectIo::allocate(const Opened& layout, Allocate mode, uint64_t offset, uin
 }
 
 int ObjectIo::seek(const Opened& layout, uint64_t offset, bool hole, uint64_t size, uint64_t& found) {
+  return from_replicas(layout, [&](const Opened& chosen, const Attempt* attempt) { return seek_once(chosen, offset, hole, size, found, attempt); });
+}
+
+int ObjectIo::seek_once(const Opened& layout, uint64_t offset, bool hole, uint64_t size, uint64_t& found, const Attempt* attempt) {
   StripePolicy policy = policy_of(layout);
   found = size;
   for (uint16_t osd = 0; osd < layout.width; ++osd) {
@@ -281,7 +357,7 @@ int ObjectIo::seek(const Opened& layout, uint64_t offset, bool hole, uint64_t si
     uint64_t from = object_bytes(policy, osd, offset);
     if (file_offset(policy, osd, from) >= size) continue;
     RpcClient::Answer answer;
-    int r = call(layout, osd, object::seek, Writer().put(from).put<uint8_t>(hole).bytes(), answer);
+    int r = call(layout, osd, object::seek, Writer().put(from).put<uint8_t>(hole).bytes(), answer, true, attempt);
     if (r != 0 && r != ENXIO) return r;
     // Behind the end of an object there is nothing but a hole.
     if (r == ENXIO && !hole) continue;
@@ -323,6 +399,7 @@ int ObjectIo::copy(const Opened& from, uint64_t from_offset, const Opened& to, u
 }
 
 int ObjectIo::sync(const Opened& layout) {
+  if (!layout.copies.empty()) return 0;  // it was, before it had replicas
   return call_all(layout, object::sync, [](size_t) { return std::string(); }, nullptr);
 }
 

@@ -30,7 +30,7 @@ class ObjectIo {
     uint64_t disk_bytes = 0;
   };
   /// Fills `data` and zeroes what the OSDs do not hold; `held` is the number of bytes up to the last one that came from an OSD.
-  /// EIO when what came is not what was stored.
+  /// EIO when what came is not what was stored. Of a file with replicas another one is read when an OSD fails.
   int read(const metadata::Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held);
   /// `done` tells how much was written, also with an error. The summary holds mtime and disk bytes of the OSDs written to.
   int write(const metadata::Opened& layout, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done, Summary& summary);
@@ -49,14 +49,27 @@ class ObjectIo {
   static std::string proof(const metadata::Opened& layout, size_t osd);
 
  private:
+  /// Of several: how long an OSD has to answer, and which one could not.
+  struct Attempt {
+    int timeout_ms;
+    std::string* failed;
+  };
   std::shared_ptr<RpcClient> client(const std::string& name);
   struct Request;
-  int transfer(const metadata::Opened& layout, std::vector<Request>& requests, bool repeatable = true);
-  int call(const metadata::Opened& layout, size_t osd, uint16_t type, const std::string& arguments, RpcClient::Answer& answer, bool repeatable = true);
+  int transfer(const metadata::Opened& layout, std::vector<Request>& requests, bool repeatable = true, const Attempt* attempt = nullptr);
+  int read_once(const metadata::Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held, const Attempt* attempt);
+  int seek_once(const metadata::Opened& layout, uint64_t offset, bool hole, uint64_t size, uint64_t& found, const Attempt* attempt);
+  /// Runs `work` with one replica after the other until one can be read.
+  int from_replicas(const metadata::Opened& layout, const std::function<int(const metadata::Opened&, const Attempt*)>& work);
+  int64_t avoided_until(const std::string& osd);
+  void avoid(const std::string& osd);
+  int call(const metadata::Opened& layout, size_t osd, uint16_t type, const std::string& arguments, RpcClient::Answer& answer, bool repeatable = true,
+           const Attempt* attempt = nullptr);
   int call_all(const metadata::Opened& layout, uint16_t type, const std::function<std::string(size_t osd)>& arguments, Summary* summary);
   wire::TlsContext& tls_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<RpcClient>> clients_;
+  std::map<std::string, int64_t> avoided_;  // OSDs that failed a reader who had another replica, and until when they are asked last
 };
 
 }  // namespace xos::fs

@@ -16,7 +16,7 @@ struct Named {
 constexpr Named kinds[] = {
     {object::read, "read"},       {object::write, "write"}, {object::append, "append"}, {object::extent, "extent"},     {object::truncate, "truncate"},
     {object::remove, "remove"},   {object::sync, "sync"},   {object::space, "space"},   {object::reserve, "reserve"},   {object::allocate, "allocate"},
-    {object::seek, "seek"},       {object::copy, "copy"}, {object::list, "list"}, {object::fence, "fence"},
+    {object::seek, "seek"},       {object::copy, "copy"}, {object::list, "list"}, {object::fence, "fence"}, {object::damaged, "damaged"},
 };
 
 }  // namespace

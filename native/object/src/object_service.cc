@@ -32,6 +32,7 @@ uint8_t right_for(uint16_t type) {
     case object::allocate: return right_write;
     case object::truncate: return right_truncate | right_write;
     case object::list:
+    case object::damaged:
     case object::fence:
     case object::remove: return right_delete;
     case object::extent:
@@ -106,6 +107,16 @@ int list(ObjectStore& store, uint64_t file, Reader& r, Writer& out) {
   auto listed = store.list(from, n, end);
   out.put<uint8_t>(end).put(static_cast<uint32_t>(listed.size()));
   for (auto& o : listed) out.put(o.file).put(o.disk_bytes).put(o.age_ms);
+  return 0;
+}
+
+int damaged(ObjectStore& store, uint64_t file, Reader& r, Writer& out) {
+  r.finish();
+  if (file != 0) return -EACCES;
+  auto blocks = store.corrupt();
+  blocks.resize(std::min<size_t>(blocks.size(), object::list_max));
+  out.put(static_cast<uint32_t>(blocks.size()));
+  for (auto& b : blocks) out.put(b.file).put(b.block);
   return 0;
 }
 
@@ -206,6 +217,7 @@ int perform(ObjectStore& store, Verified& verified, uint16_t type, uint16_t flag
       return status;
     }
     case object::list: return list(store, file, r, out);
+    case object::damaged: return damaged(store, file, r, out);
     case object::remove: r.finish(); return store.remove(file);
     case object::sync: r.finish(); return store.sync(file);
     default: throw Malformed("unknown object request " + std::to_string(type));

@@ -25,6 +25,8 @@ export interface VolumeOperations {
   'volume-usage': { request: { readonly volume: string }; response: VolumeUsage };
   /** Administrators: an OSD gives up its files (`drain`, goes on by itself), is used again, is taken away when it has nothing, or is looked at. */
   'volume-osd': { request: { readonly osd: string; readonly action: 'drain' | 'use' | 'remove' | 'status' }; response: OsdCareRow };
+  /** A file is kept in `count` copies, gets one more at an OSD or loses that one (for its owner and administrators), or is looked at (for anyone). */
+  'volume-replicas': { request: ReplicasRequest; response: ReplicasRow };
   /** Administrators: one step of a dump or restore of a volume's metadata; pieces are in base64, at most 256 KiB. */
   'volume-transfer': { request: TransferStep; response: TransferAnswer };
   /** Administrators: objects that belong to no file are counted and, with `remove`, removed. Giving the request up ends it. */
@@ -33,6 +35,20 @@ export interface VolumeOperations {
   'volume-metrics': { request: Record<never, never>; response: FileSystemMetrics };
   /** Administrators: whether the metadata agrees with itself. `repair` mends it; programs that change files wait meanwhile. */
   'volume-check': { request: { readonly repair: boolean }; response: VolumeCheck };
+}
+
+export type ReplicasRequest = { readonly id: number } & (
+  | { readonly action: 'count'; readonly count: number } | { readonly action: 'add' | 'drop'; readonly osd: string } | { readonly action: 'status' });
+
+export interface ReplicasRow {
+  /** Copies of the contents; with more than one the file is not changed any more. */
+  readonly copies: readonly { readonly state: string; readonly osds: readonly { readonly osd: string; readonly node: string; readonly up: boolean }[] }[];
+  /** Of the copy that is being made. */
+  readonly running: boolean;
+  readonly bytes: number;
+  readonly bytes_total: number;
+  /** Why the last try came to nothing; it goes on by itself. */
+  readonly reason: string;
 }
 
 export interface OsdCareRow {

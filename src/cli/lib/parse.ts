@@ -19,8 +19,9 @@ export type Parsed<O extends OptionSpecs> = {
  * @returns the command itself, and all arguments, when it has no subcommands
  * @throws UsageError when it has some and none is named (except for --help and --version)
  */
-export function findSubcommand(command: Command, argv: readonly string[]): { command: Command; argv: readonly string[]; path: string } {
-  if (command.subcommands === undefined) return { command, argv, path: command.name };
+export function findSubcommand(command: Command, given: readonly string[]): { command: Command; argv: readonly string[]; path: string } {
+  if (command.subcommands === undefined) return { command, argv: given, path: command.name };
+  const argv = command.normalize?.(given) ?? given;
   let best: Command | undefined;
   let length = 0;
   for (const candidate of command.subcommands) {

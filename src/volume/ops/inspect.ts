@@ -1,6 +1,6 @@
 import type { NodeContext } from '../../daemon/context.ts';
 import { XosError } from '../../core/errors.ts';
-import type { InspectRequest, Inspection } from '../../proto/xos/volume/v1/volume.ts';
+import type { InspectRequest, Inspection, StripeOsd } from '../../proto/xos/volume/v1/volume.ts';
 import type { VolumeInspection, VolumeObject } from '../../api/operations/volume.ts';
 import { limits } from '../limits.ts';
 import { mrcClient, number, ownerName, parseVolumeName, policyRow, readPolicy } from '../volumes.ts';
@@ -19,13 +19,16 @@ export async function inspect(context: NodeContext, request: VolumeObject, signa
 export async function inspectHere(context: NodeContext, request: InspectRequest, signal: AbortSignal): Promise<Inspection> {
   const fields = await context.native.mrc.request<Readonly<Record<string, unknown>>>('inode-show', objectFields(request), { signal });
   const stripes = record(fields['stripes']);
-  const osds = Array.isArray(stripes['osds']) ? stripes['osds'].map(record) : [];
   return {
     volume: String(fields['volume'] ?? ''), type: String(fields['type'] ?? ''), owner_uid: number(fields['uid']), policy: readPolicy(record(fields['policy'])),
     own_policy: fields['own_policy'] === true, has_acl: fields['acl'] === true, stripe_size: number(stripes['stripe_size']), width: number(stripes['width']),
-    osds: osds.map((osd) => ({ osd: String(osd['osd'] ?? ''), node: String(osd['node'] ?? ''), up: osd['up'] === true })),
+    osds: stripeOsds(stripes['osds']),
   };
 }
+
+/** OSDs as mrc.ctl tells of them. */
+export const stripeOsds = (value: unknown): StripeOsd[] => (Array.isArray(value) ? value.map(record) : [])
+  .map((osd) => ({ osd: String(osd['osd'] ?? ''), node: String(osd['node'] ?? ''), up: osd['up'] === true }));
 
 /** A volume's name, or an inode number. Throws XOS_BAD_NAME, XOS_BAD_ARGUMENT. */
 export function parseObject(request: VolumeObject): InspectRequest {

@@ -265,6 +265,34 @@ export interface TransferReply {
   empty: number;
 }
 
+export interface SetReplicasRequest {
+  uid: number;
+  /** The file, by its inode number. */
+  id: number;
+  /** count, add, drop or status. */
+  action: string;
+  /** Of count: how many copies there are to be. */
+  count: number;
+  /** Of add and drop: where. */
+  osd: string;
+}
+
+export interface Replicas {
+  copies: Replica[];
+  /** Of the copy that is being made. */
+  running: boolean;
+  bytes: number;
+  bytes_total: number;
+  /** Why the last try came to nothing; empty when it did not. */
+  reason: string;
+}
+
+export interface Replica {
+  /** whole, making or dropping. */
+  state: string;
+  osds: StripeOsd[];
+}
+
 export interface SetOsdRequest {
   uid: number;
   osd: string;
@@ -3187,6 +3215,279 @@ export const TransferReply: MessageFns<TransferReply> = {
   },
 };
 
+function createBaseSetReplicasRequest(): SetReplicasRequest {
+  return { uid: 0, id: 0, action: "", count: 0, osd: "" };
+}
+
+export const SetReplicasRequest: MessageFns<SetReplicasRequest> = {
+  encode(message: SetReplicasRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uid !== 0) {
+      writer.uint32(8).uint32(message.uid);
+    }
+    if (message.id !== 0) {
+      writer.uint32(16).uint64(message.id);
+    }
+    if (message.action !== "") {
+      writer.uint32(26).string(message.action);
+    }
+    if (message.count !== 0) {
+      writer.uint32(32).uint32(message.count);
+    }
+    if (message.osd !== "") {
+      writer.uint32(42).string(message.osd);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetReplicasRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetReplicasRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.osd = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetReplicasRequest>): SetReplicasRequest {
+    return SetReplicasRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetReplicasRequest>): SetReplicasRequest {
+    const message = createBaseSetReplicasRequest();
+    message.uid = object.uid ?? 0;
+    message.id = object.id ?? 0;
+    message.action = object.action ?? "";
+    message.count = object.count ?? 0;
+    message.osd = object.osd ?? "";
+    return message;
+  },
+};
+
+function createBaseReplicas(): Replicas {
+  return { copies: [], running: false, bytes: 0, bytes_total: 0, reason: "" };
+}
+
+export const Replicas: MessageFns<Replicas> = {
+  encode(message: Replicas, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.copies) {
+      Replica.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.running !== false) {
+      writer.uint32(16).bool(message.running);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(24).uint64(message.bytes);
+    }
+    if (message.bytes_total !== 0) {
+      writer.uint32(32).uint64(message.bytes_total);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Replicas {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplicas();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.copies.push(Replica.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.running = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytes_total = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Replicas>): Replicas {
+    return Replicas.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Replicas>): Replicas {
+    const message = createBaseReplicas();
+    message.copies = object.copies?.map((e) => Replica.fromPartial(e)) || [];
+    message.running = object.running ?? false;
+    message.bytes = object.bytes ?? 0;
+    message.bytes_total = object.bytes_total ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseReplica(): Replica {
+  return { state: "", osds: [] };
+}
+
+export const Replica: MessageFns<Replica> = {
+  encode(message: Replica, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== "") {
+      writer.uint32(10).string(message.state);
+    }
+    for (const v of message.osds) {
+      StripeOsd.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Replica {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplica();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.osds.push(StripeOsd.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Replica>): Replica {
+    return Replica.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Replica>): Replica {
+    const message = createBaseReplica();
+    message.state = object.state ?? "";
+    message.osds = object.osds?.map((e) => StripeOsd.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseSetOsdRequest(): SetOsdRequest {
   return { uid: 0, osd: "", action: "" };
 }
@@ -3732,6 +4033,15 @@ export const VolumeServiceDefinition = {
       requestType: SetOsdRequest as typeof SetOsdRequest,
       requestStream: false,
       responseType: OsdCare as typeof OsdCare,
+      responseStream: false,
+      options: {},
+    },
+    /** Keeps a file in several copies, takes copies away, or tells of them; the owner and administrators may. */
+    setReplicas: {
+      name: "SetReplicas",
+      requestType: SetReplicasRequest as typeof SetReplicasRequest,
+      requestStream: false,
+      responseType: Replicas as typeof Replicas,
       responseStream: false,
       options: {},
     },
