@@ -19,7 +19,7 @@ export function parseBeat(text: string): Beat {
   return { pid, gaps }
 }
 
-/** The longest standstill that overlaps the time from `from_ms` to `to_ms` (since the epoch); 0 if there was none over 5 ms. */
+/** The longest standstill that overlaps the time from `from_ms` to `to_ms` (since the epoch); 0 if there was none over 3 ms. */
 export function standstill(beat: Beat, from_ms: number, to_ms: number): number {
   const seen = beat.gaps.filter(({ end_ms, length_ms }) => end_ms >= from_ms && end_ms - length_ms <= to_ms)
   return Math.max(0, ...seen.map(({ length_ms }) => length_ms))

@@ -1,12 +1,12 @@
 import type { Grid } from '../grid.ts'
-import { type Subject, directory, volume } from './subject.ts'
-import { parseBeat, standstill } from './beat.ts'
+import { type Load, type Subject, argumentsOf, directory, seenStandstill, volume } from './subject.ts'
+import { parseBeat } from './beat.ts'
 
 const node = 'n2'
 const place = `${volume}/${directory}/criu`
 
 /** The anchor: criu of the image itself, as root of n2, dumping into the home volume as it is mounted there. */
-export function criuSubject(grid: () => Promise<Grid>, mib: number): Subject {
+export function criuSubject(grid: () => Promise<Grid>, load: Load): Subject {
   let pid: number | null = null
   const root = async (script: string, mayFail = false) => (await grid()).root(node, script, { timeout_ms: 180_000, mayFail })
   const beat = async () => parseBeat((await root(`cat ${place}/beat 2> /dev/null || :`)).stdout)
@@ -23,7 +23,7 @@ export function criuSubject(grid: () => Promise<Grid>, mib: number): Subject {
   return {
     async start() {
       const at = place
-      await root(`rm -f ${at}/beat; setsid python3 ${at}/../heartbeat.py ${mib} ${at}/beat < /dev/null > /dev/null 2>&1 &`)
+      await root(`rm -f ${at}/beat; setsid python3 ${at}/../heartbeat.py ${argumentsOf(load, `${at}/beat`)} < /dev/null > /dev/null 2>&1 &`)
       for (let attempt = 0; attempt < 300 && pid === null; attempt++) {
         await new Promise((resolve) => { setTimeout(resolve, 100) })
         pid = (await beat()).pid
@@ -32,10 +32,11 @@ export function criuSubject(grid: () => Promise<Grid>, mib: number): Subject {
     },
     async live() {
       const from = Date.now()
-      await dump('live', '--leave-running')
+      const total_ms = await dump('live', '--leave-running')
       const to = Date.now()
+      const bytes = Number((await root(`cat ${place}/live/*.img | wc -c`)).stdout)
       await new Promise((resolve) => { setTimeout(resolve, 1_500) })
-      return standstill(await beat(), from, to)
+      return { still_ms: seenStandstill(await beat(), from, to), total_ms, bytes }
     },
     dump: () => dump('images', ''),
     async restore() {

@@ -1,11 +1,11 @@
 import type { Shell } from '../shell.ts'
-import { type Subject, directory } from './subject.ts'
-import { parseBeat, standstill } from './beat.ts'
+import { type Load, type Subject, argumentsOf, directory, seenStandstill } from './subject.ts'
+import { parseBeat } from './beat.ts'
 
 const node = 'n2'
 
 /** Ours: the program is typed in a session on n1, runs on n2, and is checkpointed by its job's id. */
-export function gridSubject(session: () => Promise<Shell>, mib: number): Subject {
+export function gridSubject(session: () => Promise<Shell>, load: Load): Subject {
   let job: string | null = null
   const log = `~/${directory}/ours/beat`
   const beat = async () => parseBeat((await (await session()).sh(`cat ${log} 2> /dev/null || :`)).stdout)
@@ -21,7 +21,7 @@ export function gridSubject(session: () => Promise<Shell>, mib: number): Subject
   return {
     async start() {
       const shell = await session()
-      await shell.sh(`xcheckpoint rm bench-live bench-dump 2> /dev/null || :; rm -f ${log}; XOS_NODE=${node} setsid python3 ~/${directory}/heartbeat.py ${mib} ${log} < /dev/null > /dev/null 2>&1 &`)
+      await shell.sh(`xcheckpoint rm bench-live bench-dump 2> /dev/null || :; rm -f ${log}; XOS_NODE=${node} setsid python3 ~/${directory}/heartbeat.py ${argumentsOf(load, log)} < /dev/null > /dev/null 2>&1 &`)
       for (let attempt = 0; attempt < 300 && (await beat()).pid === null; attempt++) {
         await new Promise((resolve) => { setTimeout(resolve, 100) })
       }
@@ -32,11 +32,12 @@ export function gridSubject(session: () => Promise<Shell>, mib: number): Subject
     },
     async live() {
       const from = Date.now()
-      await timed(`xcheckpoint ${running()} --name bench-live --leave-running`)
+      const total_ms = await timed(`xcheckpoint ${running()} --name bench-live --leave-running`)
       const to = Date.now()
+      const bytes = Number((await (await session()).sh('cat ~/.xos/checkpoints/bench-live/* | wc -c')).stdout)
       // The program tells of it through the home, from another node.
       await new Promise((resolve) => { setTimeout(resolve, 1_500) })
-      return standstill(await beat(), from, to)
+      return { still_ms: seenStandstill(await beat(), from, to), total_ms, bytes }
     },
     dump: () => timed(`xcheckpoint ${running()} --name bench-dump`),
     restore: () => timed(`xrestart --node ${node} bench-dump`),
