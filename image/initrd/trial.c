@@ -1,5 +1,5 @@
 // A watch over a version on trial, that needs nothing of what it watches: whatever keeps the system from coming up, the machine starts
-// again, and the loader counts on until it goes back to the version before.
+// again, and the loader goes back to the version before.
 #include "init.h"
 
 #include <string.h>

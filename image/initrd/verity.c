@@ -32,7 +32,7 @@ static int load_table(int control, const char *device, const struct root *root, 
 	strcpy(target->target_type, "verity");
 	char *table = (char *)(target + 1);
 	size_t room = sizeof(*request) - request->head.data_start - sizeof(*target);
-	// A block that is not what was signed ends this boot: the loader tries again, and then the version before.
+	// A block that is not what was signed ends this boot: the loader goes back to the version before when this one is on trial.
 	int length = snprintf(table, room, "1 %s %s 4096 4096 %llu %llu sha256 %s %s 1 panic_on_corruption", device, device,
 		(unsigned long long)root->blocks, (unsigned long long)root->blocks + 1, root->hash, root->salt);
 	if (length < 0 || (size_t)length >= room) {

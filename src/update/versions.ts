@@ -3,8 +3,11 @@ import { mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { XosError } from '../core/errors.ts'
 
-/** How often a version on trial is started before the loaders go back to the one before it. */
-export const TRIES = 2
+/**
+ * How often a version on trial is started before the loaders go back to the one before it. Once: what fails (a block that is not what was signed, no root, nobody
+ * confirms) fails the second time too, and each start keeps the machine away from its users.
+ */
+export const TRIES = 1
 const ENVIRONMENT_BYTES = 1024
 
 export interface Entry {

@@ -46,9 +46,22 @@ test('an update goes to the other slot and is started on trial, by both loaders'
   t.deepEqual(await readStatus(esp, '1.0'), [
     { version: '2.0', slot: 'xos-b', running: false, state: 'trial' }, { version: '1.0', slot: 'xos-a', running: true, state: 'good' },
   ])
-  t.deepEqual(await grub(esp), { xos_version: '2.0', xos_before: '1.0', xos_tries: '2' })
+  t.deepEqual(await grub(esp), { xos_version: '2.0', xos_before: '1.0', xos_tries: '1' })
   t.is((await readFile(join(esp, 'xos/grubenv'))).length, 1024)
   t.true((await readFile(join(esp, 'xos/2.0/linux'), 'latin1')).startsWith('linux of 2.0'))
+})
+
+test('a version whose counted start this is, is on trial until it is confirmed; one that did not come up is bad', async (t) => {
+  const { esp, run } = await machine(t)
+  await run()
+  await setLeft(esp, '2.0', 0) // systemd-boot, as it starts the entry
+  const states = async (running: string): Promise<object> => Object.fromEntries((await readStatus(esp, running)).map(({ version, state }) => [version, state]))
+  t.deepEqual(await states('2.0'), { '1.0': 'good', '2.0': 'trial' })
+  t.deepEqual(await states('1.0'), { '1.0': 'good', '2.0': 'bad' })
+  await confirm(esp, '2.0', setLeft)
+  t.deepEqual(await states('2.0'), { '1.0': 'good', '2.0': 'good' })
+  await rollBack(esp, { version: '2.0', otherSlot: 'xos-a' })
+  t.deepEqual(await states('2.0'), { '1.0': 'good', '2.0': 'bad' })
 })
 
 test('once it is confirmed nobody counts any more, and a second confirmation changes nothing', async (t) => {
