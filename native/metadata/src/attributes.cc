@@ -46,7 +46,8 @@ bool is_acl(std::string_view name) { return name == acl_access_name || name == a
 int check_xattr_name(std::string_view name) {
   if (name.size() > name_bytes_max) return ERANGE;
   if (is_acl(name)) return 0;
-  return name.starts_with("user.") && name.size() > 5 ? 0 : EOPNOTSUPP;
+  if (name == "user.") return EINVAL;  // as the kernel says it (fs/xattr.c, xattr_resolve_name)
+  return name.starts_with("user.") ? 0 : EOPNOTSUPP;
 }
 
 }  // namespace
@@ -73,7 +74,7 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
       i.r.uid = s.uid;
     }
     if (s.mask & set_gid) i.r.gid = s.gid;
-    if (S_ISREG(i.r.mode) && !(s.mask & set_mode)) i.r.mode &= ~static_cast<uint32_t>(S_ISUID | (i.r.mode & S_IXGRP ? S_ISGID : 0));
+    if (!S_ISDIR(i.r.mode) && !(s.mask & set_mode)) i.r.mode &= ~static_cast<uint32_t>(S_ISUID | (i.r.mode & S_IXGRP ? S_ISGID : 0));
   }
   if (s.mask & set_size) {
     if (S_ISDIR(i.r.mode)) return EISDIR;
@@ -161,7 +162,7 @@ void Engine::note_read(Txn& txn, uint64_t id, int64_t at, Effects& effects) {
 }
 
 int Engine::getxattr(const Txn& txn, const Caller& c, uint64_t id, std::string_view name, std::string& value) const {
-  if (check_xattr_name(name) != 0) return EOPNOTSUPP;
+  if (int r = check_xattr_name(name); r != 0) return r;
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
   // A list of access control is as public as the mode.
@@ -241,7 +242,7 @@ int Engine::listxattr(const Txn& txn, uint64_t id, std::vector<std::string>& nam
 }
 
 int Engine::removexattr(Txn& txn, const Caller& c, uint64_t id, std::string_view name, Effects& effects) {
-  if (check_xattr_name(name) != 0) return EOPNOTSUPP;
+  if (int r = check_xattr_name(name); r != 0) return r;
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
   if (is_acl(name)) {

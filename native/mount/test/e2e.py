@@ -569,6 +569,8 @@ def extended_attributes(c, a, b):
     os.removexattr(f"{b}/f", "user.one")
     fails(errno.ENODATA, os.getxattr, f"{a}/f", "user.one")
     fails(errno.EOPNOTSUPP, os.setxattr, f"{a}/f", "trusted.x", b"2")
+    for call in (lambda: os.setxattr(f"{a}/f", "user.", b"2"), lambda: os.getxattr(f"{a}/f", "user."), lambda: os.removexattr(f"{b}/f", "user.")):
+        fails(errno.EINVAL, call)
     fails(errno.E2BIG, os.setxattr, f"{a}/f", "user.huge", b"z" * 65537)
 
 

@@ -212,6 +212,12 @@ def only_harmless_special_files_can_be_made(c, a, b):
     assert [stat.S_IFMT(os.stat(f"{b}/{n}").st_mode) for n in ("fifo", "sock", "file")] == [stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFREG]
     for kind in (stat.S_IFCHR, stat.S_IFBLK):
         fails(errno.EPERM, os.mknod, f"{a}/device", kind | 0o600, os.makedev(1, 3))
+    for kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFREG):
+        os.mknod(f"{a}/setuid", kind | 0o4711)
+        os.chmod(f"{a}/setuid", 0o6711)
+        os.chown(f"{b}/setuid", 1000, 1000)
+        assert os.stat(f"{a}/setuid").st_mode & 0o7777 == 0o711
+        os.unlink(f"{a}/setuid")
     # a file that was not opened when it was made has no place yet: the first write gives it one
     write(f"{b}/file", b"later", "r+b")
     assert read(f"{a}/file") == b"later"
