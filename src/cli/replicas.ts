@@ -35,9 +35,9 @@ export const replicate: Command<typeof replicateOptions> = {
   options: replicateOptions, arguments: [pathArgument],
   run: async (call) => {
     const { json, background } = call.options;
-    const { id } = await objectAt(call.args[0] ?? '');
-    const status: ReplicasRequest = { id, action: 'status' };
-    const asked = await wanted(call, id);
+    const { inode } = await objectAt(call.args[0] ?? '');
+    const status: ReplicasRequest = { inode, action: 'status' };
+    const asked = await wanted(call, inode);
     const progress = startProgress(call.err);
     try {
       let now = await ask(call as Call, 'volume-replicas', asked ?? status, { timeout_ms: 60_000 });
@@ -57,15 +57,15 @@ export const replicate: Command<typeof replicateOptions> = {
 };
 
 /** What the options ask for; null: nothing is to be changed. */
-async function wanted(call: Call<typeof replicateOptions>, id: number): Promise<ReplicasRequest | null> {
+async function wanted(call: Call<typeof replicateOptions>, inode: number): Promise<ReplicasRequest | null> {
   const { count, to, drop } = call.options;
   if ([count, to, drop].filter((each) => each !== undefined).length > 1) throw new UsageError('only one of --count, --to and --drop can be done at a time');
-  if (count !== undefined) return { id, action: 'count', count };
-  if (drop !== undefined) return { id, action: 'drop', osd: drop };
+  if (count !== undefined) return { inode, action: 'count', count };
+  if (drop !== undefined) return { inode, action: 'drop', osd: drop };
   if (to === undefined) return null;
-  if (to !== 'auto') return { id, action: 'add', osd: to };
-  const { copies } = await ask(call as Call, 'volume-replicas', { id, action: 'status' });
-  return { id, action: 'count', count: copies.filter(({ state }) => state !== 'dropping').length + 1 };
+  if (to !== 'auto') return { inode, action: 'add', osd: to };
+  const { copies } = await ask(call as Call, 'volume-replicas', { inode, action: 'status' });
+  return { inode, action: 'count', count: copies.filter(({ state }) => state !== 'dropping').length + 1 };
 }
 
 /** The command line as XtreemFS had it: options about replicas before the file, or the file alone. */

@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { callApi } from '../../src/api/client.ts';
 import type { Command } from '../../src/cli/lib/command.ts';
 import { XosError } from '../../src/core/errors.ts';
 import { command as lsfs } from '../../src/cli/lsfs.xtreemfs.ts';
@@ -32,6 +33,19 @@ test('volumes are made with a limit, listed by name, and removed by the names th
   t.is((await grid.run(rmfs as Command, ['data'])).status, 2, 'only with --force');
   t.is((await grid.run(rmfs as Command, ['--force', 'data'])).status, 0);
   t.is((await grid.run(lsfs as Command, [])).out, '');
+});
+
+test('a file is asked for by its number, which is not taken for that of the request', async (t) => {
+  const grid = await startCli(t);
+  const asked: unknown[] = [];
+  await grid.vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op === 'inode-show' || op === 'replicas') asked.push([op, fields['inode']]);
+    return op === 'replicas' ? { copies: [] } : { volume: 'data', type: 'file', uid: 0, policy: {} };
+  });
+  const options = { run: grid.vo.node('n2').context.paths.run, signal: new AbortController().signal };
+  t.like(await callApi('volume-inspect', { inode: 77 }, options), { volume: 'data', type: 'file' });
+  t.deepEqual((await callApi('volume-replicas', { inode: 78, action: 'status' }, options)).copies, []);
+  t.deepEqual(asked, [['inode-show', 77], ['inode-show', 78], ['replicas', 78]]);
 });
 
 test('what is used is shown beside the limits, and limits are set for the volume, a member or everybody', async (t) => {

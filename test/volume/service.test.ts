@@ -161,17 +161,17 @@ test('policies are changed by owners and administrators, limits by administrator
   const { vo, play, last } = await start(t);
   for (const [node, daemon] of [['n1', 'mrc'], ['n1', 'osd'], ['n3', 'mount']] as const) await play(node, daemon);
   const n3 = vo.node('n3');
-  t.like(await n3.api('volume-inspect', bob.uid, { id: 77 }), { volume: 'data', type: 'directory', owner: 'bob', own_policy: true, stripes: null, policy: { width: 2, atime: 'noatime' } });
-  await n3.api('volume-policy', bob.uid, { id: 77, policy: { width: 3 } });
+  t.like(await n3.api('volume-inspect', bob.uid, { inode: 77 }), { volume: 'data', type: 'directory', owner: 'bob', own_policy: true, stripes: null, policy: { width: 2, atime: 'noatime' } });
+  await n3.api('volume-policy', bob.uid, { inode: 77, policy: { width: 3 } });
   t.like(last('n1 mrc', 'policy-set'), { inode: 77, policy: { width: 3 } });
   await n3.api('volume-policy', alice.uid, { volume: 'data', policy: { atime: 'relatime' } });
   t.like(last('n1 mrc', 'policy-set'), { volume: 'data', policy: { atime: 'relatime' } });
-  await n3.api('volume-policy', bob.uid, { id: 77, policy: null });
+  await n3.api('volume-policy', bob.uid, { inode: 77, policy: null });
   t.is(last('n1 mrc', 'policy-set')?.['policy'], null);
-  await t.throwsAsync(n3.api('volume-policy', 99_999, { id: 77, policy: { width: 3 } }), { code: 'XOS_DENIED' });
-  await t.throwsAsync(n3.api('volume-policy', bob.uid, { id: 77, policy: { atime: 'noatime' } }), { code: 'XOS_BAD_ARGUMENT', message: /whole volume/ });
-  await t.throwsAsync(n3.api('volume-policy', bob.uid, { id: 77, policy: { stripe_size: 5000 } }), { code: 'XOS_BAD_ARGUMENT' });
-  await t.throwsAsync(n3.api('volume-inspect', bob.uid, { id: 1 }), { code: 'XOS_BAD_ARGUMENT' });
+  await t.throwsAsync(n3.api('volume-policy', 99_999, { inode: 77, policy: { width: 3 } }), { code: 'XOS_DENIED' });
+  await t.throwsAsync(n3.api('volume-policy', bob.uid, { inode: 77, policy: { atime: 'noatime' } }), { code: 'XOS_BAD_ARGUMENT', message: /whole volume/ });
+  await t.throwsAsync(n3.api('volume-policy', bob.uid, { inode: 77, policy: { stripe_size: 5000 } }), { code: 'XOS_BAD_ARGUMENT' });
+  await t.throwsAsync(n3.api('volume-inspect', bob.uid, { inode: 1 }), { code: 'XOS_BAD_ARGUMENT' });
 
   await n3.api('volume-quota', alice.uid, { volume: 'data', user: 'bob', bytes_max: 10 });
   t.like(last('n1 mrc', 'quota-set'), { volume: 'data', uid: bob.uid, bytes_max: 10 });
@@ -195,15 +195,15 @@ test('replicas are changed by owners and administrators, and seen by anyone', as
     return { copies: [{ state: 'whole', osds: [{ osd: 'n1', node: 'n1', up: true }] }, { state: 'making', osds: [{ osd: 'n2', node: 'n2', up: false }] }], running: true, bytes: 5, bytes_total: 9, reason: '' };
   });
   const n3 = vo.node('n3');
-  const seen = await n3.api('volume-replicas', 99_999, { id: 77, action: 'status' });
+  const seen = await n3.api('volume-replicas', 99_999, { inode: 77, action: 'status' });
   t.deepEqual(seen, { copies: [{ state: 'whole', osds: [{ osd: 'n1', node: 'n1', up: true }] }, { state: 'making', osds: [{ osd: 'n2', node: 'n2', up: false }] }], running: true, bytes: 5, bytes_total: 9, reason: '' });
-  await n3.api('volume-replicas', bob.uid, { id: 77, action: 'count', count: 3 });
-  await n3.api('volume-replicas', alice.uid, { id: 77, action: 'drop', osd: 'n2' });
+  await n3.api('volume-replicas', bob.uid, { inode: 77, action: 'count', count: 3 });
+  await n3.api('volume-replicas', alice.uid, { inode: 77, action: 'drop', osd: 'n2' });
   t.deepEqual(asked.map(({ inode, action, count, osd }) => [inode, action, count, osd]), [[77, 'status', undefined, undefined], [77, 'count', 3, undefined], [77, 'drop', undefined, 'n2']]);
-  await t.throwsAsync(n3.api('volume-replicas', 99_999, { id: 77, action: 'count', count: 2 }), { code: 'XOS_DENIED' });
-  for (const count of [0, 17, 1.5]) await t.throwsAsync(n3.api('volume-replicas', bob.uid, { id: 77, action: 'count', count }), { code: 'XOS_BAD_ARGUMENT' });
-  await t.throwsAsync(n3.api('volume-replicas', bob.uid, { id: 77, action: 'add', osd: 'no such node' }));
-  await t.throwsAsync(n3.api('volume-replicas', bob.uid, { id: 77, action: 'burn' }), { code: 'XOS_BAD_ARGUMENT' });
+  await t.throwsAsync(n3.api('volume-replicas', 99_999, { inode: 77, action: 'count', count: 2 }), { code: 'XOS_DENIED' });
+  for (const count of [0, 17, 1.5]) await t.throwsAsync(n3.api('volume-replicas', bob.uid, { inode: 77, action: 'count', count }), { code: 'XOS_BAD_ARGUMENT' });
+  await t.throwsAsync(n3.api('volume-replicas', bob.uid, { inode: 77, action: 'add', osd: 'no such node' }));
+  await t.throwsAsync(n3.api('volume-replicas', bob.uid, { inode: 77, action: 'burn' }), { code: 'XOS_BAD_ARGUMENT' });
   t.is(asked.length, 3);
 });
 

@@ -37,7 +37,7 @@ export interface VolumeOperations {
   'volume-check': { request: { readonly repair: boolean }; response: VolumeCheck };
 }
 
-export type ReplicasRequest = { readonly id: number } & (
+export type ReplicasRequest = { readonly inode: number } & (
   | { readonly action: 'count'; readonly count: number } | { readonly action: 'add' | 'drop'; readonly osd: string } | { readonly action: 'status' });
 
 export interface ReplicasRow {
@@ -131,7 +131,7 @@ export interface VolumeCheck {
 export interface VolumeObject {
   readonly volume?: string;
   /** `st_ino`. */
-  readonly id?: number;
+  readonly inode?: number;
 }
 
 export interface VolumeInspection {

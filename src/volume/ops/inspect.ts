@@ -33,7 +33,7 @@ export const stripeOsds = (value: unknown): StripeOsd[] => (Array.isArray(value)
 /** A volume's name, or an inode number. Throws XOS_BAD_NAME, XOS_BAD_ARGUMENT. */
 export function parseObject(request: VolumeObject): InspectRequest {
   if (request.volume !== undefined) return { volume: parseVolumeName(request.volume), id: 0 };
-  const { id } = request;
+  const { inode: id } = request;
   if (id === undefined || !Number.isSafeInteger(id) || id < 2) throw new XosError('XOS_BAD_ARGUMENT', `cannot find file ${String(id)}: it must be a volume's name or an inode number`);
   return { volume: '', id };
 }

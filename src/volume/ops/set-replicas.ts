@@ -11,7 +11,7 @@ const count_max = 16;
 
 /** xosd.sock `volume-replicas`. */
 export async function setReplicas(context: NodeContext, asker: { readonly uid: number }, request: ReplicasRequest, signal: AbortSignal): Promise<ReplicasRow> {
-  const { id } = parseObject({ id: request.id });
+  const { id } = parseObject({ inode: request.inode });
   const count = request.action === 'count' ? request.count : 0;
   if (request.action === 'count' && (!Number.isSafeInteger(count) || count < 1 || count > count_max)) {
     throw new XosError('XOS_BAD_ARGUMENT', `cannot keep ${count} copies of file ${id}: it must be 1 to ${count_max}`);
@@ -23,7 +23,7 @@ export async function setReplicas(context: NodeContext, asker: { readonly uid: n
 /** gRPC SetReplicas, on the MRC's node. */
 export async function setReplicasHere(context: NodeContext, request: SetReplicasRequest, signal: AbortSignal): Promise<Replicas> {
   const { uid, action, count, osd } = request;
-  const { id } = parseObject({ id: request.id });
+  const { id } = parseObject({ inode: request.id });
   const { volume, type, owner_uid } = await inspectHere(context, { volume: '', id }, signal);
   if (action !== 'status' && uid !== owner_uid && !isAdmin(context, uid)) {
     throw new XosError('XOS_DENIED', `cannot change the replicas of this ${type} in volume '${volume}': only its owner and administrators of the VO may`, { volume });
