@@ -74,7 +74,7 @@ async function native(root, files, { progress, signal }) {
     return { passed: 0, failed: 1, skipped: 0 }
   }
   progress.say('  native tests')
-  const argv = enterCommand(root, ['ctest', '--test-dir', folder, '--timeout', '120', '-j2', '--output-on-failure', ...(files[0] ? ['-R', files[0]] : [])])
+  const argv = enterCommand(root, ['ctest', '--test-dir', folder, '--timeout', '600', '-j2', '--output-on-failure', ...(files[0] ? ['-R', files[0]] : [])])
   return await runSuite({ title: 'native', argv, cwd: clone, log: join(build, 'test-native.log'), signal, reader: ctest })
 }
 

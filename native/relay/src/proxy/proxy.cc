@@ -197,7 +197,7 @@ class Proxy {
     if (polls[slot_signals].revents) take_signals();
     if (polls[slot_relay].revents & (POLLIN | POLLHUP | POLLERR)) take_relay();
     if (polls[slot_input].revents && !ended_) input_.read_some(out_);
-    if (polls[slot_tty].revents && !ended_) take_tty();
+    if (polls[slot_tty].revents && tty_input_open_ && !ended_) take_tty();  // not after take_relay() has closed it
     for (const uint16_t stream : {stream_out, stream_err, stream_tty}) {
       const short events = polls[slot_out + stream - 1].revents;
       if ((events & (POLLERR | POLLNVAL)) && !(events & POLLOUT)) outputs_[stream].broke(out_);

@@ -350,9 +350,13 @@ void Home::give_back_typed(Proxy& proxy) {
     const unique_fd terminal(open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
     struct stat info;
     // And only while the proxy's group has it: nobody else can be reading it then.
-    if (terminal && fstat(terminal.get(), &info) == 0 && info.st_uid == proxy.uid() && has_terminal(proxy.pid(), info.st_rdev))
+    if (terminal && fstat(terminal.get(), &info) == 0 && info.st_uid == proxy.uid() && has_terminal(proxy.pid(), info.st_rdev)) {
+      uint8_t later[4096];  // typed since the proxy reads no more: behind what it had read
+      const ssize_t got = read(terminal.get(), later, sizeof later);
+      if (got > 0) proxy.typed.insert(proxy.typed.end(), later, later + got);
       for (const uint8_t byte : proxy.typed)
         if (ioctl(terminal.get(), TIOCSTI, &byte) < 0) break;
+    }
   }
   proxy.send(frame_exit, 0, proxy.end);
   proxy.end.clear();
