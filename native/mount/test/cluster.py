@@ -80,6 +80,14 @@ class Process:
         return self.spawner.ask("wait", self.pid)
 
 
+def until(check, what, seconds=120):
+    """Asks until it holds: how much is done in a time says something of the machine only."""
+    end = time.time() + seconds
+    while not check():
+        assert time.time() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
 class Cluster:
     def __init__(self, binaries, osds=("n1", "n2"), mounts=("n1", "n2"), base=17000, directory=None):
         self.binaries, self.osds, self.mounts, self.base = binaries, osds, mounts, base
