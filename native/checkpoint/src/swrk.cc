@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <thread>
 
@@ -83,6 +84,8 @@ std::variant<std::unique_ptr<Swrk>, Failure> Swrk::start(const std::vector<int>&
     swrk->pid_ = -1;
     return cannotStart("exec", error);
   }
+  swrk->alive_.reset(static_cast<int>(syscall(SYS_pidfd_open, swrk->pid_, 0)));
+  if (!swrk->alive_) return cannotStart("pidfd_open", errno);
   return swrk;
 }
 
@@ -96,10 +99,11 @@ bool Swrk::send(const std::string& message) {
 }
 
 std::variant<Swrk::Message, Swrk::End> Swrk::receive(int timeout_ms) {
-  pollfd ready{.fd = socket_.get(), .events = POLLIN};
-  int count = poll(&ready, 1, timeout_ms);
+  // Its socket does not end with it: CRIU tries out ptrace on a fork that has it too, and outlives a CRIU that is killed.
+  pollfd ready[] = {{.fd = socket_.get(), .events = POLLIN}, {.fd = alive_.get(), .events = POLLIN}};
+  int count = poll(ready, 2, timeout_ms);
   if (count == 0 || (count < 0 && errno == EINTR)) return End::timed_out;
-  if (count < 0) return End::closed;
+  if (count < 0 || !ready[0].revents) return End::closed;
 
   std::string bytes(65536, '\0');
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 4)];

@@ -36,7 +36,7 @@ class Swrk {
  private:
   Swrk() = default;
   pid_t pid_ = -1;
-  Fd socket_, log_;
+  Fd socket_, log_, alive_;  ///< alive_: a pidfd, readable when CRIU has ended
 };
 
 }  // namespace xos::checkpoint
