@@ -80,12 +80,13 @@ class Process:
         return self.spawner.ask("wait", self.pid)
 
 
-def until(check, what, seconds=120):
-    """Asks until it holds: how much is done in a time says something of the machine only."""
+def until(check, what="it holds", seconds=120):
+    """Asks until it holds, and returns the answer: how much is done in a time says something of the machine only."""
     end = time.time() + seconds
-    while not check():
+    while not (found := check()):
         assert time.time() < end, f"not within {seconds} s: {what}"
         time.sleep(0.05)
+    return found
 
 
 class Cluster:

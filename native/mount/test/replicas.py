@@ -8,7 +8,7 @@ Volume `work` has one OSD a file (n1's), `striped` two in stripes of 64 KiB; a a
 import errno, glob, os, random, signal, subprocess, sys, threading, time, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster
+from cluster import Cluster, until
 
 TESTS = []
 OSDS = ("n1", "n2", "n3", "n4")
@@ -69,14 +69,6 @@ def holders(c, number):
 def replicas(c, path, action="status", **request):
     """`path`: a file, or its number."""
     return c.control("mrc", {"op": "replicas", "inode": path if isinstance(path, int) else os.stat(path).st_ino, "action": action, **request})
-
-
-def until(what, seconds=60):
-    deadline = time.time() + seconds
-    while not (found := what()):
-        assert time.time() < deadline, "did not come about"
-        time.sleep(0.05)
-    return found
 
 
 def settled(c, path, copies):
