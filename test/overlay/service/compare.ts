@@ -33,6 +33,7 @@ const view_samples = 4;
 const simulations = 5;
 /** As long as a fleet is left alone before it is looked at. */
 const settled_cycles = 9;
+const linked_ms = 300_000;
 
 export const mean = (numbers: readonly number[]): number => numbers.reduce((sum, each) => sum + each, 0) / Math.max(1, numbers.length);
 export const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
@@ -49,10 +50,16 @@ function inDegrees (names: readonly string[], views: readonly (readonly string[]
   return [...counts.values()];
 }
 
-/** Until everybody has links, and then so many cycles more. */
+/** Until everybody has links, and then so many cycles more; an error names who has none after five minutes. */
 export async function settle (fleet: Fleet, cycles: number, signal: AbortSignal): Promise<void> {
   const wanted = Math.min(4, fleet.nodes.length - 1);
-  while ((await fleet.shown()).some(({ links }) => links.length < wanted)) await pause(1_000, signal);
+  const end = performance.now() + linked_ms;
+  for (;;) {
+    const lonely = (await fleet.shown()).flatMap(({ links }, i) => (links.length < wanted ? [`${fleet.nodes[i]!.name} (${links.length})`] : []));
+    if (lonely.length === 0) break;
+    if (performance.now() > end) throw new Error(`fewer than ${wanted} links after ${linked_ms / 1_000} s: ${lonely.join(', ')}`);
+    await pause(1_000, signal);
+  }
   await pause(cycles * core.cycle_ms, signal);
 }
 

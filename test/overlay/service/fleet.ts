@@ -19,6 +19,8 @@ const lean_from = 50;
 const router_mac = '02:00:00:00:00:01';
 const router = '169.254.0.1';
 const begin_at_once = 40;
+/** Hundreds of processes on two processors answer late, and one that has not by then never will. */
+const answer_ms = 120_000;
 
 export interface FleetOptions {
   readonly vo: TestVo;
@@ -43,7 +45,6 @@ export class FleetNode {
     child.stderr?.on('data', (text: Buffer) => { said = `${said}${text.toString()}`.slice(-2_000); });
     child.on('message', (answer: Answer) => {
       this.#waiting.get(answer.id)?.resolve(answer);
-      this.#waiting.delete(answer.id);
     });
     this.ended = new Promise((resolve) => void child.once('close', () => {
       for (const { reject } of this.#waiting.values()) reject(new Error(`the process of ${name} has ended: ${said}`));
@@ -58,9 +59,14 @@ export class FleetNode {
 
   async ask(order: Order): Promise<Answer> {
     const id = this.#next++;
+    let timer: NodeJS.Timeout | undefined;
     const answer = await new Promise<Answer>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
+      timer = setTimeout(() => reject(new Error(`${this.name} has not answered '${order.op}' within ${answer_ms / 1_000} s`)), answer_ms);
       this.#child.send({ ...order, id }, (cause) => { if (cause !== null) reject(cause); });
+    }).finally(() => {
+      clearTimeout(timer);
+      this.#waiting.delete(id);
     });
     if (answer.error !== undefined) throw new Error(`${this.name}: ${answer.error}`);
     return answer;
