@@ -25,7 +25,7 @@ import { uidOf } from '../../src/account/uid.ts';
 import { Attempts } from '../../src/vo/attempts.ts';
 import { testCredential, testVo, type TestVo } from '../vo/authority.ts';
 import { TestNodes, testIdentity } from '../support/nodes.ts';
-import { quietLog } from '../support/ports.ts';
+import { keptLog, quietLog } from '../support/ports.ts';
 import type { NodeRpc } from '../../src/platform/rpc.ts';
 
 const demo = await testVo();
@@ -39,6 +39,8 @@ interface TestNode {
   clock_ms: number;
   /** Uids whose credentials the kernel was told to wipe. */
   readonly wiped: readonly number[];
+  /** Its log. */
+  readonly lines: readonly string[];
 }
 
 const member = (user: string, number: number, state: 'active' | 'revoked' = 'active'): DocumentMember => ({ user, uid: uidOf(1, number), roles: [], state });
@@ -60,8 +62,9 @@ async function start(t: ExecutionContext, nodes: TestNodes, name: string, roles:
   const told: TestNode['told'] = [];
   const relay = new ControlServer({ ...systemPorts(quietLog, noManager), log: quietLog }, `${directory}/relayd.ctl`, 0o600, async (op, fields) => void told.push({ op, ...fields }));
   await relay.start();
-  const made = { clock_ms: 0, wiped: [] as number[] };
-  const system = systemPorts(quietLog, noManager);
+  const { log, lines } = keptLog();
+  const made = { clock_ms: 0, wiped: [] as number[], lines };
+  const system = systemPorts(log, noManager);
   const ports = { ...system, clock: { ...system.clock, now_ms: () => Date.now() + made.clock_ms } };
   const control = (file: string): ReconnectingControlClient => new ReconnectingControlClient(`${directory}/${file}`, ports);
   const native = { relay: control('relayd.ctl'), osd: control('osd.ctl'), mrc: control('mrc.ctl'), mount: control('mount.ctl') };
@@ -149,6 +152,7 @@ for (const [what, change, expected] of [
     t.is(await code(open(n1, await openRequest(change as Change))), expected);
     t.deepEqual(n2.parts.table.list(), []);
     t.false(n2.told.some(({ op }) => op === 'session-add'));
+    if (expected !== 'XOS_BAD_NAME') t.regex(n2.lines.join('\n'), /a session from another node was not opened .*"reason":"\w/, 'and the log of the node says why');
   });
 }
 
@@ -191,6 +195,7 @@ asRoot('refused: everything, while the clock of the target is off by an hour or 
   for (const [clock_ms, reason] of [[-3_600_000, 'XOS_CLOCK_OFF'], [-86_400_000, 'XOS_CLOCK_OFF'], [86_400_000, 'XOS_CREDENTIAL_EXPIRED']] as const) {
     n2.clock_ms = clock_ms;
     t.is(await code(open(n1, await openRequest())), reason);
+    t.regex(n2.lines.filter((line) => line.includes('was not opened')).at(-1) ?? '', clock_ms < 0 ? /clock/ : /expired/);
   }
   n2.clock_ms = 0;
   await open(n1, await openRequest());
