@@ -167,7 +167,7 @@ const loginPolicy = onVo(
     summary: 'show or change what the VO says about logins',
     description: [
       'Without NAME=VALUE shows the policy. `password-length-min`: characters of a new password. `password-history`: so many of the last ones may not be used again. ' +
-        '`password-days-max`: after so many days a login asks for another one; 0 never. `offline-hours-max`: so long after a login may a member log in to a node that the registry cannot be reached from; 0 never. ' +
+        '`password-days-max`: after so many days a login asks for another one; 0 never. `password-cost`: what a hash of a password takes, for who guesses as for each login: 4 is 8 MiB and some 10 ms, each one more twice that; 5 is what Debian takes for its own users, 9 the most. It holds for each member from the next login on. `offline-hours-max`: so long after a login may a member log in to a node that the registry cannot be reached from; 0 never. ' +
         '`logout`: `leave` lets jobs in the background go on, `kill` ends them.',
     ],
     options: { json: jsonOption },

@@ -74,7 +74,7 @@ export class VoNode {
     const secret = createHash('sha256').update('xos-offline-v1\0').update(keyToPem(identity.key)).digest();
     this.parts = {
       context, trust, members: this.members, table, pending: new PendingLogins(), homes, spread, gate: new ProofGate(`${paths.state}/node/proofs.json`, ports), policy: config.policy, keys, attempts, saveAttempts,
-      offline: new OfflineLogins(`${paths.state}/node/offline.json`, secret, ports), sshAgents: new SshAgents(context, trust, table), localAccounts: '/etc',
+      offline: new OfflineLogins(`${paths.state}/node/offline.json`, secret, () => this.members.loginPolicy().password_cost, ports), sshAgents: new SshAgents(context, trust, table), localAccounts: '/etc',
     };
   }
 

@@ -3,7 +3,7 @@ import { XosError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { Clock, Disk, Log, Random } from '../core/ports.ts';
 import { hour_ms, minute_ms } from '../core/units.ts';
-import { checkPassword, makeVerifier } from '../vo/password.ts';
+import { checkPassword, isOutdated, makeVerifier } from '../vo/password.ts';
 
 interface Entry {
   readonly uid: number;
@@ -23,15 +23,17 @@ export class OfflineLogins {
   readonly #path: string;
   readonly #secret: Buffer;
   readonly #ports: { readonly clock: Clock; readonly disk: Disk; readonly random: Random; readonly log: Log };
+  readonly #cost: () => number;
   #writing: Promise<void> = Promise.resolve();
   /** By a key of this process: which password a member had at the last login, so that the next one costs no second hash. */
   readonly #last = new Map<string, string>();
   readonly #process: Buffer;
 
-  /** `secret`: known to this node alone. */
-  constructor(path: string, secret: Buffer, ports: { readonly clock: Clock; readonly disk: Disk; readonly random: Random; readonly log: Log }) {
+  /** `secret`: known to this node alone; `cost`: the VO's of a verifier (LoginPolicy.password_cost), asked each time. */
+  constructor(path: string, secret: Buffer, cost: () => number, ports: { readonly clock: Clock; readonly disk: Disk; readonly random: Random; readonly log: Log }) {
     this.#path = path;
     this.#secret = secret;
+    this.#cost = cost;
     this.#ports = ports;
     this.#process = ports.random.bytes(32);
   }
@@ -41,9 +43,9 @@ export class OfflineLogins {
     const confirmed_ms = this.#ports.clock.now_ms();
     const known = (await this.#read())[user];
     const mark = createHmac('sha256', this.#process).update(this.#keyed(password)).digest('base64');
-    const same = known?.uid === uid && this.#last.get(user) === mark;
+    const same = known?.uid === uid && this.#last.get(user) === mark && !isOutdated(known.verifier, this.#cost());
     if (same && confirmed_ms >= known.confirmed_ms && confirmed_ms - known.confirmed_ms < minute_ms) return;
-    const verifier = same ? known.verifier : await makeVerifier(this.#keyed(password), this.#ports.random);
+    const verifier = same ? known.verifier : await makeVerifier(this.#keyed(password), this.#cost(), this.#ports.random);
     await this.#change((entries) => ({ ...entries, [user]: { uid, verifier, confirmed_ms } }));
     if (this.#last.size >= entries_max) this.#last.clear();
     this.#last.set(user, mark);
@@ -68,7 +70,7 @@ export class OfflineLogins {
     const until_ms = entry.confirmed_ms + allowed_hours * hour_ms;
     if (now_ms >= until_ms) throw no(`the last login with the VO in reach is more than ${allowed_hours} h ago`);
     if (now_ms < entry.confirmed_ms - limits.clock_skew_ms) throw no('the clock of this node was set back');
-    if (!(await checkPassword(this.#keyed(password), entry.verifier, admit))) throw new XosError('XOS_WRONG_PASSWORD', `wrong password for '${user}', by the verifier of this node`, { user });
+    if (!(await checkPassword(this.#keyed(password), entry.verifier, this.#cost(), admit))) throw new XosError('XOS_WRONG_PASSWORD', `wrong password for '${user}', by the verifier of this node`, { user });
     return { until_ms };
   }
 

@@ -11,13 +11,15 @@ export interface LoginPolicy {
   readonly password_days_max: number;
   /** So long after the last login with the VO's word may a member log in to a node that is cut off; 0: never. A site may say less. */
   readonly offline_hours_max: number;
+  /** What a hash of a password costs, as crypt_gensalt(3) counts for yescrypt: 4 takes 8 MiB, and each one more twice the memory and the time. */
+  readonly password_cost: number;
   /** `leave`: what was sent to the background goes on after logout, as on any Linux; `kill`: jobs end with their session. */
   readonly logout: 'leave' | 'kill';
 }
 
-export const default_login_policy: LoginPolicy = { password_length_min: 8, password_history: 3, password_days_max: 0, offline_hours_max: 24, logout: 'leave' };
+export const default_login_policy: LoginPolicy = { password_length_min: 8, password_history: 3, password_days_max: 0, offline_hours_max: 24, password_cost: 5, logout: 'leave' };
 
-const bounds = { password_length_min: [8, 128], password_history: [0, 8], password_days_max: [0, 3_650], offline_hours_max: [0, 168] } as const;
+const bounds = { password_length_min: [8, 128], password_history: [0, 8], password_days_max: [0, 3_650], offline_hours_max: [0, 168], password_cost: [4, 9] } as const;
 
 /** Reads a change of the policy, as the fields came. Throws XOS_BAD_ARGUMENT that says what may stand there. */
 export function parsePolicyChange(change: unknown): Partial<LoginPolicy> {

@@ -5,16 +5,16 @@ import { limits } from '../core/limits.ts';
 import type { Random } from '../core/ports.ts';
 
 /**
- * Verifiers of passwords: yescrypt by libcrypt with the cost that Debian 13 gives its own users (`$y$j9T$…`, crypt(5); N=4096, r=32: 16 MiB
- * while it runs). Those of before are scrypt, `scrypt$LOG_N$R$P$SALT$HASH`, and are replaced at the next login. Method and cost stand in each
- * verifier, so they can rise later. Runs on libuv's threads.
+ * Verifiers of passwords: yescrypt by libcrypt (crypt(5)) with the cost that the VO's login policy says; 5 is what Debian 13 gives its own users
+ * (`$y$j9T$…`; N=4096, r=32: 16 MiB while it runs). Those of before are scrypt, `scrypt$LOG_N$R$P$SALT$HASH`. Method and cost stand in each
+ * verifier; one that has others than the policy is replaced at the next login. Runs on libuv's threads.
  */
 const method = '$y$';
-const cost = 5;
 const yescrypt_form = /^(\$y\$[./0-9A-Za-z]+\$)[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}$/;
-const present = '$y$j9T$';
+/** What verifiers of a cost begin with. */
+const beginningOf = (cost: number): string => /^\$y\$[^$]+\$/.exec(passwordSetting(method, cost, Buffer.alloc(16)))![0];
 /** Of nobody: what is compared with when there is no such user. */
-const nobody = `${present}......................`;
+const nobodyOf = (cost: number): string => `${beginningOf(cost)}......................`;
 const scrypt_form = /^scrypt\$(\d{1,2})\$(\d{1,2})\$(\d{1,2})\$([\w-]+)\$([\w-]+)$/;
 const running_max = 2;
 const waiting_max = 64;
@@ -59,26 +59,27 @@ export function checkNewPassword(password: unknown, length_min: number = limits.
   return password as string;
 }
 
-export async function makeVerifier(password: string, random: Random): Promise<string> {
+/** `cost`: LoginPolicy.password_cost, here and below. */
+export async function makeVerifier(password: string, cost: number, random: Random): Promise<string> {
   const setting = passwordSetting(method, cost, random.bytes(16));
   return await inTurn(() => hashPassword(password.normalize('NFC'), setting));
 }
 
 /** Whether a verifier is to be made anew from its password, as soon as that is at hand. */
-export const isOutdated = (verifier: string): boolean => yescrypt_form.exec(verifier)?.[1] !== present;
+export const isOutdated = (verifier: string, cost: number): boolean => yescrypt_form.exec(verifier)?.[1] !== beginningOf(cost);
 
 /**
- * True when the password is the verifier's. `verifier` null (no such user) costs the same time and is false, so that an answer's time
+ * True when the password is the verifier's. `verifier` null (no such user) costs the same time (that of `cost`) and is false, so that an answer's time
  * does not tell which names exist. `admit` is called when it is this one's turn, and may throw: guesses that were sent all at once are
  * thus counted one by one.
  */
-export async function checkPassword(password: string, verifier: string | null, admit?: () => void): Promise<boolean> {
+export async function checkPassword(password: string, verifier: string | null, cost: number, admit?: () => void): Promise<boolean> {
   const normal = password.normalize('NFC');
   // What is longer than a password can be (or becomes it when normalised) costs the same, and is wrong.
   const fits = Buffer.byteLength(normal) <= limits.password_bytes_max && !normal.includes('\0');
   const shown = fits ? normal : '';
   const old = scrypt_form.exec(verifier ?? '');
   const known = old !== null || yescrypt_form.test(verifier ?? '');
-  const right = await inTurn(() => (old !== null ? scryptOf(shown, old) : cryptOf(shown, known ? verifier! : nobody)), admit);
+  const right = await inTurn(() => (old !== null ? scryptOf(shown, old) : cryptOf(shown, known ? verifier! : nobodyOf(cost))), admit);
   return right && known && fits;
 }

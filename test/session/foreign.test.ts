@@ -75,7 +75,7 @@ async function start(t: ExecutionContext, nodes: TestNodes, name: string, roles:
   const table = new SessionTable(`${directory}/sessions.json`, ports);
   const context: NodeContext = { node: name, vo: 'demo', address: '127.0.0.1', port: 1, roles, paths, ports, rpc, api: new ApiRegistry(), native, members, sessions: table, provided: { volumes: null } };
   const policy = { deny: ['unwanted'], kill_on_logout: false, offline_hours_max: 168, homes: 'local' as const };
-  const parts: SessionParts = { context, trust: demo.trust, members, table, pending: new PendingLogins(), homes: new Homes(context, policy), spread: new Spread(context, table), gate: new ProofGate(`${directory}/proofs.json`, ports), policy, keys: { update: () => false, revoke: (uids) => void made.wiped.push(...uids) }, attempts: new Attempts(), saveAttempts: () => {}, offline: new OfflineLogins(`${directory}/offline.json`, Buffer.from(name), ports), sshAgents: new SshAgents(context, demo.trust, table), localAccounts: directory };
+  const parts: SessionParts = { context, trust: demo.trust, members, table, pending: new PendingLogins(), homes: new Homes(context, policy), spread: new Spread(context, table), gate: new ProofGate(`${directory}/proofs.json`, ports), policy, keys: { update: () => false, revoke: (uids) => void made.wiped.push(...uids) }, attempts: new Attempts(), saveAttempts: () => {}, offline: new OfflineLogins(`${directory}/offline.json`, Buffer.from(name), () => 4, ports), sshAgents: new SshAgents(context, demo.trust, table), localAccounts: directory };
   await facts(parts, 1, [member('alice', 1), member('unwanted', 2)], [node('n1'), node('n2'), node('n3')]);
   const service = sessionService(parts);
   await nodes.listen(rpc, name);

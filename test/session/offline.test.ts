@@ -9,13 +9,14 @@ import { keptLog, ManualClock } from '../support/ports.ts';
 
 const hour_ms = 3_600_000;
 const uid = 1_879_113_729;
+let cost = 4;
 
 async function kept(t: ExecutionContext): Promise<{ path: string; clock: ManualClock; logins: OfflineLogins; of: (secret: string) => OfflineLogins }> {
   const directory = await mkdtemp('/tmp/xos-offline-');
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const clock = new ManualClock();
   const path = `${directory}/offline.json`;
-  const of = (secret: string): OfflineLogins => new OfflineLogins(path, Buffer.from(secret), { clock, disk: systemDisk, random: systemRandom, log: keptLog().log });
+  const of = (secret: string): OfflineLogins => new OfflineLogins(path, Buffer.from(secret), () => cost, { clock, disk: systemDisk, random: systemRandom, log: keptLog().log });
   return { path, clock, logins: of('secret of n1'), of };
 }
 const check = async (logins: OfflineLogins, password: string, hours = 24, user = 'alice', as = uid): Promise<string> =>
@@ -53,6 +54,18 @@ test('another login with the VO begins the time anew, and takes up a new passwor
   t.is(await check(logins, 'correct horse'), 'accepted');
   await logins.confirm('alice', uid, 'battery staple');
   t.deepEqual([await check(logins, 'correct horse'), await check(logins, 'battery staple')], ['XOS_WRONG_PASSWORD', 'accepted']);
+});
+
+test.serial('a verifier is made anew when the VO wants another cost', async (t) => {
+  const { path, logins } = await kept(t);
+  const verifier = async (): Promise<string> => (JSON.parse(await readFile(path, 'utf8')) as Record<string, { verifier: string }>)['alice']!.verifier;
+  await logins.confirm('alice', uid, 'correct horse');
+  t.regex(await verifier(), /^\$y\$j8T\$/);
+  cost = 5;
+  t.teardown(() => void (cost = 4));
+  t.is(await check(logins, 'correct horse'), 'accepted', 'the one of before is good until then');
+  await logins.confirm('alice', uid, 'correct horse');
+  t.regex(await verifier(), /^\$y\$j9T\$/);
 });
 
 test('the file is for root only, holds no password, and says nothing on another node', async (t) => {

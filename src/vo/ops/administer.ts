@@ -38,7 +38,8 @@ const operations: { readonly [N in AdminOperation]: Handler<N> } = {
     const user = parseUserName(request.user);
     const roles = rolesOf(request.roles);
     if (Object.hasOwn(registry.require().members, user)) throw new XosError('XOS_MEMBER_EXISTS', `VO '${registry.require().vo}' has a member '${user}' already`, { user });
-    const verifier = await makeVerifier(checkNewPassword(request.password, policyOf(registry.require().login_policy).password_length_min), registry.ports.random);
+    const policy = policyOf(registry.require().login_policy);
+    const verifier = await makeVerifier(checkNewPassword(request.password, policy.password_length_min), policy.password_cost, registry.ports.random);
     await registry.propose({ kind: 'member-add', user, roles, verifier, ...(request.change === true ? { change: true } : {}), at_ms: registry.ports.clock.now_ms() });
     return memberSummary(registry, user);
   },
@@ -74,11 +75,12 @@ const operations: { readonly [N in AdminOperation]: Handler<N> } = {
 
   'member-password': async (registry, request, caller) => {
     const user = parseUserName(request.user);
-    const password = checkNewPassword(request.password, policyOf(registry.require().login_policy).password_length_min);
+    const policy = policyOf(registry.require().login_policy);
+    const password = checkNewPassword(request.password, policy.password_length_min);
     if (!caller.admin || request.old !== undefined) {
       await changePassword(registry, { user, old: String(request.old ?? ''), password, rhost: '' }, { node: caller.node, signal: new AbortController().signal });
     } else {
-      const verifier = await makeVerifier(password, registry.ports.random);
+      const verifier = await makeVerifier(password, policy.password_cost, registry.ports.random);
       await registry.propose({ kind: 'member-password', user, verifier, ...(request.change === true ? { change: true } : {}), at_ms: registry.ports.clock.now_ms() });
       forgetFailures(registry, user);
     }

@@ -1,5 +1,6 @@
 import { XosError } from '../../core/errors.ts';
 import type { AttemptKey } from '../attempts.ts';
+import { policyOf } from '../login-policy.ts';
 import { checkPassword, isOutdated, makeVerifier } from '../password.ts';
 import type { Registry } from '../registry.ts';
 import type { MemberEntry } from '../state.ts';
@@ -31,6 +32,7 @@ export async function tryPassword(registry: Registry, attempt: PasswordTry): Pro
   const { clock } = registry.ports;
   const vo = registry.require();
   const { user } = attempt;
+  const { password_cost } = policyOf(vo.login_policy);
   const name = `${user}@${vo.vo}`;
   const keys = keysOf(registry, attempt);
   const member = Object.hasOwn(vo.members, user) ? vo.members[user]! : null;
@@ -39,7 +41,7 @@ export async function tryPassword(registry: Registry, attempt: PasswordTry): Pro
     if (wait_ms > 0) throw new XosError('XOS_LOCKED', `'${name}' is locked for ${Math.ceil(wait_ms / 1000)} s after too many wrong passwords; 'xvo member unlock' ends that`, { user, retry_after_ms: wait_ms });
   };
   admit();
-  if (!(await checkPassword(attempt.password, member?.verifier ?? null, admit)) || member === null) {
+  if (!(await checkPassword(attempt.password, member?.verifier ?? null, password_cost, admit)) || member === null) {
     const wait_ms = Math.ceil(registry.attempts.failed(keys, clock.now_ms()));
     registry.saveAttempts();
     if (member === null) throw new XosError('XOS_NO_MEMBER', `VO '${vo.vo}' has no member '${user}'`, { user, retry_after_ms: wait_ms });
@@ -50,15 +52,15 @@ export async function tryPassword(registry: Registry, attempt: PasswordTry): Pro
   // Not the source: who has a name of his own could clear it between guesses at others.
   if (registry.attempts.clear([placesOf(attempt), ['member', user]])) registry.saveAttempts();
   // Not waited for: a crash loses it, and the next login does it.
-  if (isOutdated(member.verifier)) void rehash(registry, member, attempt.password);
+  if (isOutdated(member.verifier, password_cost)) void rehash(registry, member, attempt.password, password_cost);
   return member;
 }
 
-/** Puts a verifier by today's method in the place of one that was made by another. */
-async function rehash(registry: Registry, member: MemberEntry, password: string): Promise<void> {
+/** Puts a verifier by the method and cost of now in the place of one that was made by others. */
+async function rehash(registry: Registry, member: MemberEntry, password: string, cost: number): Promise<void> {
   const { log, random } = registry.ports;
   try {
-    await registry.propose({ kind: 'member-rehash', user: member.user, before: member.verifier, verifier: await makeVerifier(password, random) });
+    await registry.propose({ kind: 'member-rehash', user: member.user, before: member.verifier, verifier: await makeVerifier(password, cost, random) });
     log.info('the verifier of a password was made anew', { user: member.user });
   } catch (thrown) {
     log.warn('the verifier of a password could not be made anew; the next login tries again', { user: member.user, reason: (thrown as Error).message });
