@@ -41,3 +41,25 @@ test.serial("an isolated and untrusted VO's jobs see nobody else, and are as the
   await grid.until('the mistake is told', async () => (await grid.root('n2', 'xnode limits')).stderr.includes('site.json'))
   t.regex((await grid.exec(look)).stdout, /NoNewPrivs:\t1/)
 })
+
+test.serial('a member writes in no folder of the services, leads nobody away by a link, and speaks with no socket that is for root', async (t) => {
+  const looked = await grid.exec(`xlocal find /run /var /etc /usr /grid /home -xdev \\( -type d -o -type f \\) -writable 2> /dev/null
+for place in $(xlocal find /run/xos /var/lib/xos /etc/xos /usr/lib/xos /grid /home -xdev -maxdepth 3 -type d 2> /dev/null); do
+  case $place in /home/alice* | /grid/demo*) continue;; esac
+  { xlocal ln -s /etc/shadow $place/led-away || xlocal mv $place $place.away; } 2> /dev/null && echo taken $place
+done
+xlocal python3 -c 'import socket, sys
+for path in sys.argv[1:]:
+    try: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect(path); print("spoken with", path)
+    except OSError as error: print(path, type(error).__name__)' /run/xos/agent.sock /run/xos/relayd.ctl /run/xos/mount-demo.ctl`)
+  const [sockets, others] = [/ PermissionError$/, /^(?:\/var\/tmp|\/run\/lock|\/home\/alice|\/grid\/demo|(?:taken )?\/run\/xos\/local(?:\/1879113729)?)$/].map((pattern) => looked.stdout.trim().split('\n').filter((line) => pattern.test(line)))
+  t.is(sockets?.length, 3, looked.stdout + looked.stderr)
+  t.deepEqual(looked.stdout.trim().split('\n').filter((line) => !sockets?.includes(line) && !others?.includes(line)), [], 'what else she could write, take or speak with')
+  // One folder is for all, as /tmp is: copies of programs that stay here. Who takes another's place in it gets nothing, and gives nothing to run.
+  t.is((await grid.root('n2', 'rm -rf /run/xos/local/1879113729; stat -c "%a %U" /run/xos/local')).stdout, '1777 root\n')
+  const trap = await grid.exec('mkdir -m 777 /tmp/trap && xlocal ln -s /tmp/trap /run/xos/local/1879113729 && xlocal ls -l /run/xos/local', { node: 'n2', user: 'bob@demo' })
+  t.regex(trap.stdout, /1879113729 -> \/tmp\/trap/, trap.stderr)
+  t.is((await grid.exec('xlocal python3 -c "print(6 * 7)"; xlocal ls -A /tmp/trap', { node: 'n2' })).stdout, '42\n')
+  t.not((await grid.exec('xlocal rm /run/xos/local/1879113729', { node: 'n2' })).status, 0, 'it is sticky')
+  t.is((await grid.root('n2', 'rm /run/xos/local/1879113729')).status, 0)
+})
