@@ -1,6 +1,6 @@
 // What a VO keeps of a machine beside another one at its worst: fork bomb, memory hog and disk hog at once (test/system/isolation/neighbours.ts), in a guest.
 
-import { letLoose, ordinaryLife, share, throughput } from '../../system/isolation/neighbours.ts'
+import { harm, letLoose, ordinaryLife, share, stillAtIt, throughput } from '../../system/isolation/neighbours.ts'
 import { bootVoGuest } from '../../system/isolation/vo-guest.ts'
 import type { Bench } from '../bench.ts'
 import type { Probe, Samples, Topic } from '../topic.ts'
@@ -28,17 +28,24 @@ export async function isolationTopic(bench: Bench, _samples: Samples): Promise<T
 async function measure (bench: Bench, seconds: number): Promise<Record<string, number>> {
   const { cleanup, say, signal } = bench.options
   const releases: (() => Promise<void>)[] = []
-  const vo = await bootVoGuest({ teardown: (end) => void releases.push(cleanup.add('the guest', async () => { await end() })), log: say })
+  const vo = await bootVoGuest({ teardown: (end) => void releases.push(cleanup.add('the guest', async () => { await end() })), log: say }, { counted: true })
   const stop = new AbortController()
   try {
     await vo.limit('a', share)
     await vo.limit('b', share)
     const alone = await throughput(vo, seconds)
     say('letting VO a loose')
-    await letLoose(vo, AbortSignal.any([signal, stop.signal]))
-    const equal = await throughput(vo, seconds)
+    const over = AbortSignal.any([signal, stop.signal])
+    await letLoose(vo, over)
+    const beside = async (): Promise<number> => {
+      const before = await harm(vo)
+      const counted = await throughput(vo, seconds)
+      await stillAtIt(vo, before, over)
+      return counted
+    }
+    const equal = await beside()
     await vo.limit('b', { ...share, 'cpu.weight': '900' })
-    const ninth = await throughput(vo, seconds)
+    const ninth = await beside()
     const failed = await ordinaryLife(vo, seconds / 2).then(() => 0, (thrown: unknown) => (say(String(thrown)), 1))
     return { alone, equal, ninth, failed }
   } finally {

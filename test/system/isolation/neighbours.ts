@@ -10,12 +10,22 @@ import type { VoGuest } from './vo-guest.ts'
 /** What the owner of a machine of 768 MiB lets each of two VOs have. Processors are shared by weight alone. */
 export const share: Policy = { 'memory.max': String(256 << 20), 'pids.max': '512', 'io.write.max': String(32 << 20) }
 
-/** Each of 512 processes goes on forking when that is refused; memory is taken until the kernel kills; the disk is written as fast as it goes. */
-const hogs = [
-  "exec perl -e '1 while defined fork || 1'",
-  "while :; do perl -e '$SIG{__DIE__} = sub { exit }; push @kept, \"x\" x (16 << 20) while 1' 2> /dev/null; done",
-  'while :; do dd if=/dev/zero of=/var/tmp/hog-a bs=1M count=256 conv=fsync 2> /dev/null; done',
+/**
+ * What needs no new process once the bomb has them all: else memory and disk are left alone from the first refused fork on. Of the memory hog each process waits for the
+ * death of the one before it, and then takes memory until the kernel kills it too; it asks to be the one killed,
+ * so that neither the job's first process, whose end is the job's, nor the bomb is. The disk is written as fast as it goes.
+ */
+const steady = [
+  `exec perl -e 'for (1 .. 192) { pipe $end, $life; defined($pid = fork) or die; last if $pid; close $life; $before = $end; undef $end; undef $life }
+if (!$before) { close $life; 1 while wait != -1; exit }
+open $adj, ">", "/proc/self/oom_score_adj"; syswrite $adj, 1000;
+sysread $before, $word, 1; push @kept, "x" x (16 << 20) while 1'`,
+  `exec perl -e 'use IO::Handle; $block = "x" x (1 << 20);
+while (1) { open $file, ">", "/var/tmp/hog-a" or die; syswrite $file, $block for 1 .. 256; $file->sync; close $file }'`,
 ] as const
+
+/** Each of the processes that are left to it goes on forking when that is refused. */
+const bomb = "exec perl -e '1 while defined fork || 1'"
 
 /**
  * Counts pieces of work for so many seconds: SHA-256 of 16 KiB, over and over. Small enough to stay in any cache: an emulated processor forgets all
@@ -51,19 +61,37 @@ print(rounds)`
 
 const script = (text: string, seconds: number): string => `exec python3 -c ${JSON.stringify(text).replaceAll('\\n', '\n')} ${seconds}`
 
-/** All three at once, each begun anew when it ends, until `signal` aborts or the guest is gone. Resolves when each has had some seconds. */
+/** Refused forks, processes killed for memory, bytes on the disk: what the hogs have come to so far. */
+export async function harm (vo: VoGuest): Promise<readonly number[]> {
+  const group = '/sys/fs/cgroup/xos.slice/xos-a.slice'
+  const said = await vo.g.must(`awk '$1 == "max" {print $2}' ${group}/pids.events; awk '$1 == "oom_kill" {print $2}' ${group}/memory.events; grep -o 'wbytes=[0-9]*' ${group}/io.stat | awk -F= '{all += $2} END {print all + 0}'`, { timeout_ms: 300_000 })
+  return said.trim().split('\n').map(Number)
+}
+
+/** Waits until each of the hogs has done more than `before` says: that none of them had given up since. */
+export async function stillAtIt (vo: VoGuest, before: readonly number[], signal: AbortSignal): Promise<void> {
+  const end = performance.now() + 600_000
+  for (;;) {
+    const now = await harm(vo)
+    if (now.every((value, at) => value > (before[at] ?? 0))) return
+    if (performance.now() > end) throw new Error(`a hog of VO a gave up: refused forks, kills and bytes were ${before.join(', ')} and are ${now.join(', ')}`)
+    await sleep(2_000, undefined, { signal })
+  }
+}
+
+/** All three at once, each begun anew when it ends, until `signal` aborts or the guest is gone. Resolves when each is at it. */
 export async function letLoose (vo: VoGuest, signal: AbortSignal): Promise<void> {
-  for (const line of hogs) {
-    void (async () => {
-      while (!signal.aborted) {
-        await vo.job('a', line, 900_000).catch(() => {})
-        await sleep(2_000, undefined, { signal }).catch(() => {})
-      }
-    })()
+  const keep = async (line: string): Promise<void> => {
+    while (!signal.aborted) {
+      await vo.job('a', line, 3_600_000).catch(() => {})
+      await sleep(2_000, undefined, { signal }).catch(() => {})
+    }
   }
   const group = '/sys/fs/cgroup/xos.slice/xos-a.slice'
-  // Refused forks, a process killed for memory, and bytes on the disk: then each of them is at it.
-  await vo.g.until(`grep -qE 'max [1-9]' ${group}/pids.events && grep -qE 'oom_kill [1-9]' ${group}/memory.events && grep -qE 'wbytes=[1-9][0-9]{6}' ${group}/io.stat`, 180_000)
+  for (const line of steady) void keep(line)
+  await vo.g.until(`grep -qE 'oom_kill [1-9]' ${group}/memory.events && grep -qE 'wbytes=[1-9][0-9]{6}' ${group}/io.stat`, 300_000)
+  void keep(bomb)
+  await vo.g.until(`grep -qE 'max [1-9]' ${group}/pids.events`, 300_000)
 }
 
 /** Pieces of work a second of VO b, by as many jobs as there are processors. */

@@ -7,7 +7,7 @@ import { uidOf } from '../../../src/account/uid.ts'
 import { testIdentity } from '../../support/nodes.ts'
 import { testVo } from '../../vo/authority.ts'
 import type { Finished } from '../support/agent.ts'
-import { bootGuest, type Context, type Guest } from '../support/guest.ts'
+import { bootGuest, type Context, type Guest, type GuestOptions } from '../support/guest.ts'
 
 export interface VoGuest {
   readonly g: Guest
@@ -27,8 +27,8 @@ const secret = '0123456789abcdef'.repeat(2)
 const in_session = `session=$1 uid=$2 line=$3
 cd / && exec keyctl session - sh -c 'keyctl add user xos:session "$0:${secret}" @s > /dev/null && exec setpriv --reuid=$1 --regid=$1 --clear-groups xrun --node n1 sh -c "$2"' $session $uid "$line"`
 
-export async function bootVoGuest (t: Context): Promise<VoGuest> {
-  const g = await bootGuest(t, { name: 'n1' })
+export async function bootVoGuest (t: Context, options: GuestOptions = {}): Promise<VoGuest> {
+  const g = await bootGuest(t, { name: 'n1', ...options })
   const identity = await testIdentity(await testVo(), 'n1')
   for (const [name, text] of [['key', identity.key], ['cert', identity.chain], ['ca', identity.ca]] as const) await g.put(Buffer.from(text), `/var/lib/xos/node/${name}.pem`, '0600')
   await g.put(Buffer.from('NODE=n1\nVO=demo\n'), '/run/xos/node.env')

@@ -28,6 +28,8 @@ export interface GuestOptions {
   readonly append?: string
   /** Debian and the kernel alone, without our own files: for tests of the kernel. Its snapshot does not change with every build. */
   readonly plain?: boolean
+  /** Its clock counts instructions (QEMU's -icount): who of it got how much does not depend on what else this machine does. Several times slower. */
+  readonly counted?: boolean
   /** Modules of kmod/ to load, in this order. */
   readonly modules?: readonly string[]
   /** A network shared by guests (guestNetwork); without one the guest is alone. */
@@ -89,7 +91,7 @@ export function guestNetwork (t: Context): GuestNetwork {
 
 export async function bootGuest (t: Context, options: GuestOptions = {}): Promise<Guest> {
   const name = options.name ?? 'n1'
-  const shape: Shape = { memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append, plain: options.plain }
+  const shape: Shape = { memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append, plain: options.plain, counted: options.counted }
   const { layers, disk, state } = await ensureSnapshot(shape)
   const begun = performance.now()
   const machine = await startMachine({ layers, disk, state, ...shape, network: await options.network?.wires.plug(name) })
@@ -114,7 +116,7 @@ export async function bootGuest (t: Context, options: GuestOptions = {}): Promis
 export async function bootGuests (t: Context, names: readonly string[], options: Omit<GuestOptions, 'name'> = {}): Promise<Guest[]> {
   const network = options.network ?? guestNetwork(t)
   for (const name of names) takeAddress(name, network) // the first named is 10.78.0.1, whichever is there first
-  await ensureSnapshot({ memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append, plain: options.plain })
+  await ensureSnapshot({ memory_mib: options.memory ?? 768, cpus: options.cpus ?? 2, append: options.append, plain: options.plain, counted: options.counted })
   const begun = performance.now()
   const guests = await Promise.all(names.map((name) => bootGuest(t, { ...options, name, network })))
   const hosts = [...network.members].map(([name, address]) => `${address} ${name}`).join('\n')

@@ -33,6 +33,7 @@ export interface MachineOptions {
   readonly append?: string | undefined
   readonly network?: string | undefined
   readonly state?: string | undefined
+  readonly counted?: boolean | undefined
 }
 
 const runtime = '/run/xos-guest'

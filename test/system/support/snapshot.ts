@@ -17,6 +17,8 @@ export interface Shape {
   readonly append?: string | undefined
   /** Without our own files: Debian and the kernel alone. */
   readonly plain?: boolean | undefined
+  /** Its clock counts instructions. */
+  readonly counted?: boolean | undefined
 }
 
 export interface Snapshot {
