@@ -43,6 +43,10 @@ export interface Created {
   readonly processes: number;
   /** How long it stood still. */
   readonly frozen_ms: number;
+  /** Whether its memory was stored while it ran on (docs/decisions/0028-copy-on-write-capture.md) or while it stood still. */
+  readonly way: 'copy-on-write' | 'plain';
+  /** Why it stood still all the time though it was to go on; else null. */
+  readonly why_plain: string | null;
   readonly total_ms: number;
 }
 

@@ -1,6 +1,5 @@
 #!/usr/lib/xos/bin/node
-import type { CheckpointProgress } from '../checkpoint/model.ts';
-import type { Obstacle } from '../checkpoint/model.ts';
+import type { CheckpointProgress, Created, Obstacle } from '../checkpoint/model.ts';
 import type { Stored } from './checkpoints.ts';
 import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, type Call } from './lib/command.ts';
@@ -21,7 +20,7 @@ export const command = defineCommand({
   name: 'xcheckpoint',
   summary: 'store a job with all its processes, to go on with later or elsewhere',
   description: [
-    'Stores a JOB, with the memory of all its processes, their open files, pipes and terminals, in `~/.xos/checkpoints/NAME` and ends it; its proxy waits for `xrestart`, which brings it back on any node. With `--leave-running` the job goes on.',
+    'Stores a JOB, with the memory of all its processes, their open files, pipes and terminals, in `~/.xos/checkpoints/NAME` and ends it; its proxy waits for `xrestart`, which brings it back on any node. With `--leave-running` the job goes on; from some 64 MiB it then stands still only for a moment, while its memory is cloned copy-on-write, and the memory is stored while it runs. What was done, or why not, is said at the end.',
     'A job is named by its id, as `xps` shows it, or by the process id of its proxy on this node. A checkpoint of the same job and name is replaced when the new one is complete. When it fails the job goes on as before and nothing is left behind.',
     'With `--check` nothing is stored: xcheckpoint says what cannot be taken along, and what to do about it. Connections to programs outside of the job cannot; files are not copied, they must still be there at the restart.',
     '`xcheckpoint ls` lists your checkpoints, `show` tells all about one, `rm` removes some.',
@@ -58,7 +57,7 @@ async function create(call: Call, job: string, name: string | null, leave_runnin
     if (call.options['json']) call.json(done);
     else {
       call.out.write(`checkpoint '${done.name}' of job ${done.job} (${done.program}, ${count(done.processes, 'process', 'processes')}): ${formatBytes(done.bytes)}, `
-        + `${seconds(done.total_ms)} in all, stood still for ${seconds(done.frozen_ms)}\n`);
+        + `${seconds(done.total_ms)} in all, stood still for ${seconds(done.frozen_ms)}${leave_running ? ` (${wayText(done)})` : ''}\n`);
       if (!leave_running) call.out.write(`the job has stopped; 'xrestart ${done.name}' lets it go on\n`);
     }
     return 0;
@@ -66,6 +65,8 @@ async function create(call: Call, job: string, name: string | null, leave_runnin
     progress.stop();
   }
 }
+
+const wayText = ({ way, why_plain }: Created): string => (way === 'plain' ? `plain: ${why_plain ?? 'no reason given'}` : 'copied while it ran');
 
 const phases: Readonly<Record<string, string>> = {
   preparing: 'looking at the processes', freezing: 'stopping the processes', writing: 'writing memory', checking: 'summing up', finished: 'done',

@@ -100,10 +100,10 @@ test("a job is checkpointed from any node into its owner's home, with a name of 
   await grid.job('n1-1');
   const { context } = grid.vo.node('n3');
   store(context, 'python3-n1-1-4', null);
-  grid.answer = () => ({ bytes: 100, processes: 2, frozen_ms: 3, total_ms: 9 });
+  grid.answer = () => ({ bytes: 100, processes: 2, frozen_ms: 3, total_ms: 9, copy_on_write: false, why_plain: 'it is small' });
   const { value, progress } = await grid.call('n3', 'checkpoint-create', create);
   const directory = `${context.paths.home}/alice/.xos/checkpoints/python3-n1-1-5`;
-  t.deepEqual(value, { job: 'n1-1', program: 'python3', node: 'n2', name: 'python3-n1-1-5', directory, bytes: 100, processes: 2, frozen_ms: 3, total_ms: 9 });
+  t.deepEqual(value, { job: 'n1-1', program: 'python3', node: 'n2', name: 'python3-n1-1-5', directory, bytes: 100, processes: 2, frozen_ms: 3, total_ms: 9, way: 'plain', why_plain: 'it is small' });
   t.deepEqual(progress, [{ phase: 'writing', bytes: 5, bytes_total: 10 }]);
   t.like(grid.asked['n1']!.at(-1), { op: 'checkpoint', job: 'n1-1', directory, leave_running: true, uid: 0 });
 });

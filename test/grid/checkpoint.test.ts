@@ -55,6 +55,23 @@ wait $!; echo status $?; cat kept.txt; xrestart kept --node n3 > again.txt; echo
   t.true(again.length > 6 && numbers(30).endsWith(`\n${again}`), `xrestart became the proxy, and the output goes on where the checkpoint was: ${again}`)
 })
 
+test.serial('a job of some size goes on while its memory is stored, and its checkpoint on another node is of one moment', async (t) => {
+  const { stdout, stderr } = await grid.exec(`cat > turns.py <<'END'
+import os, sys, time
+memory, pages, turn = bytearray(80 << 20), range(0, 80 << 20, 4096), 0
+for page in pages: memory[page] = 1
+while not os.path.exists('enough'):
+  turn = turn % 250 + 1
+  for page in pages: memory[page] = turn
+  if turn == 3: open('turning', 'w').close()
+print('apart', {memory[page] for page in pages} - {turn}, flush=True)
+END
+XOS_NODE=n2 python3 turns.py > out.txt & until test -e turning; do sleep 0.1; done
+xcheckpoint $! --name turns --leave-running | grep -o '([^()]*)$'; touch enough; wait $!; echo status $?; cat out.txt
+rm out.txt; xrestart turns --node n3; echo again $?; xcheckpoint rm turns`)
+  t.is(stdout, '(copied while it ran)\nstatus 0\napart set()\napart set()\nagain 0\n', stderr)
+})
+
 test.serial('a terminal is reattached: bash keeps its variables and its window', async (t) => {
   const { stdout, stderr } = await grid.exec(`cat > session.py <<'END'
 import fcntl, os, pty, select, struct, subprocess, sys, termios, time

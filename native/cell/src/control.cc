@@ -124,7 +124,8 @@ void Cell::checkpoint(const json& request) {
     job_.master.reset();
     frozen_ = true;
   }
-  say(relay::frame_result, {{"ok", true}, {"bytes", done.bytes}, {"processes", done.processes}, {"frozen_ms", done.frozen_ms}, {"total_ms", done.total_ms}});
+  say(relay::frame_result, {{"ok", true}, {"bytes", done.bytes}, {"processes", done.processes}, {"frozen_ms", done.frozen_ms}, {"total_ms", done.total_ms},
+                            {"copy_on_write", done.copy_on_write}, {"why_plain", done.why_plain}});
 }
 
 void Cell::restore(const json& request) {

@@ -1,4 +1,5 @@
 // Taking a checkpoint: check, make the directory, let CRIU write, sum, sign, and only then let the tree go.
+#include "capture.h"
 #include "engine.h"
 #include "fd.h"
 #include "images.h"
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
+#include <future>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <system_error>
@@ -32,6 +34,8 @@ class Dump {
     report(Progress::Phase::preparing);
     if (auto failure = prepare()) return *failure;
     auto result = converseWithCriu();
+    if (capture_ && capture_->readReport()) refusal_ = capture_->refusal();
+    endCriu();
     if (auto* failure = std::get_if<Failure>(&result)) {
       memory_.reset();
       removeImages(place_.directory.get(), place_.parent.get(), place_.name);
@@ -41,6 +45,10 @@ class Dump {
     report(Progress::Phase::finished);
     return std::get<DumpResult>(result);
   }
+
+  /// Why no clone could be made of a process, and its dump failed; empty: that was not it.
+  const std::string& refusal() const { return refusal_; }
+  uint32_t elapsedMs() const { return watch_.elapsedMs(); }
 
  private:
   Failure refuse(const std::string& code, const std::string& why) { return {code, "cannot " + what_ + ": " + why, ""}; }
@@ -53,7 +61,8 @@ class Dump {
   }
 
   std::optional<Failure> prepare() {
-    auto tree = processTree(request_.root_pid);
+    tree_ = processTree(request_.root_pid);
+    auto& tree = tree_;
     if (tree.empty()) return refuse("XOS_CHECKPOINT_STATE", "its root process " + std::to_string(request_.root_pid) + " is gone");
     for (auto& process : tree) memory_bytes_ += process.resident_bytes;
     for (auto& obstacle : check(request_.root_pid, request_.streams))
@@ -70,35 +79,85 @@ class Dump {
     if (scratch_) images_ = scratchDirectory();
     try {
       if (!images_) throw std::system_error(errno, std::generic_category(), "tmpfs");
+      if (auto failure = startCriu()) {
+        removeImages(place_.directory.get(), place_.parent.get(), place_.name);
+        return failure;
+      }
       int count = static_cast<int>(tree.size()) * 2 + memory_images_spare;
-      memory_ = std::make_unique<MemoryImages>(images_.get(), place_.directory.get(), count);
+      if (!capture_) memory_ = std::make_unique<MemoryImages>(images_.get(), place_.directory.get(), count);
     } catch (const std::system_error& error) {
+      endCriu();
       removeImages(place_.directory.get(), place_.parent.get(), place_.name);
       return refuse("XOS_CHECKPOINT_ENGINE", std::string("no scratch file system: ") + error.what());
     }
     return std::nullopt;
   }
 
+  /// CRIU, with the library that clones where a capture pays. `capture_` tells.
+  std::optional<Failure> startCriu() {
+    if (request_.leave_running) why_plain_ = request_.copy_on_write ? whyPlain(tree_, request_.capture_bytes_min) : "it was asked for";
+    if (request_.leave_running && why_plain_.empty()) {
+      try {
+        capture_ = std::make_unique<Capture>(request_.capture_library);
+      } catch (const std::system_error& error) {
+        why_plain_ = std::string("no capture on this node: ") + error.what();
+      }
+    }
+    // A small tree need not wait until it is stored, either: memory holds it meanwhile.
+    if (request_.leave_running && !capture_ && memory_bytes_ < request_.capture_bytes_min) capture_ = std::make_unique<Capture>("");
+    auto started = capture_ ? Swrk::start(capture_->inherited(), capture_->environment()) : Swrk::start({});
+    if (auto* failure = std::get_if<Failure>(&started)) return *failure;
+    criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
+    if (!capture_ || !capture_->clones() || knownCriu()) return std::nullopt;
+    capture_.reset();
+    started = Swrk::start({});
+    if (auto* failure = std::get_if<Failure>(&started)) return *failure;
+    criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
+    return std::nullopt;
+  }
+
+  /// Asks CRIU what it is: how it looks at memory is its own business, and known for versions that were tried.
+  bool knownCriu() {
+    Conversation conversation{.criu = *criu_, .what = what_.c_str(), .timeout_ms = 10'000, .idle = [this] { idle(); }, .notified = {}};
+    auto answer = converse(conversation, rpc::encodeRequest(rpc::Type::version, nullptr, true));
+    auto* version = std::get_if<rpc::Response>(&answer);
+    if (version && captureKnows(version->version_major, version->version_minor, version->version_sublevel)) return true;
+    why_plain_ = "this version of CRIU was not tried with it";
+    return false;
+  }
+
+  /// CRIU and the clones, on every path.
+  void endCriu() {
+    if (capture_) capture_->letGo();
+    if (criu_) criu_->finish(1000);
+    criu_.reset();
+    if (capture_) capture_->reap(tree_);
+    endOrphans(request_.root_pid);
+    capture_.reset();
+  }
+
   Fd scratchDirectory() { return Fd(openat(scratch_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)); }
 
   std::variant<DumpResult, Failure> converseWithCriu() {
-    auto started = Swrk::start({});
-    if (auto* failure = std::get_if<Failure>(&started)) return *failure;
-    auto criu = std::move(std::get<std::unique_ptr<Swrk>>(started));
     rpc::Options options{.images_dir_fd = images_.get(), .work_dir_fd = images_.get(), .pid = request_.root_pid,
                          .leave_running = request_.leave_running, .tcp_established = true, .ghost_bytes_max = ghost_bytes_max,
                          .timeout_s = 10};
-    Conversation conversation{.criu = *criu, .what = what_.c_str(), .timeout_ms = request_.timeout_ms,
+    Conversation conversation{.criu = *criu_, .what = what_.c_str(), .timeout_ms = request_.timeout_ms,
                               .idle = [this] { idle(); },
                               .notified = [this](const rpc::Response& n, Fd&) { return notified(n); }};
     auto answer = converse(conversation, rpc::encodeRequest(rpc::Type::dump, &options));
     if (auto* failure = std::get_if<Failure>(&answer)) return *failure;
-    criu->finish(1000);
+    if (!capture_) criu_->finish(1000);
     uint32_t frozen_ms = frozen_.elapsedMs();
     auto stats = rpc::decodeDumpStats(readFile("/proc/self/fd/" + std::to_string(images_.get()) + "/stats-dump"));
     if (stats) frozen_ms = (stats->freezing_us + stats->frozen_us + 999) / 1000;
+    manifest_.frozen_ms = frozen_ms;
+    bool cloned = false;
+    if (capture_)
+      if (auto failure = sealCaptured(cloned)) return *failure;
     return DumpResult{.bytes = manifest_.bytes, .processes = static_cast<uint32_t>(manifest_.processes.size()),
-                      .frozen_ms = frozen_ms, .total_ms = watch_.elapsedMs()};
+                      .frozen_ms = frozen_ms, .total_ms = watch_.elapsedMs(),
+                      .copy_on_write = cloned, .why_plain = why_plain_};
   }
 
   std::optional<Failure> notified(const rpc::Response& notification) {
@@ -107,10 +166,37 @@ class Dump {
       report(Progress::Phase::freezing);
     } else if (notification.notify_script == "post-dump") {
       // Everything stands still and CRIU kills the tree (or lets it run) only when we agree: the last chance to refuse.
+      if (capture_) return describeTree(), std::nullopt;
       report(Progress::Phase::checking);
       return seal();
     }
     return std::nullopt;
+  }
+
+  /// Everything runs again: stores what the clones hold, then as seal() does.
+  std::optional<Failure> sealCaptured(bool& cloned) {
+    auto& facts = request_.facts;
+    if (!capture_->readReport()) return refuse("XOS_CHECKPOINT_ENGINE", "what was captured is not known; the job goes on");
+    cloned = !capture_->empty();
+    if (!cloned && why_plain_.empty()) why_plain_ = "CRIU did not ask for its memory as expected";
+    std::string failed, why;
+    std::atomic<bool> abort{false};
+    int error = 0;
+    auto storing = std::async(std::launch::async, [&] {
+      why = capture_->store(images_.get(), place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.files, failed, captured_bytes_, abort);
+      error = errno;
+    });
+    while (storing.wait_for(std::chrono::milliseconds(20)) != std::future_status::ready) {
+      idle();
+      abort = watch_.elapsedMs() >= static_cast<uint32_t>(request_.timeout_ms);
+    }
+    errno = error;
+    if (abort && !why.empty())
+      return refuse("XOS_CHECKPOINT_TIMEOUT", "it took longer than " + std::to_string(request_.timeout_ms / 1000) + " s and was given up");
+    if (!failed.empty()) return cannotStore(failed);
+    if (!why.empty()) return refuse("XOS_CHECKPOINT_ENGINE", why + "; the job goes on");
+    report(Progress::Phase::checking);
+    return sealState();
   }
 
   /// Makes the images a checkpoint: sums, manifest, owner.
@@ -118,12 +204,17 @@ class Dump {
     auto& facts = request_.facts;
     std::string failed;
     describeTree();
-    bool stored = memory_->finish(facts.uid, facts.gid, request_.sync, manifest_.files, failed) &&
-                  packImages(images_.get(), place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.pack);
-    if (!stored) return cannotStore(failed.empty() ? pack_name : failed);
+    if (!memory_->finish(facts.uid, facts.gid, request_.sync, manifest_.files, failed)) return cannotStore(failed);
+    manifest_.frozen_ms = frozen_.elapsedMs();
+    return sealState();
+  }
+
+  /// Memory is stored: the rest of the images, and the manifest that makes them a checkpoint.
+  std::optional<Failure> sealState() {
+    auto& facts = request_.facts;
+    if (!packImages(images_.get(), place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.pack)) return cannotStore(pack_name);
     for (auto& file : manifest_.files) manifest_.bytes += file.size;
     manifest_.bytes += manifest_.pack.size;
-    manifest_.frozen_ms = frozen_.elapsedMs();
     if (!request_.credentials.empty()) manifest_.certificate = nodeCertificate(request_.credentials);
     std::string text = encodeManifest(manifest_), signature;
     if (!request_.credentials.empty()) {
@@ -167,14 +258,16 @@ class Dump {
 
   void idle() {
     if (poll_) poll_();
-    bool writing = memory_ && memory_->bytesSeen() > 0 && (phase_ == Progress::Phase::freezing || phase_ == Progress::Phase::writing);
+    bool writing = bytesSeen() > 0 && (phase_ == Progress::Phase::freezing || phase_ == Progress::Phase::writing);
     if (writing && since_report_.elapsedMs() >= 100) report(Progress::Phase::writing);
   }
+
+  uint64_t bytesSeen() const { return memory_ ? memory_->bytesSeen() : captured_bytes_.load(); }
 
   void report(Progress::Phase phase) {
     phase_ = phase;
     since_report_ = Stopwatch();
-    uint64_t bytes = phase == Progress::Phase::finished ? manifest_.bytes : memory_ ? memory_->bytesSeen() : 0;
+    uint64_t bytes = phase == Progress::Phase::finished ? manifest_.bytes : bytesSeen();
     if (progress_) progress_({phase, bytes, std::max(memory_bytes_, bytes)});
   }
 
@@ -187,7 +280,12 @@ class Dump {
   uint64_t memory_bytes_ = 0;
   Place place_;
   Fd scratch_, images_;
+  std::vector<Process> tree_;
   std::unique_ptr<MemoryImages> memory_;
+  std::unique_ptr<Capture> capture_;
+  std::atomic<uint64_t> captured_bytes_{0};
+  std::string why_plain_, refusal_;
+  std::unique_ptr<Swrk> criu_;  // after capture_: it ends first
   Manifest manifest_;
 };
 
@@ -207,7 +305,20 @@ const char* phaseName(Progress::Phase phase) {
 }
 
 std::variant<DumpResult, Failure> dump(const DumpRequest& request, const ProgressFn& progress, const std::function<void()>& poll) {
-  return Dump(request, progress, poll).run();
+  Dump first(request, progress, poll);
+  auto result = first.run();
+  if (first.refusal().empty() || std::holds_alternative<DumpResult>(result)) return result;
+  // A clone was refused (a limit of processes, of memory): the tree runs as before, and is stored while it stands still.
+  const uint32_t lost_ms = first.elapsedMs();
+  DumpRequest plain = request;
+  plain.copy_on_write = false;
+  plain.timeout_ms = std::max(1, request.timeout_ms - static_cast<int>(lost_ms));
+  result = Dump(plain, progress, poll).run();
+  if (auto* done = std::get_if<DumpResult>(&result)) {
+    done->total_ms += lost_ms;
+    done->why_plain = first.refusal();
+  }
+  return result;
 }
 
 }  // namespace xos::checkpoint

@@ -63,6 +63,9 @@ struct DumpRequest {
   bool leave_running = false;
   int timeout_ms = 120'000;  ///< for the whole dump; the job goes on when it is over
   std::string credentials = "/var/lib/xos/node";  ///< key.pem and cert.pem that sign it; empty: not signed, and then not restorable with them
+  bool copy_on_write = true;  ///< with leave_running: capture by clones where that pays (README, "Copy-on-write capture")
+  uint64_t capture_bytes_min = 64u << 20;  ///< of memory; below it a plain dump stands still as briefly (decision 0028 has the figures)
+  std::string capture_library = "/usr/lib/xos/lib/xos-capture.so";
   bool sync = false;  ///< have every image on the disk of its object server before the job is let go
   JobFacts facts;
   std::vector<GivenStream> streams;
@@ -73,6 +76,8 @@ struct DumpResult {
   uint32_t processes = 0;
   uint32_t frozen_ms = 0;   ///< time for which the tree stood still (leave_running) or from freeze to the end
   uint32_t total_ms = 0;
+  bool copy_on_write = false;  ///< its memory was stored while it ran
+  std::string why_plain;       ///< why not, for the user; empty without leave_running
 };
 
 /// Dumps the tree below `root_pid`. On success and without leave_running the tree is gone: killed, and reaped by the caller, who must

@@ -18,8 +18,6 @@ namespace {
 
 constexpr size_t block_bytes = 1u << 20;
 
-bool isMemory(const std::string& name) { return name.starts_with("pages-") && name.ends_with(".img"); }
-
 /// Reads `fd` from `offset` to its end. False with errno set.
 bool sumFrom(int fd, uint64_t& offset, uint32_t& crc, std::vector<char>& block, const std::function<bool(size_t)>& go_on) {
   block.resize(block_bytes);
@@ -35,6 +33,8 @@ bool sumFrom(int fd, uint64_t& offset, uint32_t& crc, std::vector<char>& block, 
 }
 
 }  // namespace
+
+bool isMemoryImage(const std::string& name) { return name.starts_with("pages-") && name.ends_with(".img"); }
 
 std::vector<std::string> filesIn(int directory_fd) {
   std::vector<std::string> names;
@@ -189,7 +189,7 @@ bool packImages(int scratch_fd, int directory_fd, uid_t uid, gid_t gid, bool syn
     if (fstatat(scratch_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) return false;
     if (S_ISFIFO(status.st_mode) || name == "stats-dump") continue;
     if (!S_ISREG(status.st_mode)) return errno = EINVAL, false;
-    if (isMemory(name)) return errno = EMFILE, false;  // more memory images than there are FIFOs: would be lost here
+    if (isMemoryImage(name)) return errno = EMFILE, false;  // more memory images than there are FIFOs: would be lost here
     size_t before = bytes.size();
     bytes.resize(before + static_cast<size_t>(status.st_size));
     Fd file(openat(scratch_fd, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));

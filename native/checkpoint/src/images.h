@@ -45,6 +45,9 @@ class MemoryImages {
   std::thread thread_;
 };
 
+/// Whether a name is one of memory, pages-N.img.
+bool isMemoryImage(const std::string& name);
+
 /// Names of the regular files in a directory, sorted.
 std::vector<std::string> filesIn(int directory_fd);
 

@@ -128,10 +128,11 @@ std::string encodeOptions(const Options& options, Type type) {
 
 }  // namespace
 
-std::string encodeRequest(Type type, const Options* options) {
+std::string encodeRequest(Type type, const Options* options, bool keep_open) {
   Writer out;
   out.number(1, static_cast<uint32_t>(type));
   if (options) out.text(2, encodeOptions(*options, type));
+  if (keep_open) out.number(4, 1);
   return out.out();
 }
 

@@ -33,8 +33,9 @@ struct Options {
   std::vector<std::string> external;
 };
 
-/// A request of type dump or restore with notifications, or version without options.
-std::string encodeRequest(Type type, const Options* options);
+/// A request of type dump or restore with notifications, or version without options. With `keep_open` CRIU takes another request after it
+/// (it does so for version only).
+std::string encodeRequest(Type type, const Options* options, bool keep_open = false);
 /// The answer to a notification.
 std::string encodeNotifyAnswer(bool success);
 

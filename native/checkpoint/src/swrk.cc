@@ -1,9 +1,11 @@
 #include "swrk.h"
+#include "tree.h"
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <optional>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -12,6 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 namespace xos::checkpoint {
 namespace {
@@ -32,6 +35,27 @@ struct SpawnPlan {
   }
 };
 
+/// Real ids as the effective ones, until its end. With others exec(2) is a "secure execution", in which ld.so takes no preloaded library
+/// by its path (ld.so(8)); the library gives CRIU the real ids that we have.
+class PlainIds {
+ public:
+  PlainIds() {
+    uid_t effective_uid, saved_uid;
+    gid_t effective_gid, saved_gid;
+    getresuid(&uid_, &effective_uid, &saved_uid);
+    getresgid(&gid_, &effective_gid, &saved_gid);
+    if (setresuid(effective_uid, -1, -1) < 0 || setresgid(effective_gid, -1, -1) < 0) { /* then it is not loaded, and CRIU works alone */ }
+  }
+  ~PlainIds() {
+    if (setresgid(gid_, -1, -1) < 0 || setresuid(uid_, -1, -1) < 0) _exit(1);
+  }
+  std::string text() const { return "XOS_CAPTURE_IDS=" + std::to_string(uid_) + " " + std::to_string(gid_); }
+
+ private:
+  uid_t uid_;
+  gid_t gid_;
+};
+
 Failure cannotStart(const char* step, int error) {
   return {"XOS_CHECKPOINT_ENGINE",
           std::string("cannot start CRIU ('") + criu_path + "'): " + step + ": " + std::strerror(error) +
@@ -41,7 +65,7 @@ Failure cannotStart(const char* step, int error) {
 
 }  // namespace
 
-std::variant<std::unique_ptr<Swrk>, Failure> Swrk::start(const std::vector<int>& inherited) {
+std::variant<std::unique_ptr<Swrk>, Failure> Swrk::start(const std::vector<int>& inherited, const std::vector<std::string>& environment) {
   std::unique_ptr<Swrk> swrk(new Swrk);
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return cannotStart("socketpair", errno);
@@ -78,8 +102,13 @@ std::variant<std::unique_ptr<Swrk>, Failure> Swrk::start(const std::vector<int>&
 
   std::string number = std::to_string(theirs.get());
   char* argv[] = {const_cast<char*>("criu"), const_cast<char*>("swrk"), number.data(), nullptr};
-  char* environment[] = {const_cast<char*>("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), nullptr};
-  int error = posix_spawn(&swrk->pid_, criu_path, &plan.actions, &plan.attributes, argv, environment);
+  std::vector<char*> variables{const_cast<char*>("PATH=/usr/sbin:/usr/bin:/sbin:/bin")};
+  for (auto& variable : environment) variables.push_back(const_cast<char*>(variable.c_str()));
+  std::optional<PlainIds> plain;
+  std::string ids;
+  if (!environment.empty()) variables.push_back((ids = plain.emplace().text()).data());
+  variables.push_back(nullptr);
+  int error = posix_spawn(&swrk->pid_, criu_path, &plan.actions, &plan.attributes, argv, variables.data());
   if (error) {
     swrk->pid_ = -1;
     return cannotStart("exec", error);
@@ -144,6 +173,18 @@ void Swrk::finish(int timeout_ms) {
     }
   }
   pid_ = -1;
+}
+
+void endOrphans(pid_t root_pid) {
+  std::vector<pid_t> orphans;
+  for (auto& process : processTree(getpid()))
+    if (process.parent == getpid() && process.pid != root_pid) orphans.push_back(process.pid);
+  // All before the first is waited for: one that another one traces is given to us when that one is gone.
+  for (pid_t pid : orphans) kill(pid, SIGKILL);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  for (pid_t pid : orphans) {
+    while (waitpid(pid, nullptr, __WALL | WNOHANG) == 0 && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 std::string Swrk::logTail(size_t bytes_max) const {

@@ -14,8 +14,8 @@ namespace xos::checkpoint {
 class Swrk {
  public:
   /// Starts CRIU. `inherited` descriptors keep their numbers in it (for inherit_fd); directories are opened by CRIU itself through
-  /// /proc/<our pid>/fd and need not be among them. Everything else of ours is closed in it.
-  static std::variant<std::unique_ptr<Swrk>, Failure> start(const std::vector<int>& inherited);
+  /// /proc/<our pid>/fd and need not be among them. Everything else of ours is closed in it. `environment` ("NAME=value") is added to its own.
+  static std::variant<std::unique_ptr<Swrk>, Failure> start(const std::vector<int>& inherited, const std::vector<std::string>& environment = {});
   ~Swrk();  ///< kills and reaps a CRIU that is still there
   Swrk(const Swrk&) = delete;
 
@@ -38,5 +38,10 @@ class Swrk {
   pid_t pid_ = -1;
   Fd socket_, log_, alive_;  ///< alive_: a pidfd, readable when CRIU has ended
 };
+
+/// Ends what a CRIU that was killed left to this process (pid 1): CRIU tries out ptrace on a fork that sleeps for ever, and may have made a
+/// clone of the root process that it had no time to tell of. What a job leaves goes to its root process `root_pid`, a subreaper, so no other
+/// child of ours is anybody's.
+void endOrphans(pid_t root_pid);
 
 }  // namespace xos::checkpoint

@@ -204,7 +204,7 @@ Job attach(RestoreResult& result) {
 
 std::string expect(int fd, const std::string& text) {
   std::string all;
-  auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (all.find(text) == std::string::npos) {
     pollfd ready{.fd = fd, .events = POLLIN};
     char piece[4096];
@@ -220,7 +220,7 @@ std::string expect(int fd, const std::string& text) {
 void type(int fd, const std::string& text) { must(writeAll(fd, text.data(), text.size()), "write"); }
 
 void eventually(const std::string& what, const std::function<bool()>& condition) {
-  auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > until) throw Failure{"never: " + what};
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

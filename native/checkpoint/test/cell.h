@@ -31,10 +31,10 @@ Job start(const std::vector<std::string>& argv, Wanted wanted, uid_t uid = 0);
 /// The job after a restore: the relay's ends sorted by what they are.
 Job attach(RestoreResult& result);
 
-/// Reads until `text` has come, or throws after 20 s; answers all that was read.
+/// Reads until `text` has come, or throws after 60 s; answers all that was read.
 std::string expect(int fd, const std::string& text);
 void type(int fd, const std::string& text);
-/// Polls until true, or throws after 20 s.
+/// Polls until true, or throws after 60 s.
 void eventually(const std::string& what, const std::function<bool()>& condition);
 /// Waits for the death of a child of ours: its wait status.
 int waitFor(pid_t pid);

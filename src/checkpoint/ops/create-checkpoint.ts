@@ -20,5 +20,6 @@ export async function* createCheckpoint(
   return {
     job: job.id, program: job.name, node: job.node, name, directory,
     bytes: number('bytes'), processes: number('processes'), frozen_ms: number('frozen_ms'), total_ms: number('total_ms'),
+    way: answer['copy_on_write'] === true ? 'copy-on-write' : 'plain', why_plain: String(answer['why_plain'] ?? '') || null,
   };
 }

@@ -9,6 +9,7 @@ const PROGRAMS = ['xexec', 'xos-relayd', 'xos-policy', 'xos-cell', 'xos-mount', 
 /** Built file → its place. */
 const LIBRARIES = new Map([
   ['peer.node', 'usr/lib/xos/lib/peer.node'],
+  ['xos-capture.so', 'usr/lib/xos/lib/xos-capture.so'],
   ['pam_xos.so', 'usr/lib/x86_64-linux-gnu/security/pam_xos.so'],
   ['libnss_xos.so.2', 'usr/lib/x86_64-linux-gnu/libnss_xos.so.2'],
 ])
