@@ -8,14 +8,14 @@ import { makeOverlay, makeVariables } from '../../../src/setup/image/qemu.mjs'
 import { toolsRoot } from '../../../src/setup/image/tools.mjs'
 import { runFolder } from '../support/machine.ts'
 import { openNetwork } from '../support/network.ts'
-import { nodeImage, testImages } from './images.ts'
+import { smallImage, testImages } from './images.ts'
 import { boot_ms, scratch, startImage } from './machine.ts'
 import { giveAddress, joined, mac, member } from './vo.ts'
 
 test.serial('a head boots machines without disks, and they join its VO by themselves', async (t) => {
   t.timeout(60 * 60_000)
   const { disk: image } = await testImages()
-  const nodes = await nodeImage()
+  const nodes = await smallImage('cluster')
   t.true(nodes.root_bytes <= 130e6, `the nodes' root has ${nodes.root_bytes} bytes`)
   const tools = toolsRoot().path
   const folder = scratch(t)

@@ -42,11 +42,18 @@ export async function testImages (): Promise<Images> {
   }
 }
 
-/** What the head of a cluster gives its nodes, and the size of the file system in it. */
-export async function nodeImage (): Promise<{ readonly path: string, readonly root_bytes: number }> {
-  const where = join(build, 'image/test-cluster')
-  await once(where, ['base', 'pc', 'cluster'], async (common) => void await buildImage({ ...common, flavour: 'cluster', version: '1.0', outputs: ['root', 'netboot'] }))
-  return { path: join(where, 'xtreemos-cluster-1.0.netboot.tar'), root_bytes: statSync(join(where, 'xtreemos-cluster-1.0.squashfs')).size }
+/** The smaller flavours, each with what its test starts, and the size of the file system in it. */
+const small = {
+  // What the head of a cluster gives its nodes.
+  cluster: { roots: ['base', 'pc', 'cluster'], output: 'netboot', file: '.netboot.tar' },
+  mobile: { roots: ['base', 'pc', 'mobile'], output: 'disk', file: '.img' },
+} as const
+
+export async function smallImage (flavour: keyof typeof small): Promise<{ readonly path: string, readonly root_bytes: number }> {
+  const { roots, output, file } = small[flavour]
+  const where = join(build, `image/test-${flavour}`)
+  await once(where, roots, async (common) => void await buildImage({ ...common, flavour, version: '1.0', outputs: ['root', output] }))
+  return { path: join(where, `xtreemos-${flavour}-1.0${file}`), root_bytes: statSync(join(where, `xtreemos-${flavour}-1.0.squashfs`)).size }
 }
 
 type Common = Omit<Parameters<typeof buildImage>[0], 'flavour'>
