@@ -98,24 +98,21 @@ void Capture::reap(const std::vector<Process>& before) {
   // Its parasites go on for a moment when it was killed, one of them perhaps with the making of a clone.
   for (auto& process : before)
     while (!isDead(process.pid) && blocksAll(process.pid) && watch.elapsedMs() < cure_ms_max) std::this_thread::sleep_for(std::chrono::microseconds(200));
-  std::vector<std::pair<pid_t, pid_t>> left;  // clone, parent
-  std::vector<pid_t> known;
-  for (auto& [pid, captured] : captured_) {
-    known.push_back(captured.clone);
-    if (waitpid(captured.clone, nullptr, __WALL | WNOHANG) < 0) left.emplace_back(captured.clone, pid);
-    else left.emplace_back(captured.clone, getpid());
-  }
+  std::vector<pid_t> left;
+  for (auto& [pid, captured] : captured_) left.push_back(captured.clone);
   for (auto& process : processTree(getpid())) {  // those that it had not
     const bool was_there = std::any_of(before.begin(), before.end(), [&](auto& old) { return old.pid == process.pid; });
-    const bool is_known = std::find(known.begin(), known.end(), process.pid) != known.end();
+    const bool is_known = std::find(left.begin(), left.end(), process.pid) != left.end();
     if (was_there || is_known || process.parent == getpid() || !isSilentClone(process.pid)) continue;
     kill(process.pid, SIGKILL);
-    left.emplace_back(process.pid, process.parent);
+    left.push_back(process.pid);
   }
-  for (auto [clone, parent] : left) {
+  for (pid_t clone : left) {
     while (!isDead(clone) && watch.elapsedMs() < release_ms_max) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    if (parent == getpid()) waitpid(clone, nullptr, __WALL | WNOHANG);
-    else if (!readFile("/proc/" + std::to_string(clone) + "/stat", 16).empty()) reapIn(parent, clone);
+    // Its process may have ended as well, and left it to the root process.
+    const auto left_over = processTree(clone);
+    if (left_over.empty() || left_over[0].parent == getpid()) waitpid(clone, nullptr, __WALL | WNOHANG);
+    else reapIn(left_over[0].parent, clone);
   }
   captured_.clear();
 }
