@@ -512,6 +512,16 @@ def _():
     terminal.expect('tick')
     terminal.send('\x03')
     terminal.expect('KeyboardInterrupt')
+    # One that ends before its proxy is there: what it wrote and how it ended waits for the proxy.
+    terminal.expect('$ ')
+    done = n1.control.call('restore', job=job, uid=UID, session=SESSION, directory='/home/alice/kept', node='n2', attach=True)
+    equal(done['ok'], True, done)
+    n1.control.call('signal', job=done['job'], uid=UID, signal=9)
+    assert wait_until(lambda: [j['state'] for j in n1.control.call('jobs')['jobs'] if j['job'] == done['job']] == ['ended'])
+    terminal.send(f'{n1.build}/relay/xexec --attach {done["job"]}; echo ended wi""th $?\n')
+    terminal.expect('ended with 137')
+    terminal.send(f'{n1.build}/relay/xexec --attach {done["job"]}; echo ended wi""th $?\n')
+    terminal.expect('ended with 125')
     terminal.end()
 
 

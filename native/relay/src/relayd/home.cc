@@ -302,8 +302,9 @@ void Home::to_proxy(Job& job, const Header& header, Bytes payload) {
     if (header.type == frame_data && job.link) job.link->send(frame_credit, header.flags, job.number, {{reinterpret_cast<const uint8_t*>(&bytes), sizeof bytes}});
     return;
   }
+  if (!job.awaits_proxy) return;
   // Bounded by the windows: without a proxy nobody gives new credit.
-  if (header.type != frame_data && header.type != frame_termios && header.type != frame_close) return;
+  if (header.type != frame_data && header.type != frame_termios && header.type != frame_close && header.type != frame_exit && header.type != frame_lost) return;
   Header kept{static_cast<uint32_t>(payload.size()), header.type, header.flags, 0};
   const auto* head = reinterpret_cast<const uint8_t*>(&kept);
   job.waiting.insert(job.waiting.end(), head, head + sizeof kept);
@@ -390,6 +391,8 @@ void Home::ended(Job& job, Bytes payload) {
     // Before it is told to end: who waits for it sees what the job has used.
     kernel_.use(job.number, {job.exit.cpu_us - std::min(job.exit.cpu_us, job.exit.system_us), job.exit.system_us, 0}, job.exit.memory_kb_max);
     tell_end(job, payload);
+  } else {
+    to_proxy(job, {static_cast<uint32_t>(payload.size()), frame_exit, 0, 0}, payload);
   }
   end(job, "ended");
 }
@@ -403,7 +406,7 @@ void Home::end(Job& job, const std::string& state) {
   job.counted = false;
   job.link = nullptr;
   job.order = {};
-  job.waiting = {};
+  if (!job.awaits_proxy) job.waiting = {};
   if (job.reads_terminal) yield_terminal(job);
   if (job.control) {
     const auto answer = std::move(job.control);
@@ -425,11 +428,11 @@ void Home::end(Job& job, const std::string& state) {
 
 void Home::lost(Job& job, const std::string& reason) {
   log(Priority::warning, "job '%s' ('%s') was lost with node '%s': %s", job.id.c_str(), job.name.c_str(), job.node.c_str(), reason.c_str());
+  Buffer buffer;
+  Writer out(buffer);
+  out.text("node '" + job.node + "' that ran '" + job.name + "' (job " + job.id + ") was lost; a checkpoint of it, if there is one, goes on with 'xrestart'");
+  to_proxy(job, {static_cast<uint32_t>(buffer.size()), frame_lost, 0, 0}, bytes_of(buffer));
   if (job.proxy) {
-    Buffer buffer;
-    Writer out(buffer);
-    out.text("node '" + job.node + "' that ran '" + job.name + "' (job " + job.id + ") was lost; a checkpoint of it, if there is one, goes on with 'xrestart'");
-    job.proxy->send(frame_lost, 0, bytes_of(buffer));
     job.proxy->job = nullptr;
     job.proxy->finish();
     job.proxy = nullptr;
@@ -491,21 +494,23 @@ void Home::attach(Proxy& proxy, Bytes payload) {
   if (!sessions_.prove(prelude.session, prelude.secret, proxy.uid(), Loop::clock_ms()))
     return refuse(proxy, false, 125, "XOS_SESSION_UNKNOWN", "cannot attach to job '" + id + "': the session is over; log in again");
   Job* job = find(id);
-  if (!job || job->ended || job->uid != proxy.uid()) return refuse(proxy, false, 125, "XOS_JOB_UNKNOWN", "cannot attach to job '" + id + "': there is no such job of yours on this node; see 'xps'");
+  if (!job || (job->ended && !job->awaits_proxy) || job->uid != proxy.uid()) return refuse(proxy, false, 125, "XOS_JOB_UNKNOWN", "cannot attach to job '" + id + "': there is no such job of yours on this node; see 'xps'");
   if (job->proxy) return refuse(proxy, false, 125, "XOS_JOB_ATTACHED", "cannot attach to job '" + id + "': it has its proxy, process " + std::to_string(job->proxy_pid));
-  proxy.job = job;
-  job->proxy = &proxy;
-  job->proxy_pid = proxy.pid();
-  kernel_.add(job->number, proxy.fd(), proxy.pid());
-  job->process_group = prelude.process_group;
-  proxy.terminal = prelude.terminal;
   Buffer buffer;
   Writer out(buffer);
   for (const uint8_t kind : job->kinds) out.u8(kind);
   out.text(std::string_view(job->name).substr(0, 255));
   proxy.send(frame_ready, 0, bytes_of(buffer));
   proxy.send_raw(job->waiting);
-  job->waiting.clear();
+  job->waiting = {};
+  job->awaits_proxy = false;
+  if (job->ended) return proxy.finish();
+  proxy.job = job;
+  job->proxy = &proxy;
+  job->proxy_pid = proxy.pid();
+  kernel_.add(job->number, proxy.fd(), proxy.pid());
+  job->process_group = prelude.process_group;
+  proxy.terminal = prelude.terminal;
   if (job->link && window.rows) job->link->send(frame_winsize, 0, job->number, {{reinterpret_cast<const uint8_t*>(&window), sizeof window}});
 }
 

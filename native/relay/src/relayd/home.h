@@ -33,7 +33,8 @@ struct Job {
   bool detached = false;              ///< restored without a proxy: its output goes nowhere
   int32_t process_group = 0;
   uint32_t in_flight[stream_count] = {};  ///< input that the proxy sent and the far end did not take yet
-  std::vector<uint8_t> waiting;       ///< frames for a proxy that is not there
+  bool awaits_proxy = false;          ///< restored for a proxy that is to come: it is told the whole output and the end, whenever they were
+  std::vector<uint8_t> waiting;       ///< frames for that proxy
   std::vector<uint8_t> returned_input;///< stdin that a checkpoint did not take in, and what came since
   bool input_closed = false;          ///< the proxy's stdin is at its end
   int64_t started_ms = 0, ended_ms = 0;

@@ -115,7 +115,8 @@ void Home::restore(const json& request, Answer answer) {
   job->link = link;
   job->node = node;
   job->begun = true;
-  job->detached = !job->proxy && !request.value("attach", false);
+  job->awaits_proxy = !job->proxy && request.value("attach", false);
+  job->detached = !job->proxy && !job->awaits_proxy;
   job->state_before = job->state;
   job->control = std::move(answer);
   job->control_op = "restore";
