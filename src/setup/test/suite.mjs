@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { Transform } from 'node:stream'
 import { finished } from 'node:stream/promises'
 
 /** @typedef {{passed: number, failed: number, skipped: number}} Counts */
@@ -9,6 +10,9 @@ import { finished } from 'node:stream/promises'
 
 /** Of what a failed test printed, so many lines are shown; the log has all. */
 const shown_lines = 60
+
+/** Carriage returns become spaces: a program's line of progress is no line of the report, which would end where it begins. */
+const withoutReturns = () => new Transform({ transform: (bytes, _, done) => done(null, bytes.map((/** @type {number} */ byte) => (byte === 13 ? 32 : byte))) })
 
 /**
  * Runs `argv` and gives each line to `read`, which says what it means: a test with its result, or null for anything else. What follows a failed
@@ -45,7 +49,7 @@ export async function runSuite(suite) {
   }
   const last = []
   for (const stream of [child.stdout, child.stderr]) {
-    createInterface({ input: stream }).on('line', (line) => {
+    createInterface({ input: stream.pipe(withoutReturns()) }).on('line', (line) => {
       last.push(line)
       if (last.length > 15) last.shift()
       take(line)
