@@ -4,11 +4,9 @@
 #include "xos_cred.h"
 
 #include <cerrno>
-#include <crypt.h>
 #include <cstring>
 #include <linux/keyctl.h>
 #include <malloc.h>
-#include <memory>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -99,23 +97,6 @@ std::optional<uint64_t> revoke_credentials(const std::vector<uint32_t>& uids, co
   }
   send();
   return revoked;
-}
-
-std::string hash_password(const std::string& phrase, const std::string& setting) {
-  const auto data = std::make_unique<crypt_data>();
-  const char* hash = ::crypt_rn(phrase.c_str(), setting.c_str(), data.get(), sizeof(crypt_data));
-  const int error = errno;
-  std::string result(hash != nullptr ? hash : "");
-  ::explicit_bzero(data.get(), sizeof(crypt_data));
-  if (hash == nullptr) throw SystemError("crypt", error);
-  return result;
-}
-
-std::string password_setting(const std::string& prefix, unsigned long cost, const std::vector<uint8_t>& random) {
-  char setting[CRYPT_GENSALT_OUTPUT_SIZE];
-  if (random.size() < 16) throw SystemError("crypt_gensalt", EINVAL);
-  if (::crypt_gensalt_rn(prefix.c_str(), cost, reinterpret_cast<const char*>(random.data()), static_cast<int>(random.size()), setting, sizeof setting) == nullptr) throw SystemError("crypt_gensalt", errno);
-  return setting;
 }
 
 void set_dumpable(bool dumpable) {

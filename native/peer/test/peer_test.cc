@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <fstream>
 #include <functional>
 #include <sched.h>
 #include <string>
@@ -71,6 +72,19 @@ static void passwords() {
   CHECK(xos::peer::hash_password("correct horse", hash) == hash);
   CHECK(xos::peer::hash_password("Correct horse", hash) != hash);
   CHECK(xos::peer::password_setting("$y$", 5, random).starts_with("$y$j9T$"));  // Debian's default
+  // Debian's own cost: its memory comes in huge pages, is given back, and the hash is what crypt(3) makes of it.
+  const auto mapped = [] {
+    std::ifstream statm("/proc/self/statm");
+    long pages = 0;
+    statm >> pages;
+    return pages;
+  };
+  const std::string dear = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$";
+  const auto first = xos::peer::hash_password("correct horse", dear);
+  CHECK(first == dear + "zwtVrjrUCmXcyLTs6oxLTQlzifSUkF8RHJ./tK5KU79");
+  const long before = mapped();
+  for (int i = 0; i < 4; ++i) CHECK(xos::peer::hash_password("correct horse", first) == first);
+  CHECK(mapped() - before < 4096);
   CHECK(errno_of([] { xos::peer::hash_password("x", "no setting"); }) == EINVAL);
   CHECK(errno_of([&] { xos::peer::hash_password(std::string(512, 'x'), setting); }) == ERANGE);
   CHECK(xos::peer::hash_password(std::string(511, 'x'), setting).starts_with(setting));

@@ -22,8 +22,14 @@ export async function issueCredential(registry: Registry, request: IssueRequest,
   const { password, rhost } = request;
   const facts = { user: `${user}@${vo.vo}`, node: call.peer?.node, service: request.service, tty: request.tty, rhost };
   let member: MemberEntry;
+  let making = null as Promise<IssueResponse> | null;
+  // Made while the password is compared, which is on another thread. Nobody gets it unless the password is right.
+  const make = (of: MemberEntry): void => {
+    making = credentialFor(registry, vo, of, { session, node: call.peer!.node }, request.csr);
+    making.catch(() => {});
+  };
   try {
-    member = await tryPassword(registry, { user, password, node: call.peer?.node ?? '', rhost });
+    member = await tryPassword(registry, { user, password, node: call.peer?.node ?? '', rhost }, make);
   } catch (thrown) {
     log.warn('login refused', { ...facts, reason: (thrown as Error).message });
     throw thrown;
@@ -33,7 +39,7 @@ export async function issueCredential(registry: Registry, request: IssueRequest,
     log.info('the password must be changed first', facts);
     return { credential: '', expires_ms: 0, change: true, ssh_certificate: Buffer.alloc(0) };
   }
-  const answer = await credentialFor(registry, vo, member, { session, node: call.peer!.node }, request.csr);
+  const answer = await making!;
   log.info('credential issued', facts);
   return answer;
 }

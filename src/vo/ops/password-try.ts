@@ -26,9 +26,9 @@ function keysOf(registry: Registry, attempt: PasswordTry): readonly AttemptKey[]
 
 /**
  * The member with this password. Wrong ones are counted, and while they cost a wait nothing is compared at all, so that a right guess
- * is not told from a wrong one. Throws XOS_LOCKED (data.retry_after_ms), XOS_NO_MEMBER, XOS_WRONG_PASSWORD, XOS_REVOKED.
+ * is not told from a wrong one. `whileCompared`: called when it is a member's turn, on whom nothing is known yet. Throws XOS_LOCKED (data.retry_after_ms), XOS_NO_MEMBER, XOS_WRONG_PASSWORD, XOS_REVOKED.
  */
-export async function tryPassword(registry: Registry, attempt: PasswordTry): Promise<MemberEntry> {
+export async function tryPassword(registry: Registry, attempt: PasswordTry, whileCompared: (member: MemberEntry) => void = () => {}): Promise<MemberEntry> {
   const { clock } = registry.ports;
   const vo = registry.require();
   const { user } = attempt;
@@ -41,7 +41,11 @@ export async function tryPassword(registry: Registry, attempt: PasswordTry): Pro
     if (wait_ms > 0) throw new XosError('XOS_LOCKED', `'${name}' is locked for ${Math.ceil(wait_ms / 1000)} s after too many wrong passwords; 'xvo member unlock' ends that`, { user, retry_after_ms: wait_ms });
   };
   admit();
-  if (!(await checkPassword(attempt.password, member?.verifier ?? null, password_cost, admit)) || member === null) {
+  const begin = (): void => {
+    admit();
+    if (member !== null) whileCompared(member);
+  };
+  if (!(await checkPassword(attempt.password, member?.verifier ?? null, password_cost, begin)) || member === null) {
     const wait_ms = Math.ceil(registry.attempts.failed(keys, clock.now_ms()));
     registry.saveAttempts();
     if (member === null) throw new XosError('XOS_NO_MEMBER', `VO '${vo.vo}' has no member '${user}'`, { user, retry_after_ms: wait_ms });
