@@ -80,7 +80,7 @@ def _():
             'signal.getsignal(signal.SIGUSR1)==signal.SIG_IGN,signal.getsignal(signal.SIGTERM)==signal.SIG_DFL)')
     os.makedirs('/home/alice/d e', exist_ok=True)
     done = session(n1, ['sh', '-c', 'cd "d e"; umask 027; ulimit -n 321; trap "" USR1; exec nice -n 5 xrun --node n2 python3 -c "$0"', code])
-    equal(done.stdout.decode().strip(), f'/home/alice/d e 0o27 (321, 321) 5 {UID} {UID} [{UID - 1}] True True')
+    equal(done.stdout.decode().strip(), f'/home/alice/d e 0o27 (321, 321) {min(19, os.nice(0) + 5)} {UID} {UID} [{UID - 1}] True True')
 
 
 @test('closed standard descriptors are closed there too, and nothing else is open')
@@ -227,6 +227,22 @@ def _():
     table(0, 2)
     equal(session(n1, ['env', 'XOS_NODE=n2', 'xrun', 'sh', '-c', 'echo $XOS_NODE_NAME']).stdout, b'n2\n')
     equal(session(n1, ['xlocal', 'sh', '-c', 'echo $XOS_LOCAL$XOS_NODE_NAME']).stdout, b'1\n')
+
+
+@test('a named node that has not heard of the session yet is asked again, and whoever waits can give up')
+def _():
+    n2.control.call('session-remove', session=SESSION, reason='test', kill=False)
+    n1.join([n1, n2], 'n1')  # as a login does
+    waiting, given_up = [start(n1, ['xrun', '--node', 'n2', 'sh', '-c', 'echo ran; cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    assert wait_until(lambda: sum(j['state'] == 'starting' for j in n1.control.call('jobs')['jobs']) == 2), n1.control.call('jobs')
+    given_up.terminate()
+    equal(given_up.wait(30), -signal.SIGTERM)
+    waiting.stdin.write(b'typed before it began')
+    waiting.stdin.close()
+    time.sleep(1.5)  # refused once more, with that
+    n2.join([n1, n2], 'n1')
+    equal(waiting.stdout.read(), b'ran\ntyped before it began')
+    equal(waiting.wait(30), 0)
 
 
 @test('a session that is removed with kill takes its jobs along')

@@ -141,7 +141,9 @@ void serve(Parts& parts, const std::string& op, const json& request, const Contr
   } else if (op == "vo-limits") {
     limit_vo(parts, request);
   } else if (op == "session-add") {
-    parts.sessions.add(read_session(request));
+    Session session = read_session(request);
+    session.added_ms = Loop::clock_ms();
+    parts.sessions.add(std::move(session));
     parts.sessions_changed();  // before the answer: the session's first program finds its policy in the kernel
   } else if (op == "session-remove") {
     const std::string session = request.at("session");

@@ -27,6 +27,9 @@ constexpr size_t ended_jobs_max = 1000;
 constexpr int64_t ended_ms_max = 600000;
 constexpr size_t arguments_bytes_max = 4096;
 
+/// What a program that has not begun does at a signal.
+bool ends_by(int number) { return number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT; }
+
 Bytes bytes_of(const Buffer& buffer) { return {buffer.data(), buffer.size()}; }
 
 std::vector<std::string> first_arguments(const Strings& strings) {
@@ -105,7 +108,8 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
     return proxy_gone(proxy);
   }
   if (header.type == frame_close && header.flags == stream_in) job->input_closed = true;
-  if (!job->link && !(header.type == frame_data && header.flags == stream_in)) return;
+  const bool awaits = !job->link && job->retry_until_ms && !job->begun;
+  if (!job->link && !awaits && !(header.type == frame_data && header.flags == stream_in)) return;
   switch (header.type) {
     case frame_data:
       if (header.flags != stream_in && header.flags != stream_tty) return proxy_gone(proxy);
@@ -119,8 +123,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
         return;
       }
       if (header.flags == stream_tty) proxy.typed.insert(proxy.typed.end(), payload.begin(), payload.end());
-      if (!job->link) return;
-      return job->link->send(frame_data, header.flags, job->number, {payload});
+      return to_far(*job, header, payload);
     case frame_close:
       if (header.flags == stream_in && holds_input(*job)) return;
       [[fallthrough]];
@@ -128,12 +131,17 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
     case frame_winsize:
     case frame_termios:
     case frame_foreground:
-      return job->link->send(header.type, header.flags, job->number, {payload});
+      return to_far(*job, header, payload);
     case frame_signal: {
       if (payload.empty()) return;
+      if (awaits && ends_by(payload[0])) {
+        Exit exit;
+        exit.signal = payload[0];
+        return ended(*job, {reinterpret_cast<const uint8_t*>(&exit), sizeof exit});
+      }
       if (payload[0] == SIGCONT && continued_by_kernel(*job)) return;  // the kernel told it already, and in order with STOP
       const uint8_t with_source[2] = {payload[0], static_cast<uint8_t>(payload.size() > 1 ? payload[1] : 0)};
-      return job->link->send(frame_signal, 0, job->number, {with_source});
+      return to_far(*job, {sizeof with_source, frame_signal, 0, 0}, with_source);
     }
     default:
       return proxy_gone(proxy);
@@ -171,6 +179,7 @@ void Home::spawn(Proxy& proxy, Bytes payload) {
   job.vo = session->vo;
   job.uid = session->uid;
   job.wanted = prelude.node;
+  if (!job.wanted.empty() && Loop::clock_ms() < session->added_ms + session_spread_ms) job.retry_until_ms = session->added_ms + session_spread_ms;
   job.process_group = prelude.process_group;
   proxy.terminal = prelude.terminal;
   memcpy(job.kinds, spec.head.streams, 3);
@@ -230,7 +239,10 @@ void Home::take(Link&, const Header& header, Bytes payload) {
   const auto found = jobs_.find(header.id);
   if (found == jobs_.end() || found->second->ended) return;
   Job& job = *found->second;
-  if (header.type != frame_refused) job.begun = true;
+  if (header.type != frame_refused && !job.begun) {
+    job.begun = true;
+    job.unbegun = {};
+  }
   Reader in(payload.data(), payload.size());
   switch (header.type) {
     case frame_exit: return ended(job, payload);
@@ -305,10 +317,7 @@ void Home::to_proxy(Job& job, const Header& header, Bytes payload) {
   if (!job.awaits_proxy) return;
   // Bounded by the windows: without a proxy nobody gives new credit.
   if (header.type != frame_data && header.type != frame_termios && header.type != frame_close && header.type != frame_exit && header.type != frame_lost) return;
-  Header kept{static_cast<uint32_t>(payload.size()), header.type, header.flags, 0};
-  const auto* head = reinterpret_cast<const uint8_t*>(&kept);
-  job.waiting.insert(job.waiting.end(), head, head + sizeof kept);
-  job.waiting.insert(job.waiting.end(), payload.begin(), payload.end());
+  append_frame(job.waiting, header.type, header.flags, payload);
 }
 
 /// Of one pipeline's programs the one that reads the terminal key by key gets it; the others' proxies leave it alone meanwhile.
@@ -340,6 +349,7 @@ void Home::refused(Job& job, Bytes payload) {
     // Input is on its way already; only the proxy itself still has it.
     return give_up(job, code, message, true, status);
   }
+  if (code == "XOS_SESSION_UNKNOWN" && await_session(job)) return;
   give_up(job, code, message, false, status);
 }
 
@@ -406,6 +416,7 @@ void Home::end(Job& job, const std::string& state) {
   job.counted = false;
   job.link = nullptr;
   job.order = {};
+  job.unbegun = {};
   if (!job.awaits_proxy) job.waiting = {};
   if (job.reads_terminal) yield_terminal(job);
   if (job.control) {
@@ -521,6 +532,7 @@ void Home::end_session(const std::string& session) {
 
 void Home::tick() {
   kernel_.open();
+  place_awaiting();
   const int64_t now = Loop::clock_ms();
   while (!ended_.empty()) {
     const auto found = jobs_.find(ended_.front());

@@ -28,6 +28,8 @@ struct Job {
   Link* link = nullptr;               ///< where it runs; null when it does not
   std::vector<uint8_t> order;         ///< session, id and Spec: kept until the job has begun, for another try elsewhere
   std::set<std::string> tried;
+  int64_t retry_until_ms = 0;         ///< so long the node it was meant for may not have heard of its session; 0: it was meant for none
+  std::vector<uint8_t> unbegun;       ///< frames for that node, which a refusal there would lose
   uint8_t kinds[3] = {};
   bool has_terminal = false, reads_terminal = false;
   bool detached = false;              ///< restored without a proxy: its output goes nowhere
@@ -45,6 +47,11 @@ struct Job {
   std::string control_op, state_before;
   bool control_leaves_running = false;
 };
+
+/// So long after a login a node may not have heard of it.
+inline constexpr int64_t session_spread_ms = 20000;
+
+void append_frame(std::vector<uint8_t>& frames, uint16_t type, uint16_t flags, Bytes payload);
 
 /// A connection of /run/xos/relay.sock.
 class Proxy : public Watcher {
@@ -109,6 +116,7 @@ class Home : public End {
   uint64_t next_ = 1, reserved_ = 1;
   std::map<uint64_t, std::unique_ptr<Job>> jobs_;
   std::deque<uint64_t> ended_;
+  std::vector<uint64_t> awaiting_;  ///< jobs for a named node that has not heard of their session yet
   std::map<Proxy*, std::unique_ptr<Proxy>> proxies_;
   std::vector<std::unique_ptr<Proxy>> graves_;
   KernelProxies kernel_;
@@ -123,6 +131,9 @@ class Home : public End {
   bool place(Job& job);
   void give_up(Job& job, const std::string& code, const std::string& message, bool here, uint8_t status);
   void refused(Job& job, Bytes payload);
+  void to_far(Job& job, const Header& header, Bytes payload);
+  bool await_session(Job& job);
+  void place_awaiting();
   void tell_end(Job& job, Bytes exit);
   void take_last_typed(Proxy& proxy, const Header& header, Bytes payload);
   void give_back_typed(Proxy& proxy);

@@ -14,6 +14,7 @@ struct Session {
   gid_t gid = 0;
   std::vector<gid_t> groups;
   int64_t expires_ms = 0;  ///< since 1970
+  int64_t added_ms = 0;    ///< when this relay was told of it, since 1970
 };
 
 class Sessions {
