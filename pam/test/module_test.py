@@ -299,6 +299,10 @@ class Module(unittest.TestCase):
     def test_an_answer_of_64_kib_is_read_and_no_word_of_it_is_a_format(self):
         self.honest.overrides['password'] = agent.answer('denied', reason='XOS_BAD_PASSWORD', message='%s' * 15000)
         self.assertEqual(self.drive('password'), ['say The password was not changed.', f'password {AUTHTOK_ERR}'])
+        self.honest.overrides['password'] = agent.answer('denied', reason='XOS_BAD_PASSWORD', message='%s' * 32768)
+        said = self.drive('password')
+        self.assertTrue(said[-1].startswith('password ') and said[-1] != 'password 0', said[-1][:80])
+        self.assertLess(max(map(len, said)), 200, 'a prompt of 64 KiB reaches nobody')
         for name in ('a' * 65536, 'a' * 65536 + '@demo', 'a@' + 'd' * 65536):
             self.assertIn(self.drive('auth', user=name)[-1], (f'auth {USER_UNKNOWN}', f'auth {IGNORE}', f'auth {PERM_DENIED}', f'auth {AUTHINFO_UNAVAIL}'))
 
