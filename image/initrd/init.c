@@ -73,7 +73,7 @@ static bool parse_value(char *value, struct root *root)
 bool parse_root(char *line, struct root *root)
 {
 	bool found = false;
-	*root = (struct root){ .format = "erofs", .wait_s = 30, .trial_s = 300 };
+	*root = (struct root){ .format = "erofs", .wait_s = 30, .trial_s = 300, .still_s = 15 };
 	for (char *word, *save = NULL; (word = strtok_r(save ? NULL : line, " \n", &save));) {
 		char *value = strchr(word, '=');
 		if (value) *value++ = '\0';
@@ -85,6 +85,7 @@ bool parse_root(char *line, struct root *root)
 		if (!strcmp(word, "xos.format")) snprintf(root->format, sizeof(root->format), "%s", value);
 		if (!strcmp(word, "xos.wait")) root->wait_s = (unsigned)strtoul(value, NULL, 10);
 		if (!strcmp(word, "xos.trial_s")) root->trial_s = (unsigned)strtoul(value, NULL, 10);
+		if (!strcmp(word, "xos.still_s")) root->still_s = (unsigned)strtoul(value, NULL, 10);
 	}
 	return found;
 }

@@ -15,6 +15,7 @@ struct root {
 	unsigned wait_s;     /**< xos.wait=SECONDS for the disk to show up */
 	bool is_trial;       /**< xos.trial: GRUB counts this start */
 	unsigned trial_s;    /**< xos.trial_s=SECONDS that a version on trial has to be confirmed in */
+	unsigned still_s;    /**< xos.still_s=SECONDS without anything happening after which a version on trial is taken to hang */
 };
 
 /** Says what cannot be done, waits a moment for people to read it, and restarts: the boot loader counts the attempt. */
@@ -43,5 +44,20 @@ int open_verity(const char *device, const struct root *root, char path[64]);
 /** Lays what can be written over /sysroot: folders of the data partition, or of a tmpfs when `data` is null. */
 void mount_writable(const char *data);
 
-/** While the loader counts this start: leaves a process behind that restarts the machine unless somebody makes /run/xos-confirmed in time. */
+/** What a machine that comes up does: it computes, starts processes, and reads its disk. Counted since its start. */
+struct activity {
+	unsigned long long busy;  /**< all CPUs, in hundredths of a second; waiting for a disk is work too */
+	unsigned long long forks; /**< processes and threads */
+	unsigned long long pages; /**< read from disks */
+};
+
+/** Hundredths of a second of CPU time, in a second, that a machine uses which does nothing. */
+#define STILL_BUSY 25
+
+/** From the texts of /proc/stat and /proc/vmstat. */
+void parse_activity(const char *stat, const char *vmstat, struct activity *seen);
+/** Whether nothing happened in the second between the two. A machine that gets no CPU time itself, being a virtual one, does not stand still by that: its CPU time counts. */
+bool stands_still(const struct activity *before, const struct activity *now);
+
+/** While the loader counts this start: leaves a process behind that restarts the machine when it stands still, or when nobody makes /run/xos-confirmed in time. */
 void watch_trial(const struct root *root);

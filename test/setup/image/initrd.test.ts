@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { makeCpio } from '../../../src/setup/image/cpio.mjs'
 import { planModules } from '../../../src/setup/image/initrd.mjs'
+import { clone } from '../../../src/setup/lib/paths.mjs'
 
 function folder (t: ExecutionContext): string {
   const path = mkdtempSync(join(tmpdir(), 'xos-initrd-'))
@@ -48,4 +49,38 @@ test('an archive is what cpio reads, with all sizes of files, and the same each 
     return t.log('cpio is not installed: what it makes of the archive is not tried')
   }
   for (const entry of entries.slice(1)) t.deepEqual(readFileSync(join(path, entry.path)), 'data' in entry ? entry.data : null)
+})
+
+/** Sentences about the first process's own judgement, asked of its C: what it prints for a program that ends in `body`. */
+function judged (t: ExecutionContext, body: string): string {
+  const path = folder(t)
+  writeFileSync(join(path, 'judge.c'), `#include "init.h"\n#include <stdio.h>\n#include <string.h>\nint load_module(const char *name) { return name ? 0 : -1; }\nint main(void)\n{\n${body}\n}\n`)
+  const initrd = join(clone, 'image/initrd')
+  execFileSync('gcc', ['-std=gnu17', '-Wall', '-Werror', '-DXOS_INIT_TEST', '-I', initrd, '-o', join(path, 'judge'), join(path, 'judge.c'), join(initrd, 'init.c'), join(initrd, 'trial.c')])
+  return execFileSync(join(path, 'judge'), { encoding: 'utf8' })
+}
+
+test('a machine stands still when no process begins, nothing is read, and less than a quarter of a CPU is used', (t) => {
+  const stat = (idle: number, more: { user?: number, iowait?: number, steal?: number, forks?: number } = {}): string =>
+    `cpu  ${100 + (more.user ?? 0)} 1 50 ${idle} ${20 + (more.iowait ?? 0)} 3 4 ${more.steal ?? 0} 7 7\\ncpu0 9 9 9 9\\nintr 1 processes 5\\nprocesses ${300 + (more.forks ?? 0)}\\nprocs_running 1\\n`
+  const vmstat = (read = 4096): string => `pgpgin_other 9\\npgpgin ${read}\\npgpgout ${read * 7}\\n`
+  const second = (now: string, read?: number): string => judged(t, `struct activity a, b;
+    parse_activity("${stat(1000)}", "${vmstat()}", &a); parse_activity("${now}", "${vmstat(read)}", &b);
+    printf("%d", stands_still(&a, &b));`)
+  t.is(second(stat(1200)), '1')
+  t.is(second(stat(1180, { user: 24 })), '1')
+  t.is(second(stat(1180, { user: 25 })), '0')
+  t.is(second(stat(1180, { iowait: 25 })), '0', 'it waits for its disk')
+  t.is(second(stat(1180, { steal: 25 })), '0', 'it is given no CPU')
+  t.is(second(stat(1200, { forks: 1 })), '0')
+  t.is(second(stat(1200), 4100), '0')
+})
+
+test('of the kernel command line the first root counts, and times can be set', (t) => {
+  const root = `12345678-1234-1234-1234-123456789abc:${'a'.repeat(64)}:${'b'.repeat(64)}:100`
+  const parsed = (line: string): string => judged(t, `struct root root; char line[] = "${line}"; bool good = parse_root(line, &root);
+    printf("%d %llu %u %u %u %d", good, (unsigned long long)root.blocks, root.wait_s, root.trial_s, root.still_s, root.is_trial);`)
+  t.is(parsed(`xos.root=${root} quiet xos.root=${root}9 init=/bin/sh`), '1 100 30 300 15 0')
+  t.is(parsed(`xos.trial xos.still_s=60 xos.trial_s=900 xos.wait=5 xos.root=${root}`), '1 100 5 900 60 1')
+  for (const bad of ['quiet', 'xos.root=', `xos.root=${root}:1`, `xos.root=${root.replace(':100', ':0')}`, `xos.root=${root.replace('aa', 'aA')}`]) t.regex(parsed(bad), /^0 /, bad)
 })
