@@ -5,16 +5,18 @@ import { SetupError } from '../lib/errors.mjs'
 import { runTool } from './tools.mjs'
 
 /**
- * @param {{firmware: 'uefi' | 'bios', disk?: string, iso?: string, variables?: string, serial: readonly string[], memory_mib?: number, cpus?: number, network?: boolean | 'alone' | readonly {socket: string, mac: string}[], drives?: readonly string[],
+ * @param {{firmware: 'uefi' | 'bios', secure?: boolean, disk?: string, iso?: string, variables?: string, serial: readonly string[], memory_mib?: number, cpus?: number, network?: boolean | 'alone' | readonly {socket: string, mac: string}[], drives?: readonly string[],
  *   direct?: {linux: string, initrd: string, line: string}}} machine
- *   `network`: a network card that reaches the world through this machine; `alone`: one with addresses and no world; or cards that are plugged into switches (test/system/support/network.ts), from
+ *   `secure`: UEFI that knows Secure Boot, and enforces it once it has keys; `network`: a network card that reaches the world through this machine; `alone`: one with addresses and no world; or cards that are plugged into switches (test/system/support/network.ts), from
  *   the first of which a machine without a disk starts. `disk`: a qcow2 file; `variables`: a file for UEFI's variables; `serial`: QEMU's arguments for the serial port; `drives`: files that are read-only disks; `direct`: a kernel that is started without a boot loader
  */
-export function imageArguments({ firmware, disk, iso, variables, serial, memory_mib = 1024, cpus = 2, network = false, drives = [], direct }) {
+export function imageArguments({ firmware, secure = false, disk, iso, variables, serial, memory_mib = 1024, cpus = 2, network = false, drives = [], direct }) {
   return [
     'qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none', '-vga', 'std',
-    '-machine', 'q35,vmport=off', '-accel', 'tcg,thread=multi', '-cpu', 'Nehalem', '-smp', String(cpus), '-m', String(memory_mib), ...serial,
-    ...(firmware === 'uefi' ? ['-drive', 'if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd', '-drive', `if=pflash,format=raw,file=${variables}`] : []),
+    '-machine', `q35,vmport=off${secure ? ',smm=on' : ''}`, '-accel', 'tcg,thread=multi', '-cpu', 'Nehalem', '-smp', String(cpus), '-m', String(memory_mib), ...serial,
+    // Keys are kept from the system by letting only code in system management mode write to the flash.
+    ...(secure ? ['-global', 'driver=cfi.pflash01,property=secure,value=on', '-global', 'ICH9-LPC.disable_s3=1'] : []),
+    ...(firmware === 'uefi' ? ['-drive', `if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M${secure ? '.secboot' : ''}.fd`, '-drive', `if=pflash,format=raw,file=${variables}`] : []),
     ...(disk === undefined ? [] : ['-drive', `if=none,id=disk,format=qcow2,file=${disk},cache=unsafe`, '-device', 'virtio-blk-pci,drive=disk']),
     ...(iso === undefined ? [] : ['-drive', `if=none,id=cd,media=cdrom,format=raw,readonly=on,file=${iso}`, '-device', 'ide-cd,drive=cd']),
     ...drives.flatMap((path, index) => ['-drive', `if=none,id=drive${index},format=raw,readonly=on,file=${path}`, '-device', `virtio-blk-pci,drive=drive${index}`]),

@@ -29,6 +29,8 @@ export interface ImageMachine {
 
 export interface MachineShape {
   readonly firmware: 'uefi' | 'bios'
+  /** With `uefi`: it knows Secure Boot, and starts what is signed only once keys are enrolled. */
+  readonly secure?: boolean
   readonly disk?: string
   readonly iso?: string
   readonly variables?: string
