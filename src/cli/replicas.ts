@@ -68,7 +68,7 @@ async function wanted(call: Call<typeof replicateOptions>, inode: number): Promi
   return { inode, action: 'count', count: copies.filter(({ state }) => state !== 'dropping').length + 1 };
 }
 
-/** The command line as XtreemFS had it: options about replicas before the file, or the file alone. */
+/** The command line as XtreemFS had it: options about replicas or snapshots before the path, or the path alone. */
 export function withOldNames(argv: readonly string[]): readonly string[] {
   const [first = '', value = '', ...rest] = argv;
   const name = first.split('=', 1)[0] ?? '';
@@ -84,6 +84,11 @@ export function withOldNames(argv: readonly string[]): readonly string[] {
     case '--set-replication-policy':
       if (of !== 'none') throw new UsageError(`there is no replication policy '${of}' to be set: a file becomes read-only with its first replica (--add-replica), and is written again without one (none)`);
       return ['replicate', '--count', '1', ...after];
+    case '--create-snapshot': return ['snapshot', 'create', ...pathFirst(after, of)];
+    case '--delete-snapshot': return ['snapshot', 'rm', ...pathFirst(after, of)];
+    case '--list-snapshots': return ['snapshot', 'ls', ...argv.slice(1)];
     default: return argv.length > 0 && first.includes('/') ? ['show', ...argv] : argv;
   }
 }
+
+const pathFirst = ([path, ...rest]: readonly string[], name: string): readonly string[] => [...(path === undefined ? [] : [path]), name, ...rest];

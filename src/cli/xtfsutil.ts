@@ -9,6 +9,7 @@ import { formatTable, tableWidth } from './lib/table.ts';
 import { formatBytes } from './lib/units.ts';
 import { objectAt, pathArgument } from './objects.ts';
 import { replicate, replicasText, withOldNames } from './replicas.ts';
+import { snapshotCommands } from './snapshots.ts';
 import { askedPolicy, bytesOption, policyOptions, volumeArgument } from './lib/volume.ts';
 
 const showOptions = { json: jsonOption } as const;
@@ -267,13 +268,14 @@ export const command = defineCommand({
   ],
   options: {},
   normalize: withOldNames,
-  subcommands: [show as Command, set as Command, replicate as Command, quota as Command, status as Command, check as Command, orphans as Command, dump as Command, restore as Command,
+  subcommands: [show as Command, set as Command, replicate as Command, ...snapshotCommands, quota as Command, status as Command, check as Command, orphans as Command, dump as Command, restore as Command,
     osdShow as Command, osdDrain as Command, osdUse as Command, osdRemove as Command],
   examples: [
     { text: 'a file that is read on many nodes, in three copies', line: 'xtfsutil replicate /grid/demo/data/genome --count 3' },
     { text: 'large files over four servers from now on', line: 'xtfsutil set /grid/demo/data/movies --stripe-size 1M --width 4 --placement spread' },
     { text: 'where a file is', line: 'xtfsutil show /grid/demo/data/movies/a.mkv' },
     { text: 'a hundred gigabytes for the volume, ten for each user', line: "xtfsutil quota data --bytes 100G && xtfsutil quota data --user '*' --bytes 10G" },
+    { text: 'the home as it is now, and a file of it later', line: 'xtfsutil snapshot create ~/ monday && cp ~/.snapshot/monday/paper.tex .' },
     { text: 'for the loss of the metadata server', line: 'xtfsutil dump data /backup/data.xtfsdump' },
   ],
   exitStatus: commonExitStatus,

@@ -16,6 +16,7 @@ import { setOsd, setOsdHere } from './ops/set-osd.ts';
 import { setReplicas, setReplicasHere } from './ops/set-replicas.ts';
 import { setPolicy, setPolicyHere } from './ops/set-policy.ts';
 import { setQuota, setQuotaHere } from './ops/set-quota.ts';
+import { snapshots, snapshotsHere } from './ops/snapshots.ts';
 import { sweep, sweepHere } from './ops/sweep.ts';
 import { transfer, transferHere } from './ops/transfer.ts';
 import { usage, usageHere } from './ops/usage.ts';
@@ -56,6 +57,7 @@ export class VolumeService implements Service, VolumeProvider {
         transfer: (request, call) => transferHere(context, request, call.signal),
         setOsd: (request, call) => setOsdHere(context, request, call.signal),
         setReplicas: (request, call) => setReplicasHere(context, request, call.signal),
+        snapshots: (request, call) => snapshotsHere(context, request, call.signal),
         sweep: (request, call) => sweepHere(context, request, call.signal),
         check: (request, call) => checkHere(context, request, call.signal),
         getUsage: (request, call) => usageHere(context, request, call.signal),
@@ -123,6 +125,7 @@ function registerOperations(context: NodeContext): (() => void)[] {
     api.register('volume-transfer', (caller, request, signal) => transfer(context, caller, request, signal)),
     api.register('volume-osd', (caller, request, signal) => setOsd(context, caller, request, signal)),
     api.register('volume-replicas', (caller, request, signal) => setReplicas(context, caller, request, signal)),
+    api.register('volume-snapshots', (caller, request, signal) => snapshots(context, caller, request, signal)),
     api.register('volume-usage', (caller, request, signal) => usage(context, caller, request, signal)),
     api.register('volume-remove', (caller, request, signal) => removeVolume(context, caller, request, signal)),
   ];

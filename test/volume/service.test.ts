@@ -207,6 +207,26 @@ test('replicas are changed by owners and administrators, and seen by anyone', as
   t.is(asked.length, 3);
 });
 
+test('snapshots are made and removed by the owner of the volume and administrators, whoever owns the file that was named', async (t) => {
+  const { vo } = await start(t);
+  const asked: Record<string, unknown>[] = [];
+  await vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op === 'inode-show') return { volume: 'data', type: 'volume' in fields ? 'volume' : 'file', uid: 'volume' in fields ? bob.uid : 99_999 };
+    if (op === 'snapshot') asked.push(fields);
+    return { ...(fields['action'] === 'create' ? { files: 12, writing: 2 } : {}), snapshots: [{ name: 'monday', root: 9, created_ms: 1_700_000_000_000 }] };
+  });
+  const n3 = vo.node('n3');
+  const monday = { volume: 'data', snapshots: [{ name: 'monday', created_ms: 1_700_000_000_000 }] };
+  t.deepEqual(await n3.api('volume-snapshots', 99_999, { inode: 77, action: 'list' }), { ...monday, files: 0, writing: 0 });
+  t.deepEqual(await n3.api('volume-snapshots', bob.uid, { inode: 77, action: 'create', name: 'monday' }), { ...monday, files: 12, writing: 2 });
+  await n3.api('volume-snapshots', alice.uid, { volume: 'data', action: 'remove', name: 'monday' });
+  t.deepEqual(asked.map(({ inode, volume, action, name }) => [inode ?? volume, action, name]), [[77, 'list', undefined], [77, 'create', 'monday'], ['data', 'remove', 'monday']]);
+  for (const action of ['create', 'remove']) await t.throwsAsync(n3.api('volume-snapshots', 99_999, { inode: 77, action, name: 'mine' }), { code: 'XOS_DENIED' });
+  for (const name of ['', '.', '..', 'a/b', 'a\0b', 'é'.repeat(128), 5]) await t.throwsAsync(n3.api('volume-snapshots', bob.uid, { volume: 'data', action: 'create', name }), { code: 'XOS_BAD_ARGUMENT' });
+  await t.throwsAsync(n3.api('volume-snapshots', bob.uid, { volume: 'data', action: 'burn', name: 'a' }), { code: 'XOS_BAD_ARGUMENT' });
+  t.is(asked.length, 3);
+});
+
 test('only administrators look for orphans, and who goes away ends the look', async (t) => {
   const { vo } = await start(t);
   const actions: unknown[] = [];

@@ -55,6 +55,7 @@ int check_xattr_name(std::string_view name) {
 int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, Inode& i, Effects& effects) {
   if (id == root_id) return EPERM;
   if (int r = getattr(txn, id, i); r != 0) return r;
+  if (is_frozen(i)) return EROFS;
   const int64_t now = now_ns();
   if (s.mask & set_mode) {
     uint32_t mode = s.mode;
@@ -111,6 +112,7 @@ int Engine::setattr(Txn& txn, const Caller& c, uint64_t id, const SetAttr& s, In
 int Engine::update_written(Txn& txn, uint64_t id, uint64_t size, int64_t mtime, uint64_t disk_bytes, bool exact, Inode& i, Effects& effects) {
   if (int r = getattr(txn, id, i); r != 0) return r;
   if (!S_ISREG(i.r.mode)) return EINVAL;
+  if (is_frozen(i)) return EROFS;
   resize(txn, i, exact ? size : std::max(i.r.size, size), true);
   i.r.disk_bytes = disk_bytes;
   i.r.mtime_ns = exact ? mtime : std::max(mtime, i.r.mtime_ns);
@@ -126,7 +128,7 @@ int Engine::update_written(Txn& txn, uint64_t id, uint64_t size, int64_t mtime, 
 
 int Engine::begin_writing(Txn& txn, uint64_t id, bool truncate, const Place& place, Inode& i, Effects& effects) {
   if (int r = getattr(txn, id, i); r != 0) return r;
-  if (is_replicated(i)) return EROFS;
+  if (is_replicated(i) || is_frozen(i)) return EROFS;
   bool changed = false;
   if (i.r.width == 0) {
     VolumePolicy policy = policy_for(txn, i);
@@ -153,7 +155,7 @@ int Engine::begin_writing(Txn& txn, uint64_t id, bool truncate, const Place& pla
 
 void Engine::note_read(Txn& txn, uint64_t id, int64_t at, Effects& effects) {
   auto i = load_inode(txn, id);
-  if (!i || id == root_id || (!S_ISREG(i->r.mode) && !S_ISDIR(i->r.mode)) || keeps_no_atime(i->r.volume)) return;
+  if (!i || id == root_id || is_frozen(*i) || (!S_ISREG(i->r.mode) && !S_ISDIR(i->r.mode)) || keeps_no_atime(i->r.volume)) return;
   at = std::min(at, now_ns());
   if (!relatime_due(i->r.atime_ns, i->r.mtime_ns, i->r.ctime_ns, at)) return;
   i->r.atime_ns = at;
@@ -202,6 +204,7 @@ int Engine::setxattr(Txn& txn, const Caller& c, uint64_t id, std::string_view na
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
   if (id == root_id) return EPERM;
+  if (is_frozen(i)) return EROFS;
   if (!is_acl(name)) {
     if (!S_ISREG(i.r.mode) && !S_ISDIR(i.r.mode)) return EPERM;  // xattr(7): user attributes only on files and directories
     if (int r = check_access(i, c, 2); r != 0) return r;
@@ -245,6 +248,7 @@ int Engine::removexattr(Txn& txn, const Caller& c, uint64_t id, std::string_view
   if (int r = check_xattr_name(name); r != 0) return r;
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
+  if (is_frozen(i)) return EROFS;
   if (is_acl(name)) {
     std::string_view v;
     if (!txn.get(table_xattr, xattr_key(id, name), v)) return ENODATA;

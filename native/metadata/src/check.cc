@@ -5,6 +5,8 @@
 #include <set>
 #include <unordered_map>
 
+#include "borrowing.h"
+
 namespace xos::fs::metadata {
 
 namespace {
@@ -25,6 +27,9 @@ struct Look {
   std::vector<std::pair<uint64_t, uint64_t>> parents;
   std::vector<uint64_t> lost;
   std::vector<std::string> attributes, policies;
+  std::vector<std::string> borrow_rows;                        // that lead nowhere
+  std::vector<std::pair<uint64_t, uint64_t>> unknown_borrowers;  // lender, borrower without a row
+  std::vector<uint64_t> without_lender, useless;
 
   void say(const std::string& what) {
     if (report.found.size() < found_max) report.found.push_back(what);
@@ -65,6 +70,47 @@ Names count_names(const Txn& txn, Look& look) {
   return names;
 }
 
+/// What lies in no directory by design: the directories of snapshots, and files that are kept for them.
+bool needs_no_name(const Txn& txn, const Inode& i) {
+  if (!is_frozen(i)) return false;
+  if (!S_ISDIR(i.r.mode)) return is_ghost(txn, i);
+  std::string_view v;
+  return txn.get(table_snapshot, key_of(i.r.volume), v) && Reader(v).get<uint64_t>() == i.id;
+}
+
+void look_at_borrowing(const Txn& txn, const Names& names, Look& look) {
+  auto wrong = [&](const std::string& what) {
+    ++look.report.borrowed;
+    look.say(what);
+  };
+  txn.scan(table_borrow, "", [&](std::string_view key, std::string_view) {
+    const uint64_t lender = id_of(key), id = id_of(key.substr(8));
+    auto i = load_inode(txn, id);
+    if (i && (i->r.flags & inode_borrows) && i->r.parent == lender) return true;
+    look.borrow_rows.emplace_back(key);
+    wrong("file " + std::to_string(lender) + " lends its contents to file " + std::to_string(id) + ", which does not borrow them");
+    return true;
+  });
+  for (auto& [id, n] : names) {
+    auto i = n.there ? load_inode(txn, id) : std::nullopt;
+    if (!i || !S_ISREG(i->r.mode) || !is_frozen(*i)) continue;
+    if (i->r.flags & inode_borrows) {
+      std::string_view row;
+      const uint64_t lender = i->r.parent;
+      if (!load_inode(txn, lender)) {
+        look.without_lender.push_back(id);
+        wrong("file " + std::to_string(id) + " of a snapshot has lost its contents: file " + std::to_string(lender) + " had them and is not there");
+      } else if (!txn.get(table_borrow, key_of(lender) + key_of(id), row)) {
+        look.unknown_borrowers.emplace_back(lender, id);
+        wrong("file " + std::to_string(id) + " of a snapshot has the contents of file " + std::to_string(lender) + ", which does not know of it");
+      }
+    } else if (is_ghost(txn, *i) && !is_lent(txn, id)) {
+      look.useless.push_back(id);
+      wrong("file " + std::to_string(id) + " is kept for snapshots, and none has its contents");
+    }
+  }
+}
+
 void look_at_inodes(const Txn& txn, const Names& names, Look& look) {
   for (auto& [id, n] : names) {
     if (!n.there || id == root_id) continue;
@@ -72,7 +118,7 @@ void look_at_inodes(const Txn& txn, const Names& names, Look& look) {
     if (!i) continue;
     const bool directory = S_ISDIR(i->r.mode);
     const uint32_t links = directory ? 2 + n.directories : n.names;
-    if (n.names == 0 && !n.orphan) {
+    if (n.names == 0 && !n.orphan && !needs_no_name(txn, *i)) {
       ++look.report.lost;
       look.lost.push_back(id);
       look.say(std::string(directory ? "directory " : "file ") + std::to_string(id) + " of user " + std::to_string(i->r.uid) + " has no name");
@@ -126,6 +172,7 @@ Look look_at(const Txn& txn) {
   const Names names = count_names(txn, look);
   look_at_inodes(txn, names, look);
   look_at_rows(txn, names, look);
+  look_at_borrowing(txn, names, look);
   look_at_usage(txn, look);
   return look;
 }
@@ -149,6 +196,24 @@ uint64_t lost_and_found(Txn& txn, uint64_t volume, const std::function<uint64_t(
   ++root->r.change;
   save_inode(txn, *root);
   return made.id;
+}
+
+void mend_borrowing(Txn& txn, const Look& look) {
+  for (auto& key : look.borrow_rows) txn.erase(table_borrow, key);
+  for (auto& [lender, id] : look.unknown_borrowers) txn.put(table_borrow, key_of(lender) + key_of(id), "");
+  for (uint64_t id : look.without_lender) {
+    auto i = load_inode(txn, id);
+    i->r.flags &= static_cast<uint8_t>(~inode_borrows);
+    i->r.parent = 0;
+    i->r.size = 0;
+    save_inode(txn, *i);
+  }
+  for (uint64_t id : look.useless) {
+    auto i = load_inode(txn, id);
+    if (is_lent(txn, id)) continue;  // to one whose row was missing
+    put_deletion(txn, *i);
+    txn.erase(table_inode, key_of(id));
+  }
 }
 
 }  // namespace
@@ -190,6 +255,7 @@ CheckReport repair(Txn& txn, const std::function<uint64_t()>& new_id) {
   }
   for (auto& key : look.attributes) txn.erase(table_xattr, key);
   for (auto& key : look.policies) txn.erase(table_policy, key);
+  mend_borrowing(txn, look);
   // Last, since what was found counts now.
   for (uint64_t volume : accounted_volumes(txn))
     for (auto& row : usage_to_mend(txn, volume)) txn.put(table_usage, row.key, row.right);

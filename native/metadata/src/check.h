@@ -16,8 +16,9 @@ struct CheckReport {
   uint64_t lost = 0;       ///< inodes that no directory names, and that are not waiting for their last close
   uint64_t attributes = 0; ///< rows of extended attributes and policies of inodes that are not there
   uint64_t usage = 0;      ///< rows of users or volumes that are charged wrongly
+  uint64_t borrowed = 0;   ///< contents that snapshots share (borrowing.h): rows that are missing or lead nowhere, and lenders without a borrower
   std::vector<std::string> found;  ///< in words, the first hundred
-  uint64_t problems() const { return dangling + links + parents + lost + attributes + usage; }
+  uint64_t problems() const { return dangling + links + parents + lost + attributes + usage + borrowed; }
 };
 
 /// Takes a look at one state; others go on meanwhile.

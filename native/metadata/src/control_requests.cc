@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "borrowing.h"
 #include "capability.h"
 #include "check.h"
 #include "control.h"
@@ -143,11 +144,16 @@ json inode_show(Mrc& m, const json& request) {
   const uint64_t volume = find(m, request, i);
   bool own = false;
   VolumePolicy policy;
-  m.store.read([&](const Txn& txn) { policy = m.engine.policy_for(txn, i, &own); });
+  std::optional<Inode> contents;
+  m.store.read([&](const Txn& txn) {
+    policy = m.engine.policy_for(txn, i, &own);
+    contents = contents_of(txn, i);
+  });
+  if (!contents) contents = i;
   json osds = json::array();
-  for (size_t n = 0; n < std::min<size_t>(i.r.width, i.osds.size()); ++n) {
+  for (size_t n = 0; n < std::min<size_t>(contents->r.width, contents->osds.size()); ++n) {
     Osd osd;
-    if (m.osds.find(i.osds[n], osd)) osds.push_back({{"osd", osd.name}, {"node", osd.node}, {"up", osd.up}});
+    if (m.osds.find(contents->osds[n], osd)) osds.push_back({{"osd", osd.name}, {"node", osd.node}, {"up", osd.up}});
   }
   std::string name;
   for (auto& v : m.engine.volumes())
@@ -155,7 +161,7 @@ json inode_show(Mrc& m, const json& request) {
   json answer = {{"inode", i.id}, {"volume", name}, {"type", i.id == volume ? "volume" : type_of(i.r.mode)}, {"uid", i.r.uid}, {"gid", i.r.gid},
                  {"mode", i.r.mode & 07777}, {"size", i.r.size}, {"disk_bytes", i.r.disk_bytes}, {"policy", show(policy)},
                  {"own_policy", own || i.id == volume}, {"acl", (i.r.flags & (inode_has_acl | inode_has_default_acl)) != 0}};
-  if (S_ISREG(i.r.mode)) answer["stripes"] = {{"stripe_size", i.r.stripe_bytes}, {"width", i.r.width}, {"osds", osds}};
+  if (S_ISREG(i.r.mode)) answer["stripes"] = {{"stripe_size", contents->r.stripe_bytes}, {"width", contents->r.width}, {"osds", osds}};
   return answer;
 }
 
@@ -171,6 +177,7 @@ json policy_set(Mrc& m, const json& request) {
     if (request.contains("policy") && !request["policy"].is_null()) policy = parse_policy(request, m.engine.policy_for(txn, i));
     status = m.engine.policy_set(txn, i.id, policy, effects);
   });
+  if (status == EROFS) throw CodedError("XOS_READ_ONLY", "cannot set the policy of file " + std::to_string(i.id) + ": it belongs to a snapshot, which is not changed");
   if (status == EBUSY) throw CodedError("XOS_BUSY", "cannot change the stripes of file " + std::to_string(i.id) + ": it has contents already, or is open; copy it into a new file");
   if (status != 0)
     throw CodedError("XOS_BAD_POLICY", "cannot set the policy of file " + std::to_string(i.id) + ": stripe_size must be a multiple of 4096 up to 4194304, "
@@ -223,7 +230,7 @@ json check_database(Mrc& m, const json& request) {
     m.store.read([&](const Txn& txn) { r = check(txn); });
   }
   return {{"inodes", r.inodes}, {"entries", r.entries}, {"problems", r.problems()}, {"dangling", r.dangling}, {"links", r.links}, {"parents", r.parents},
-          {"lost", r.lost}, {"attributes", r.attributes}, {"usage", r.usage}, {"found", r.found}};
+          {"lost", r.lost}, {"attributes", r.attributes}, {"usage", r.usage}, {"borrowed", r.borrowed}, {"found", r.found}};
 }
 
 const char* name_of(OsdState state) { return state == OsdState::used ? "used" : state == OsdState::draining ? "draining" : "removed"; }
@@ -276,6 +283,13 @@ json show(Mrc& m, const Replicator::Copy& copy) {
 json replicas(Mrc& m, const json& request) {
   const uint64_t file = request.at("inode");
   const std::string action = request.value("action", "status");
+  bool of_snapshot = false;
+  m.store.read([&](const Txn& txn) {
+    Inode i;
+    of_snapshot = m.engine.getattr(txn, file, i) == 0 && is_frozen(i);
+  });
+  if (of_snapshot && action != "status")
+    throw CodedError("XOS_READ_ONLY", "cannot change the replicas of file " + std::to_string(file) + ": it belongs to a snapshot, which is not changed");
   if (action == "count") {
     const auto count = request.at("count").get<int64_t>();
     if (count < 1) throw CodedError("XOS_BAD_ARGUMENT", "cannot keep " + std::to_string(count) + " copies of file " + std::to_string(file) + ": it must be one at least");
@@ -291,6 +305,28 @@ json replicas(Mrc& m, const json& request) {
   for (auto& copy : m.replicator.copies(file)) copies.push_back(show(m, copy));
   const auto p = m.replicator.progress(file);
   return {{"copies", copies}, {"running", p.running}, {"bytes", p.bytes}, {"bytes_total", p.bytes_total}, {"reason", p.reason}};
+}
+
+/// `snapshot {inode|volume, action: create|remove|list, name?}` of the volume that it is in.
+json snapshot(Mrc& m, const json& request) {
+  Inode i;
+  const uint64_t volume = find(m, request, i);
+  const std::string action = request.value("action", "list");
+  json answer = json::object();
+  if (action == "create") {
+    const auto made = m.snapshotter.create(volume, request.at("name"));
+    answer = {{"files", made.files}, {"writing", made.writing}};
+  } else if (action == "remove") {
+    m.snapshotter.remove(volume, request.at("name"));
+  } else if (action != "list") {
+    throw CodedError("XOS_BAD_REQUEST", "cannot do '" + action + "' with snapshots: it must be create, remove or list");
+  }
+  json list = json::array();
+  m.store.read([&](const Txn& txn) {
+    for (auto& s : m.engine.snapshots(txn, volume)) list.push_back({{"name", s.name}, {"root", s.root}, {"created_ms", s.created_ns / 1000000}});
+  });
+  answer["snapshots"] = list;
+  return answer;
 }
 
 /// `sweep {action: start|stop|status, remove?, grace_ms?, per_second?}`: objects that belong to no file.
@@ -329,12 +365,13 @@ json answer_control(Mrc& m, const std::string& op, const json& request) {
   if (op == "sweep") return sweep(m, request);
   if (op == "osd") return osd_state(m, request);
   if (op == "replicas") return replicas(m, request);
+  if (op == "snapshot") return snapshot(m, request);
   if (Transfers::knows(op)) return m.transfers.answer(m, op, request);
   if (op == "osds") return set_osds(m, request);
   if (op == "client-drop") return {{"dropped", m.janitor.drop_node(request.at("node"))}};
   if (op == "stats") return stats(m);
   if (op == "metrics") return {{"text", describe_mrc(m)}};
-  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, osd, replicas, dump-begin, dump-read, restore-begin, restore-write, "
+  throw CodedError("XOS_UNKNOWN_OPERATION", "cannot do '" + op + "': the MRC knows volume-create, volume-remove, volume-list, inode-show, policy-set, usage, quota-set, check, sweep, osd, replicas, snapshot, dump-begin, dump-read, restore-begin, restore-write, "
                                             "restore-commit, transfer-end, "
                                             "osds, client-drop, stats, metrics");
 }

@@ -9,6 +9,7 @@
 #include "osd_table.h"
 #include "replicator.h"
 #include "sessions.h"
+#include "snapshotter.h"
 #include "sweeper.h"
 #include "transfers.h"
 #include "store.h"
@@ -24,6 +25,7 @@ struct Mrc {
   Sweeper& sweeper;
   Mover& mover;
   Replicator& replicator;
+  Snapshotter& snapshotter;
   Service& service;
   Transfers& transfers;
 };

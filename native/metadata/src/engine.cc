@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "acl.h"
+#include "borrowing.h"
 
 namespace xos::fs::metadata {
 
@@ -105,8 +106,10 @@ int Engine::lookup(const Txn& txn, const Caller& caller, uint64_t directory, std
   if (name == "..") return getattr(txn, parent.r.parent, found);
   if (name.size() > name_bytes_max) return ENAMETOOLONG;
   auto entry = load_entry(txn, directory, name);
-  if (!entry) return ENOENT;
-  return getattr(txn, entry->id, found);
+  if (entry) return getattr(txn, entry->id, found);
+  // Not an entry: a listing of the root does not show it, and who walks the tree does not walk through all snapshots.
+  if (directory == parent.r.volume && name == snapshots_name && keeps_snapshots(directory)) return getattr(txn, snapshots_directory(txn, directory), found);
+  return ENOENT;
 }
 
 int Engine::readlink(const Txn& txn, uint64_t id, std::string& target) const {
@@ -146,7 +149,7 @@ int Engine::check_open(const Txn& txn, const Caller& caller, uint64_t id, uint32
   int mask = accmode == O_RDONLY ? 4 : accmode == O_WRONLY ? 2 : 6;
   if (flags & O_TRUNC) mask |= 2;
   int r = check_access(found, caller, mask);
-  if (r == 0 && (mask & 2) && is_replicated(found)) return EROFS;
+  if (r == 0 && (mask & 2) && (is_replicated(found) || is_frozen(found))) return EROFS;
   // The kernel opens a file for reading to execute it (mode 0111 programs), after having checked the x bit by itself.
   if (r == EACCES && mask == 4) r = check_access(found, caller, 1);
   return r;
@@ -177,6 +180,7 @@ int Engine::parent_for_change(const Txn& txn, const Caller& caller, uint64_t dir
   if (int r = getattr(txn, directory, parent); r != 0) return r;
   if (!S_ISDIR(parent.r.mode)) return ENOTDIR;
   if (parent.r.nlink == 0) return ENOENT;
+  if (is_frozen(parent)) return EROFS;
   return check_access(parent, caller, 3);
 }
 
@@ -203,13 +207,12 @@ void Engine::destroy(Txn& txn, const Inode& i) {
   });
   for (auto& k : attributes) txn.erase(table_xattr, k);
   if (i.r.flags & inode_has_policy) txn.erase(table_policy, key);
-  // Objects go later, by the collector: it reads this table, also after a crash.
-  if (i.r.width > 0 && (i.r.size > 0 || i.r.data_version > 0 || writing)) {
-    Writer w;
-    w.put<uint32_t>(i.r.epoch + 1).put(i.r.xloc_version).put<uint16_t>(static_cast<uint16_t>(i.osds.size()));
-    for (uint16_t osd : i.osds) w.put(osd);
-    txn.put(table_deletion, key, w.bytes());
+  if (S_ISREG(i.r.mode) && txn.entries(table_borrow) != 0) {
+    if (is_lent(txn, i.id)) return become_ghost(txn, i);
+    if (auto lender = give_back(txn, i)) destroy(txn, *lender);
   }
+  // Objects go later, by the collector: it reads this table, also after a crash.
+  if (i.r.width > 0 && (i.r.size > 0 || i.r.data_version > 0 || writing)) put_deletion(txn, i);
 }
 
 void Engine::drop_link(Txn& txn, Inode& i, bool& there, Effects& effects) {
@@ -263,7 +266,7 @@ int Engine::create(Txn& txn, const Caller& caller, uint64_t directory, std::stri
   const bool named = !nameless;
   if (int r = named ? check_name(name) : 0; r != 0) return r;
   if (int r = parent_for_change(txn, caller, directory, parent); r != 0) return r;
-  if (named && load_entry(txn, directory, name)) return EEXIST;
+  if (named && (load_entry(txn, directory, name) || is_reserved(parent, name))) return EEXIST;
   if (S_ISLNK(mode) && (target.empty() || target.size() > 4095)) return target.empty() ? ENOENT : ENAMETOOLONG;
   if (S_ISCHR(mode) || S_ISBLK(mode)) return EPERM;  // every mount is nodev
   made = Inode{};
@@ -311,13 +314,13 @@ int Engine::link(Txn& txn, const Caller& caller, uint64_t id, uint64_t directory
   if (int r = getattr(txn, id, linked); r != 0) return r;
   if (S_ISDIR(linked.r.mode)) return EPERM;
   if (int r = parent_for_change(txn, caller, directory, parent); r != 0) return r;
-  if (linked.r.volume != parent.r.volume) return EXDEV;
+  if (linked.r.volume != parent.r.volume || is_frozen(linked)) return EXDEV;
   if (linked.r.nlink == 0) {
     if (!(linked.r.flags & inode_linkable)) return ENOENT;
     txn.erase(table_orphan, key_of(id));
   }
   if (linked.r.nlink >= 65000) return EMLINK;
-  if (load_entry(txn, directory, name)) return EEXIST;
+  if (load_entry(txn, directory, name) || is_reserved(parent, name)) return EEXIST;
   ++linked.r.nlink;
   ++linked.r.change;
   linked.r.ctime_ns = now_ns();
@@ -382,7 +385,7 @@ int Engine::rename(Txn& txn, const Caller& caller, uint64_t from, std::string_vi
   auto target_entry = load_entry(txn, to, to_name);
   const bool exchange = flags & RENAME_EXCHANGE;
   if (exchange && !target_entry) return ENOENT;
-  if ((flags & RENAME_NOREPLACE) && target_entry) return EEXIST;
+  if (((flags & RENAME_NOREPLACE) && target_entry) || is_reserved(to_directory, to_name)) return EEXIST;
   Inode source, target;
   if (int r = getattr(txn, source_entry->id, source); r != 0) return r;
   if (int r = check_sticky(from_directory, source, caller); r != 0) return r;

@@ -131,6 +131,34 @@ class Engine {
   int volume_create(Txn&, std::string_view name, uint32_t uid, uint32_t gid, uint32_t mode, const VolumePolicy&, uint64_t& root, Effects&);
   /// ENOTEMPTY when it has entries and `force` is false.
   int volume_remove(Txn&, std::string_view name, bool force, Effects&);
+  // snapshots (docs/decisions/0027-snapshots.md)
+  /// What a file that is open for writing holds at the moment of a snapshot.
+  struct Held {
+    uint64_t size = 0, disk_bytes = 0;
+    int64_t mtime_ns = 0;  ///< of the last write
+  };
+  /// From now on rights to write in this volume are such that nobody writes past an OSD, and it has a directory `.snapshot`. EEXIST when a
+  /// file of that name is in its root.
+  int snapshots_begin(Txn&, uint64_t volume, Effects&);
+  /// After one that came to nothing: when the volume has no snapshot, all is as before the first try.
+  void snapshots_cancel(Txn&, uint64_t volume, Effects&);
+  /// The volume as it is now, as `.snapshot/NAME`; `held`: files whose size only their OSDs know. After snapshots_begin().
+  /// 0, EEXIST, EINVAL or ENAMETOOLONG for the name, EDQUOT when the limits have no room for as much again.
+  int snapshot_create(Txn&, uint64_t volume, std::string_view name, const std::map<uint64_t, Held>& held, uint64_t& files, Effects&);
+  /// ENOENT when there is none of that name.
+  int snapshot_remove(Txn&, uint64_t volume, std::string_view name, Effects&);
+  struct Snapshot {
+    std::string name;
+    uint64_t root = 0;
+    int64_t created_ns = 0;
+  };
+  /// In the order of their making.
+  std::vector<Snapshot> snapshots(const Txn&, uint64_t volume) const;
+  /// hand_over() of borrowing.h; a lender that is needed no more goes.
+  bool keep(Txn&, uint64_t lender, uint64_t keeper, const std::vector<uint16_t>& osds);
+  /// A volume with `.snapshot`. Most MRCs have none: asked without a lock then.
+  bool keeps_snapshots(uint64_t volume) const;
+
   /// Makes a volume of a tree that is in the tables already: 0, EEXIST, EINVAL or ENAMETOOLONG.
   int adopt_volume(Txn&, std::string_view name, uint64_t root, const VolumePolicy&, Effects&);
   std::vector<Volume> volumes() const;
@@ -172,6 +200,15 @@ class Engine {
   void touch_directory(Txn&, Inode& directory, int links, Effects&);
   void drop_link(Txn&, Inode& inode, bool& there, Effects&);
   void destroy(Txn&, const Inode& inode);
+  /// Takes the tree below a directory away, and the directory.
+  void remove_tree(Txn&, uint64_t directory, Effects&);
+  /// A name that the root of a volume with snapshots may not get.
+  bool is_reserved(const Inode& directory, std::string_view name) const {
+    return name == snapshots_name && directory.id == directory.r.volume && keeps_snapshots(directory.id);
+  }
+  uint64_t snapshots_directory(const Txn&, uint64_t volume) const;
+  void snapshots_end(Txn&, uint64_t volume, Effects&);
+  void note_snapshots(uint64_t volume, bool on);
   void load_volumes();
   void count_no_atime();
   bool is_empty(const Txn&, uint64_t directory) const;
@@ -184,7 +221,8 @@ class Engine {
   mutable std::shared_mutex volumes_mutex_;
   std::map<uint64_t, Volume> volumes_;
   std::set<uint64_t> accounted_;  // volumes with limits
-  std::atomic<size_t> accounted_volumes_{0}, no_atime_volumes_{0};  // most VOs have neither: asked without a lock
+  std::set<uint64_t> snapshot_volumes_;
+  std::atomic<size_t> accounted_volumes_{0}, no_atime_volumes_{0}, snapshot_volumes_count_{0};  // most VOs have neither: asked without a lock
 };
 
 }  // namespace xos::fs::metadata

@@ -5,8 +5,10 @@
 
 #include <cerrno>
 
+#include "borrowing.h"
 #include "capability.h"
 #include "service.h"
+#include "snapshotter.h"
 
 namespace xos::fs::metadata {
 
@@ -29,6 +31,9 @@ int Service::create(uint16_t type, Context& c) {
   peek.get<uint32_t>();
   uint32_t flags = peek.get<uint32_t>();
   uint64_t made_id = 0;
+  // Between this and the right that is given no snapshot is made.
+  const auto pass = snapshotter_->gate().enter();
+  if (!pass) return ask_again;
   int readers = (flags & O_ACCMODE) == O_RDONLY, writers = !readers;
   int status = mutate(c, [&](Txn& txn, Effects& effects) {
     uint64_t directory = c.in->get<uint64_t>();
@@ -74,12 +79,22 @@ int Service::open(Context& c) {
   int status = 0;
   uint64_t grow_to = 0;
   Inode found;
-  bool others_wrote = sessions_.writers(c.session, id) == writers_others;
-  try {
+  std::optional<Inode> contents;
+  WriteGate::Pass pass;  // until the right is made
+  auto look = [&] {
     store_.read([&](const Txn& txn) {
       status = engine_.check_open(txn, c.head.caller, id, flags, found);
       if (status == 0) grow_to = engine_.may_grow_to(txn, found);
+      if (status == 0 && (found.r.flags & inode_borrows)) contents = contents_of(txn, found);
     });
+  };
+  bool others_wrote = sessions_.writers(c.session, id) == writers_others;
+  try {
+    look();
+    if (status == 0 && contents) moves_.wait(contents->id);
+    bool kept = false;
+    if (status == 0 && write) status = snapshotter_->enter(id, pass, kept);
+    if (status == 0 && (kept || contents)) look();
     if (status == 0 && write && (!wrote_before || truncate || found.r.width == 0)) {
       Effects effects;
       auto place = [&](const VolumePolicy& policy) { return osds_.place(policy, c.session->node); };
@@ -101,7 +116,7 @@ int Service::open(Context& c) {
   }
   sessions_.settle_writers(id, c.session.get());
   put_attr(c, found, leased);
-  put_opened(c, found, rights_of(flags), grow_to);
+  put_opened(c, found, rights_of(flags), grow_to, contents ? &*contents : nullptr);
   return 0;
 }
 
@@ -135,20 +150,34 @@ int Service::renew(uint16_t type, Context& c) {
   c.in->finish();
   uint64_t grow_to = 0;
   Inode i;
+  std::optional<Inode> contents;
   int status = 0;
+  const bool write = type == prepare_truncate || (flags & O_ACCMODE) != O_RDONLY;
   // Who has the file open keeps the right that it had then, as a descriptor does.
   bool writes = sessions_.writes(c.session, id);
   moves_.wait(id);
-  store_.read([&](const Txn& txn) {
-    status = engine_.getattr(txn, id, i);
-    if (status == 0) grow_to = engine_.may_grow_to(txn, i);
-    if (status == 0 && !writes && (type == prepare_truncate || (flags & O_ACCMODE) != O_RDONLY)) status = check_access(i, c.head.caller, 2);
-    if (status == 0 && is_replicated(i) && (type == prepare_truncate || (flags & O_ACCMODE) != O_RDONLY)) status = EROFS;
-    if (status == 0 && type == capability && !writes && !sessions_.is_open(id)) status = check_access(i, c.head.caller, 4);
-  });
+  auto look = [&] {
+    store_.read([&](const Txn& txn) {
+      status = engine_.getattr(txn, id, i);
+      if (status == 0) grow_to = engine_.may_grow_to(txn, i);
+      if (status == 0 && !writes && write) status = check_access(i, c.head.caller, 2);
+      if (status == 0 && (is_replicated(i) || is_frozen(i)) && write) status = EROFS;
+      if (status == 0 && type == capability && !writes && !sessions_.is_open(id)) status = check_access(i, c.head.caller, 4);
+      if (status == 0 && (i.r.flags & inode_borrows)) contents = contents_of(txn, i);
+    });
+  };
+  look();
+  if (status == 0 && contents) moves_.wait(contents->id);
+  WriteGate::Pass pass;  // until the right is made
+  bool kept = false;
+  if (status == 0 && write) status = snapshotter_->enter(id, pass, kept);
+  if (status == 0 && (kept || contents)) look();
+  // A right of somebody who has not opened the file: a snapshot must know of it as of those who have.
+  if (status == 0 && write && !writes)
+    store_.write([&](Txn& txn) { txn.put(table_meta, late_key(id), Writer().put(now_ns() / 1000000 + late_ms).bytes()); });
   if (status != 0) return status;
   put_attr(c, i, false);
-  put_opened(c, i, rights_of(flags), grow_to);
+  put_opened(c, i, rights_of(flags), grow_to, contents ? &*contents : nullptr);
   return 0;
 }
 

@@ -18,6 +18,8 @@ inline constexpr uint8_t inode_has_default_acl = 4;
 inline constexpr uint8_t inode_linkable = 8;     ///< made with O_TMPFILE and without O_EXCL: may get its first name
 inline constexpr uint8_t inode_has_policy = 16;  ///< has its own row in table_policy
 inline constexpr uint8_t inode_time_set = 32;    ///< attr_time_set
+inline constexpr uint8_t inode_frozen = 64;      ///< of a snapshot, or kept for one: is not changed any more
+inline constexpr uint8_t inode_borrows = 128;    ///< of a snapshot: its contents are those of the file `parent` (borrowing.h)
 
 #pragma pack(push, 1)
 struct InodeRecord {
@@ -29,7 +31,7 @@ struct InodeRecord {
   int64_t atime_ns = 0, mtime_ns = 0, ctime_ns = 0;
   uint64_t change = 0, data_version = 0;
   uint64_t volume = 0;  ///< id of the volume's root
-  uint64_t parent = 0;  ///< of a directory
+  uint64_t parent = 0;  ///< of a directory; of a file that borrows its contents, who lends them
   uint32_t stripe_bytes = 0;
   uint16_t width = 0;   ///< 0: no objects yet, the OSDs are chosen at the first open for writing
   uint16_t replicas = 1;  ///< copies of the contents that are whole: the first ones in the list of OSDs
@@ -51,6 +53,8 @@ inline size_t copies_of(const InodeRecord& r, size_t osds) { return r.width == 0
 inline size_t copies_of(const Inode& i) { return copies_of(i.r, i.osds.size()); }
 /// What has replicas is not changed any more (docs/decisions/0026-read-only-replicas.md).
 inline bool is_replicated(const Inode& i) { return copies_of(i) > 1; }
+
+inline bool is_frozen(const Inode& i) { return i.r.flags & inode_frozen; }
 
 /// Empty when there is none. Throws StoreError when the record is of a format that this version does not know.
 std::optional<Inode> load_inode(const Txn& txn, uint64_t id);

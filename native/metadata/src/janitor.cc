@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "borrowing.h"
 #include "capability.h"
 #include "frame_server.h"
 #include "log.h"
@@ -87,6 +88,8 @@ bool Janitor::recover_size(uint64_t id) {
   Effects effects;
   store_.write([&](Txn& txn) {
     effects = {};
+    // Whoever wrote is gone for us; to the OSDs he may be there still, with a right that holds for a while.
+    txn.put(table_meta, late_key(id), Writer().put(now_ns() / 1000000 + late_ms).bytes());
     if (sessions_.has_writers(id)) return;  // somebody else still writes and will tell
     Inode changed;
     if (size != i.r.size || mtime != i.r.mtime_ns) engine_.update_written(txn, id, size, mtime, disk_bytes, true, changed, effects);
@@ -127,6 +130,23 @@ void Janitor::sweep_orphans() {
     for (uint64_t id : orphans) engine_.release_orphan(txn, id);
   });
   for (uint64_t id : orphans) sessions_.bury(id);
+}
+
+/// Rows of rights that have expired.
+void Janitor::forget_late() {
+  const int64_t now = now_ns() / 1000000;
+  std::vector<std::string> over;
+  store_.read([&](const Txn& txn) {
+    txn.scan(table_meta, "late:", [&](std::string_view key, std::string_view until) {
+      if (!key.starts_with("late:")) return false;
+      if (Reader(until).get<int64_t>() < now) over.emplace_back(key);
+      return true;
+    });
+  });
+  if (!over.empty())
+    store_.write([&](Txn& txn) {
+      for (auto& key : over) txn.erase(table_meta, key);
+    });
 }
 
 void Janitor::forget(const std::vector<Sessions::Dropped>& dropped) {
@@ -171,7 +191,7 @@ void Janitor::measure_space() {
 }
 
 void Janitor::run() {
-  int64_t measured = 0, synced = 0, collected = 0;
+  int64_t measured = 0, synced = 0, collected = 0, looked_late = 0;
   uint64_t synced_transactions = 0;
   for (;;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
@@ -181,6 +201,10 @@ void Janitor::run() {
       settle_sizes();
       sweep_orphans();
       if (now - collected > 1000 && collect_objects() < 128) collected = now;
+      if (now - looked_late > 60000) {
+        forget_late();
+        looked_late = now;
+      }
       if (now - measured > 2000) {
         measure_space();
         measured = now;

@@ -22,6 +22,7 @@ class Janitor {
  private:
   size_t collect_objects();
   bool recover_size(uint64_t id);
+  void forget_late();
   void settle_sizes();
   void sweep_orphans();
   void forget(const std::vector<Sessions::Dropped>& dropped);

@@ -97,14 +97,29 @@ int main(int argc, char** argv) {
         log(Priority::warning, "%s", e.what());
       }
     };
+    Snapshotter snapshotter(store, engine, sessions, osds, service, moves);
+    service.use(snapshotter);
     Transfers transfers(flags.state);
-    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, mover, replicator, service, transfers};
-    ControlServer server(flags.run + "/mrc.ctl", [&](const std::string& op, const json& request, ControlServer::Reply reply, ControlServer::Fail) {
+    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, mover, replicator, snapshotter, service, transfers};
+    auto answer = [&mrc](const std::string& op, const json& request) {
       try {
-        reply(answer_control(mrc, op, request));
+        return answer_control(mrc, op, request);
       } catch (const json::exception& e) {
         throw CodedError("XOS_BAD_REQUEST", "cannot do '" + op + "': " + e.what());
       }
+    };
+    ControlServer server(flags.run + "/mrc.ctl", [&](const std::string& op, const json& request, ControlServer::Reply reply, ControlServer::Fail fail) {
+      if (op != "snapshot") return reply(answer(op, request));
+      // It waits for clients and OSDs; what else is asked does not wait for it.
+      std::thread([answer, op, request, reply, fail] {
+        try {
+          reply(answer(op, request));
+        } catch (const CodedError& e) {
+          fail(e.code, e.what());
+        } catch (const std::exception& e) {
+          fail("XOS_INTERNAL", e.what());
+        }
+      }).detach();
     });
     std::thread([&] { janitor.run(); }).detach();
     std::thread([&] { sweeper.run(); }).detach();

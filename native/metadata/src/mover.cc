@@ -150,7 +150,7 @@ int Mover::extent(uint16_t osd, const Move& m, Extent& e) {
 /// Makes the object at the new OSD what it is at the old one now: its data, holes and length.
 int Mover::copy(const Osd& from, Move& m, uint64_t bytes) {
   m.has_copy = true;
-  return ObjectCopy{osds_, service_, m.id, from.number, m.to, m.epoch + m.fenced, m.epoch + 1, {}}.run(bytes);
+  return ObjectCopy{osds_, service_, m.id, from.number, m.to, m.epoch + m.fenced, m.epoch + 1}.run(bytes);
 }
 
 /// Copies a large object until it stayed the same meanwhile; nobody waits.

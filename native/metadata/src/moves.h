@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <shared_mutex>
 #include <unordered_set>
 #include <vector>
 
@@ -46,8 +47,9 @@ class Moves {
     const std::vector<uint64_t> ids_;
     std::unordered_set<uint64_t>& set_;
   };
-  /// Held by whoever copies objects from OSD to OSD: one at a time, so that nobody takes away what another one copies.
-  std::mutex& copying() { return copying_; }
+  /// Held by whoever copies objects from OSD to OSD: one at a time, so that nobody takes away what another one copies. Held shared by who wants
+  /// them to stay where they are.
+  std::shared_mutex& copying() { return copying_; }
   bool marked(uint64_t id) {
     std::lock_guard lock(mutex_);
     return held_.contains(id) || copied_.contains(id);
@@ -67,7 +69,8 @@ class Moves {
   }
 
  private:
-  std::mutex mutex_, copying_;
+  std::mutex mutex_;
+  std::shared_mutex copying_;
   std::condition_variable changed_;
   std::unordered_set<uint64_t> held_, copied_;
   uint64_t removed_ = 0;

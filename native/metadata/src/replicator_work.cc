@@ -75,7 +75,7 @@ int Replicator::make(const Inode& i, const Copy& copy) {
   for (uint16_t n = 0; n < i.r.width; ++n) {
     int error = EIO;
     for (size_t from = 0; from < i.r.replicas && error != 0; ++from) {
-      ObjectCopy one{osds_, service_, i.id, i.osds[from * i.r.width + n], copy.osds[n], i.r.epoch, i.r.epoch, {}};
+      ObjectCopy one{osds_, service_, i.id, i.osds[from * i.r.width + n], copy.osds[n], i.r.epoch, i.r.epoch};
       one.more = [&](uint64_t bytes) {
         std::lock_guard lock(mutex_);
         progress_[i.id].bytes += bytes;

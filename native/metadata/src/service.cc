@@ -136,11 +136,14 @@ void Service::put_attr(Context& c, const Inode& inode, bool leased) {
   Attr a = attr_of(inode);
   if (S_ISREG(a.mode)) a.writers = sessions_.writers(c.session, a.id);
   a.leased = leased && a.writers != writers_others;
-  if (engine_.keeps_no_atime(inode.r.volume)) a.flags |= attr_no_atime;
+  if (engine_.keeps_no_atime(inode.r.volume) || is_frozen(inode)) a.flags |= attr_no_atime;
   put(c.out, a);
 }
 
-void Service::put_opened(Context& c, const Inode& inode, uint8_t rights, uint64_t grow_to) {
+void Service::put_opened(Context& c, const Inode& opened, uint8_t rights, uint64_t grow_to, const Inode* contents) {
+  const Inode& inode = contents ? *contents : opened;
+  // A picture would change under a reader who has the object itself, and a write past the OSD cannot be held up while one is made.
+  if (is_frozen(opened) || ((rights & right_write) && engine_.keeps_snapshots(opened.r.volume))) rights |= right_served;
   Opened o;
   o.grow_to = grow_to;
   o.stripe_bytes = inode.r.stripe_bytes;

@@ -16,6 +16,8 @@ class Service {
   Service(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, Moves& moves, std::string node);
   /// Until the peer leaves. Throws wire::Error, Malformed.
   void serve(wire::Connection& connection);
+  /// Before anybody is served. Rights to write go through it.
+  void use(class Snapshotter& snapshotter) { snapshotter_ = &snapshotter; }
   /// Capability for the MRC's own work on objects of a file (deleting, asking for the size).
   std::string own_capability(uint64_t file, uint8_t rights, uint32_t epoch, uint16_t osd, Mac& mac) const;
 
@@ -48,7 +50,8 @@ class Service {
   int list_osds(Context& c);
   int renew(uint16_t type, Context& c);
   void put_attr(Context& c, const Inode& inode, bool leased);
-  void put_opened(Context& c, const Inode& inode, uint8_t rights, uint64_t grow_to);
+  /// `contents`: whose objects they are, when those of another inode (borrowing.h).
+  void put_opened(Context& c, const Inode& inode, uint8_t rights, uint64_t grow_to, const Inode* contents = nullptr);
   std::vector<size_t> copies_for(const Inode& inode, const std::string& node) const;
   bool hello(wire::Connection& connection, Sessions::Ptr& session);
 
@@ -59,6 +62,7 @@ class Service {
   Moves& moves_;
   const std::string node_;
   const uint64_t instance_;
+  Snapshotter* snapshotter_ = nullptr;
 };
 
 }  // namespace xos::fs::metadata

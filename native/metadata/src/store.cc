@@ -12,7 +12,7 @@ namespace xos::fs::metadata {
 
 namespace {
 
-constexpr const char* names[tables] = {"inode", "entry", "xattr", "orphan", "writing", "deletion", "volume", "osd", "reply", "meta", "usage", "policy"};
+constexpr const char* names[tables] = {"inode", "entry", "xattr", "orphan", "writing", "deletion", "volume", "osd", "reply", "meta", "usage", "policy", "borrow", "snapshot"};
 constexpr size_t group_max = 256;
 
 void check(int code, const char* what) {

@@ -22,7 +22,7 @@ struct StoreError : std::runtime_error {
   int as_errno() const { return code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT ? ENOSPC : EIO; }
 };
 
-enum Table { table_inode, table_entry, table_xattr, table_orphan, table_writing, table_deletion, table_volume, table_osd, table_reply, table_meta, table_usage, table_policy, tables };
+enum Table { table_inode, table_entry, table_xattr, table_orphan, table_writing, table_deletion, table_volume, table_osd, table_reply, table_meta, table_usage, table_policy, table_borrow, table_snapshot, tables };
 
 class Txn {
  public:

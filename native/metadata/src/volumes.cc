@@ -49,7 +49,7 @@ std::optional<VolumePolicy> policy_of_row(std::string_view row) {
 
 void Engine::load_volumes() {
   std::map<uint64_t, Volume> loaded;
-  std::set<uint64_t> accounted;
+  std::set<uint64_t> accounted, kept;
   store_.read([&](const Txn& txn) {
     txn.scan(table_volume, "", [&](std::string_view name, std::string_view bytes) {
       Volume v = decode_volume(name, bytes);
@@ -60,11 +60,17 @@ void Engine::load_volumes() {
       accounted.insert(id_of(key));
       return true;
     });
+    txn.scan(table_snapshot, "", [&](std::string_view key, std::string_view) {
+      kept.insert(id_of(key));
+      return true;
+    });
   });
   std::unique_lock lock(volumes_mutex_);
   volumes_ = std::move(loaded);
   accounted_ = std::move(accounted);
   accounted_volumes_ = accounted_.size();
+  snapshot_volumes_ = std::move(kept);
+  snapshot_volumes_count_ = snapshot_volumes_.size();
   count_no_atime();
 }
 
@@ -112,12 +118,9 @@ int Engine::adopt_volume(Txn& txn, std::string_view name, uint64_t id, const Vol
   return 0;
 }
 
-int Engine::volume_remove(Txn& txn, std::string_view name, bool force, Effects& effects) {
-  auto entry = load_entry(txn, root_id, name);
-  if (!entry) return ENOENT;
-  if (!is_empty(txn, entry->id) && !force) return ENOTEMPTY;
+void Engine::remove_tree(Txn& txn, uint64_t top, Effects& effects) {
   // Depth first, without recursion: a tree may be deeper than a stack.
-  std::vector<uint64_t> directories{entry->id};
+  std::vector<uint64_t> directories{top};
   for (size_t at = 0; at < directories.size(); ++at) {
     std::string prefix = key_of(directories[at]);
     std::vector<std::pair<std::string, uint64_t>> found;
@@ -140,6 +143,15 @@ int Engine::volume_remove(Txn& txn, std::string_view name, bool force, Effects& 
     effects.entries.push_back(id);
     effects.attributes.push_back(id);
   }
+}
+
+int Engine::volume_remove(Txn& txn, std::string_view name, bool force, Effects& effects) {
+  auto entry = load_entry(txn, root_id, name);
+  if (!entry) return ENOENT;
+  if ((!is_empty(txn, entry->id) || !snapshots(txn, entry->id).empty()) && !force) return ENOTEMPTY;
+  for (auto& snapshot : snapshots(txn, entry->id)) snapshot_remove(txn, entry->id, snapshot.name, effects);
+  snapshots_end(txn, entry->id, effects);
+  remove_tree(txn, entry->id, effects);
   txn.erase(table_entry, entry_key(root_id, name));
   txn.erase(table_volume, name);
   Inode parent;
@@ -183,6 +195,7 @@ int Engine::policy_set(Txn& txn, uint64_t id, const std::optional<VolumePolicy>&
   if (policy && !is_valid(*policy)) return EINVAL;
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
+  if (is_frozen(i)) return EROFS;
   if (id == i.r.volume) {
     std::unique_lock lock(volumes_mutex_);
     auto it = volumes_.find(id);

@@ -39,7 +39,7 @@ void getattr_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info*) {
 
 int cut_once(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFilePtr& f) {
   Opened layout;
-  bool have = false;
+  bool have = false, opened_for_it = false;
   if (f) {
     std::lock_guard lock(f->mutex);
     have = f->writers > 0 && f->layout.width > 0;
@@ -62,12 +62,17 @@ int cut_once(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFi
       get_attr(opened);
       layout = get_opened(opened);
       const int r = size <= layout.grow_to ? 0 : m.call_as_node(metadata::reserve, Writer().put<uint64_t>(ino).put(size), answer);
-      m.files.queue_close(ino, true);
-      if (r != 0) return r;
+      if (r != 0) {
+        m.files.queue_close(ino, true);
+        return r;
+      }
+      opened_for_it = true;
     }
   }
   ObjectIo::Summary s;
   int r = m.objects.truncate(layout, size, s);
+  // Not before: until it is closed the MRC knows that there is somebody who may write.
+  if (opened_for_it) m.files.queue_close(ino, true);
   if (r == 0 && f) {
     std::lock_guard lock(f->mutex);
     f->size = size;

@@ -130,6 +130,7 @@ int MrcClient::call(uint16_t type, const Caller& caller, const Writer& arguments
     head.slot = slot.number = take_slot();
     head.sequence = sequence_.fetch_add(1);
   }
+  const int64_t again_until = monotonic_ms() + ask_again_max_ms;
   for (int attempt = 0;; ++attempt) {
     Writer w;
     put(w, head);
@@ -139,6 +140,9 @@ int MrcClient::call(uint16_t type, const Caller& caller, const Writer& arguments
       if (attempt > 2 || head.caller.groups_known) return EACCES;
       head.caller.groups_known = true;
       if (groups) head.caller.groups = groups();
+    } else if (status == ask_again) {
+      if (monotonic_ms() > again_until) return ETIMEDOUT;
+      attempt = 0;  // the MRC says so only while it goes on
     } else if (status == session_gone) {
       if (attempt > 4) return EIO;
       c->trim(0);

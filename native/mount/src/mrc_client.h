@@ -51,5 +51,6 @@ class MrcClient {
 };
 
 inline constexpr int call_timeout_ms = 10000;
+inline constexpr int ask_again_max_ms = 3600 * 1000;  ///< a large file that is copied for a snapshot takes its time
 
 }  // namespace xos::fs

@@ -45,7 +45,8 @@ void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
   m.kernel_sees(parent);
   auto token = m.cache.token(parent);
   auto found = m.cache.entry(parent, name, id);
-  if (found == Cache::Found::negative) {
+  // The one name that no listing has.
+  if (found == Cache::Found::negative && name != snapshots_name) {
     reply_absent(req, m, true);
     return;
   }

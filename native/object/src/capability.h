@@ -16,7 +16,9 @@
 
 namespace xos::fs {
 
-enum Right : uint8_t { right_read = 1, right_write = 2, right_truncate = 4, right_delete = 8 };
+enum Right : uint8_t { right_read = 1, right_write = 2, right_truncate = 4, right_delete = 8, right_served = 16 };
+
+// right_served takes something away: the object is read and written by way of the OSD only, and not lent to a local process.
 
 struct Capability {
   uint8_t rights = 0;

@@ -66,7 +66,7 @@ int lend(ObjectStore& store, Verified& verified, std::string_view request, uniqu
   if (!c) return -status;
   bool write = r.get<uint8_t>() != 0;
   r.finish();
-  if (!(c->rights & right_read) || (write && !(c->rights & right_write))) return EACCES;
+  if (!(c->rights & right_read) || (c->rights & right_served) || (write && !(c->rights & right_write))) return EACCES;
   const auto admitted = store.admit(c->file, c->epoch);  // until the descriptor is there to be seen
   if (!admitted) return ESTALE;
   int lent = -1;

@@ -22,7 +22,7 @@ enum Type : uint16_t {
   copy = 0x022c,      ///< u64 offset, source: capability, u64 offset, u32 bytes -> extent; behind the source's end is a hole
   lend = 0x022d,      ///< u8 write -> nothing, and a descriptor: on the OSD's local socket only
   list = 0x020e,      ///< (capability of file 0, to delete) u64 from, u32 n -> u8 end, u32 n, n × {u64 file, u64 bytes on disk, i64 ms since the last change}
-  fence = 0x020f,     ///< (to delete, by the new epoch) u64 until (ms since 1970) -> u8 open on that machine, u64 end of reservations, extent
+  fence = 0x020f,     ///< (to delete, by the new epoch) u64 until (ms since 1970) -> u8 open on that machine (1: by readers, 2: perhaps by a writer), u64 end of reservations, extent
   damaged = 0x0210,   ///< (capability of file 0, to delete)    -> u32 n, n × {u64 file, u64 block of 4 KiB} that are known to be corrupt
   answer = 0x0280,
 };

@@ -91,7 +91,7 @@ int fence(ObjectStore& store, const Capability& c, Reader& r, Writer& out) {
   r.finish();
   ObjectStore::Fenced fenced;
   if (int status = store.fence(c.file, c.epoch, until_ms, fenced); status != 0) return status;
-  out.put<uint8_t>(fenced.open_elsewhere).put(fenced.reserved_end);
+  out.put<uint8_t>(fenced.lent_to_write ? 2 : fenced.open_elsewhere).put(fenced.reserved_end);
   put(out, fenced.extent);
   return 0;
 }

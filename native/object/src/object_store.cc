@@ -95,6 +95,7 @@ int ObjectStore::fence(uint64_t file, uint32_t epoch, int64_t until_ms, Fenced& 
   std::unique_lock lock(f->mutex);
   if (int r = load(*f); r != 0) return r;
   fenced.open_elsewhere = f->fd && open_elsewhere(f->fd.get());
+  fenced.lent_to_write = fenced.open_elsewhere && !f->summed();  // lend() takes the sums away, and they are not back before it is at rest
   fenced.reserved_end = f->reserved_end;
   fill(*f, fenced.extent);
   return 0;

@@ -73,6 +73,7 @@ class ObjectStore {
   bool admit_epoch(uint64_t file, uint32_t epoch) { return static_cast<bool>(admit(file, epoch)); }
   struct Fenced {
     bool open_elsewhere = false;  ///< somebody has the object itself, by lend()
+    bool lent_to_write = false;   ///< ... and perhaps writes to it
     uint64_t reserved_end = 0;
     Extent extent;
   };

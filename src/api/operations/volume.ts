@@ -27,6 +27,8 @@ export interface VolumeOperations {
   'volume-osd': { request: { readonly osd: string; readonly action: 'drain' | 'use' | 'remove' | 'status' }; response: OsdCareRow };
   /** A file is kept in `count` copies, gets one more at an OSD or loses that one (for its owner and administrators), or is looked at (for anyone). */
   'volume-replicas': { request: ReplicasRequest; response: ReplicasRow };
+  /** A snapshot of the volume is made or removed (for its owner and administrators), or all are told of (for anyone). */
+  'volume-snapshots': { request: SnapshotsRequest; response: SnapshotsRow };
   /** Administrators: one step of a dump or restore of a volume's metadata; pieces are in base64, at most 256 KiB. */
   'volume-transfer': { request: TransferStep; response: TransferAnswer };
   /** Administrators: objects that belong to no file are counted and, with `remove`, removed. Giving the request up ends it. */
@@ -35,6 +37,18 @@ export interface VolumeOperations {
   'volume-metrics': { request: Record<never, never>; response: FileSystemMetrics };
   /** Administrators: whether the metadata agrees with itself. `repair` mends it; programs that change files wait meanwhile. */
   'volume-check': { request: { readonly repair: boolean }; response: VolumeCheck };
+}
+
+export type SnapshotsRequest = VolumeObject & (
+  | { readonly action: 'create' | 'remove'; readonly name: string } | { readonly action: 'list' });
+
+export interface SnapshotsRow {
+  readonly volume: string;
+  /** In the order of their making. */
+  readonly snapshots: readonly { readonly name: string; readonly created_ms: number }[];
+  /** Of a snapshot that was made: its files and directories, and how many of those were open for writing. */
+  readonly files: number;
+  readonly writing: number;
 }
 
 export type ReplicasRequest = { readonly inode: number } & (

@@ -293,6 +293,31 @@ export interface Replica {
   osds: StripeOsd[];
 }
 
+export interface SnapshotsRequest {
+  uid: number;
+  /** A volume's name; empty when `id` is given. */
+  volume: string;
+  /** Of what is in the volume. */
+  id: number;
+  /** create, remove or list. */
+  action: string;
+  name: string;
+}
+
+export interface SnapshotsReply {
+  snapshots: Snapshot[];
+  /** Of create: how many files and directories it has, and how many of those were open for writing. */
+  files: number;
+  writing: number;
+  volume: string;
+}
+
+export interface Snapshot {
+  name: string;
+  /** ms since 1970. */
+  created_ms: number;
+}
+
 export interface SetOsdRequest {
   uid: number;
   osd: string;
@@ -3488,6 +3513,267 @@ export const Replica: MessageFns<Replica> = {
   },
 };
 
+function createBaseSnapshotsRequest(): SnapshotsRequest {
+  return { uid: 0, volume: "", id: 0, action: "", name: "" };
+}
+
+export const SnapshotsRequest: MessageFns<SnapshotsRequest> = {
+  encode(message: SnapshotsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uid !== 0) {
+      writer.uint32(8).uint32(message.uid);
+    }
+    if (message.volume !== "") {
+      writer.uint32(18).string(message.volume);
+    }
+    if (message.id !== 0) {
+      writer.uint32(24).uint64(message.id);
+    }
+    if (message.action !== "") {
+      writer.uint32(34).string(message.action);
+    }
+    if (message.name !== "") {
+      writer.uint32(42).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotsRequest>): SnapshotsRequest {
+    return SnapshotsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotsRequest>): SnapshotsRequest {
+    const message = createBaseSnapshotsRequest();
+    message.uid = object.uid ?? 0;
+    message.volume = object.volume ?? "";
+    message.id = object.id ?? 0;
+    message.action = object.action ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseSnapshotsReply(): SnapshotsReply {
+  return { snapshots: [], files: 0, writing: 0, volume: "" };
+}
+
+export const SnapshotsReply: MessageFns<SnapshotsReply> = {
+  encode(message: SnapshotsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.snapshots) {
+      Snapshot.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.files !== 0) {
+      writer.uint32(16).uint64(message.files);
+    }
+    if (message.writing !== 0) {
+      writer.uint32(24).uint64(message.writing);
+    }
+    if (message.volume !== "") {
+      writer.uint32(34).string(message.volume);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.snapshots.push(Snapshot.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.files = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.writing = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotsReply>): SnapshotsReply {
+    return SnapshotsReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotsReply>): SnapshotsReply {
+    const message = createBaseSnapshotsReply();
+    message.snapshots = object.snapshots?.map((e) => Snapshot.fromPartial(e)) || [];
+    message.files = object.files ?? 0;
+    message.writing = object.writing ?? 0;
+    message.volume = object.volume ?? "";
+    return message;
+  },
+};
+
+function createBaseSnapshot(): Snapshot {
+  return { name: "", created_ms: 0 };
+}
+
+export const Snapshot: MessageFns<Snapshot> = {
+  encode(message: Snapshot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.created_ms !== 0) {
+      writer.uint32(16).uint64(message.created_ms);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Snapshot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.created_ms = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Snapshot>): Snapshot {
+    return Snapshot.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Snapshot>): Snapshot {
+    const message = createBaseSnapshot();
+    message.name = object.name ?? "";
+    message.created_ms = object.created_ms ?? 0;
+    return message;
+  },
+};
+
 function createBaseSetOsdRequest(): SetOsdRequest {
   return { uid: 0, osd: "", action: "" };
 }
@@ -4042,6 +4328,15 @@ export const VolumeServiceDefinition = {
       requestType: SetReplicasRequest as typeof SetReplicasRequest,
       requestStream: false,
       responseType: Replicas as typeof Replicas,
+      responseStream: false,
+      options: {},
+    },
+    /** Makes or removes a snapshot of the volume that something is in (its owner and administrators may), or lists them. */
+    snapshots: {
+      name: "Snapshots",
+      requestType: SnapshotsRequest as typeof SnapshotsRequest,
+      requestStream: false,
+      responseType: SnapshotsReply as typeof SnapshotsReply,
       responseStream: false,
       options: {},
     },
