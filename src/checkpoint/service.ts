@@ -4,6 +4,7 @@ import type { Service } from '../core/service.ts';
 import { checkJob } from './ops/check-job.ts';
 import { createCheckpoint } from './ops/create-checkpoint.ts';
 import { restartCheckpoint } from './ops/restart-checkpoint.ts';
+import { tellAuthority } from './ops/tell-authority.ts';
 
 /** Checkpoints of jobs: names, places and who may; the engine is below the relay (native/checkpoint). Keeps no state: the files are it. */
 export class CheckpointService implements Service {
@@ -21,6 +22,7 @@ export class CheckpointService implements Service {
       context.api.register('checkpoint-create', (caller, request, signal) =>
         createCheckpoint(context, caller, { job: text(request.job, 'job'), name: request.name === null ? null : text(request.name, 'name'), leave_running: request.leave_running === true }, signal)),
       context.api.register('checkpoint-check', (caller, request, signal) => checkJob(context, caller, { job: text(request.job, 'job') }, signal)),
+      context.api.register('checkpoint-authority', () => tellAuthority(context)),
       context.api.register('checkpoint-restart', (caller, request, signal) =>
         restartCheckpoint(context, caller, {
           name: text(request.name, 'name'), node: request.node === null ? null : text(request.node, 'node'), detach: request.detach === true,

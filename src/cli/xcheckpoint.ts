@@ -23,19 +23,21 @@ export const command = defineCommand({
     'Stores a JOB, with the memory of all its processes, their open files, pipes and terminals, in `~/.xos/checkpoints/NAME` and ends it; its proxy waits for `xrestart`, which brings it back on any node. With `--leave-running` the job goes on; from some 64 MiB it then stands still only for a moment, while its memory is cloned copy-on-write, and the memory is stored while it runs. What was done, or why not, is said at the end.',
     'A job is named by its id, as `xps` shows it, or by the process id of its proxy on this node. A checkpoint of the same job and name is replaced when the new one is complete. When it fails the job goes on as before and nothing is left behind.',
     'With `--check` nothing is stored: xcheckpoint says what cannot be taken along, and what to do about it. Connections to programs outside of the job cannot; files are not copied, they must still be there at the restart.',
-    '`xcheckpoint ls` lists your checkpoints, `show` tells all about one, `rm` removes some.',
+    '`xcheckpoint ls` lists your checkpoints, `show` tells all about one, `rm` removes some. `verify` reads every byte of them and tells what is damaged, cut off, of another format or not signed by a node of your VO.',
+    '`export` makes a directory DIR of plain images of CRIU, which `criu restore` takes, and says with which options. `import` makes a checkpoint of such a directory again, here or on another node. Images of any other origin are refused: a node restores as root what they say, so a node must have signed them.',
   ],
-  synopsis: ['[--name NAME] [--leave-running] [--json] JOB|PID', '--check [--json] JOB|PID', 'ls [--json]', 'show [--json] NAME', 'rm NAME…'],
+  synopsis: ['[--name NAME] [--leave-running] [--json] JOB|PID', '--check [--json] JOB|PID', 'ls [--json]', 'show [--json] NAME', 'rm NAME…', 'verify [--json] NAME…', 'export [--json] NAME DIR', 'import [--name NAME] [--json] DIR'],
   options,
   arguments: [
-    { name: 'JOB|PID', summary: 'id of a job, or process id of its proxy; or `ls`, `show`, `rm`', complete: 'job' },
-    { name: 'NAME', summary: 'of a checkpoint, for `show` and `rm`', optional: true, repeated: true, complete: 'checkpoint' },
+    { name: 'JOB|PID', summary: 'id of a job, or process id of its proxy; or `ls`, `show`, `rm`, `verify`, `export`, `import`', complete: 'job' },
+    { name: 'NAME', summary: 'of a checkpoint, for `show`, `rm`, `verify` and `export`; and the directory of `export` and `import`', optional: true, repeated: true, complete: 'checkpoint' },
   ],
   examples: [
     { text: 'put a job aside, and go on with it tomorrow on another node', line: 'xcheckpoint n1-42 --name crunch; xrestart crunch --node n3' },
+    { text: 'keep one outside of the grid, and put it back', line: 'xcheckpoint export crunch /media/disk/crunch; xcheckpoint import /media/disk/crunch' },
     { text: 'what the last background job would need', line: 'xcheckpoint --check $!' },
   ],
-  exitStatus: [commonExitStatus[0]!, { status: '1', meaning: 'it could not be done (with --check: it could not be done now); the reason is on stderr' }, commonExitStatus[2]!],
+  exitStatus: [commonExitStatus[0]!, { status: '1', meaning: 'it could not be done (--check: it could not be done now; verify: one is not whole); the reason is on stderr' }, commonExitStatus[2]!],
   files: [{ name: '~/.xos/checkpoints/NAME/', summary: 'a checkpoint: manifest, memory images, state of the processes' }],
   seeAlso: [['xrestart', 1], ['xps', 1], ['criu', 8]],
   run: async (call) => {
@@ -44,6 +46,7 @@ export const command = defineCommand({
     if (first === 'ls') return await list(other, names);
     if (first === 'show') return await show(other, names);
     if (first === 'rm') return await remove(other, names);
+    if (first === 'verify' || first === 'export' || first === 'import') return await images(other, first, names);
     if (names.length > 0) throw new UsageError(`argument '${names[0]}' is one too many: one job at a time`);
     return call.options.check ? await check(other, first) : await create(other, first, call.options.name ?? null, call.options['leave-running']);
   },
@@ -145,6 +148,16 @@ async function remove(call: Call, names: readonly string[]): Promise<number> {
     }
   }
   return failed ? 1 : 0;
+}
+
+async function images(call: Call, verb: 'verify' | 'export' | 'import', words: readonly string[]): Promise<number> {
+  const [first, second] = words;
+  if (first === undefined && verb === 'verify') throw new UsageError('verify takes the names of checkpoints');
+  if ((first === undefined || second === undefined || words.length > 2) && verb === 'export') throw new UsageError('export takes the name of a checkpoint and a directory that is not there yet');
+  if ((first === undefined || words.length > 1) && verb === 'import') throw new UsageError("import takes the directory that 'xcheckpoint export' made");
+  const { exportImages, importImages, verifyImages } = await import('./images.ts');
+  if (verb === 'verify') return await verifyImages(call, words);
+  return verb === 'export' ? await exportImages(call, first!, second!) : await importImages(call, first!, (call.options['name'] as string | undefined) ?? null);
 }
 
 const row = ({ name, directory, manifest, reason }: Stored) => ({

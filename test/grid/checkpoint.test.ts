@@ -140,6 +140,31 @@ xkill -9 $! ; wait $!; echo killed $?`)
   t.regex(stderr, /no node 'n9'[^]*bytes instead of[^]*'pages-1.img' was changed[^]*manifest was changed/)
 })
 
+test.serial('a checkpoint is exported as plain images that criu restore takes, and imported again it is restarted', async (t) => {
+  const { stdout, stderr } = await grid.exec(`cat > ticks.py <<'END'
+import time
+for n in range(1, 31):
+  open('ticks', 'a').write('%d\\n' % n)
+  time.sleep(0.1)
+END
+XOS_NODE=n2 python3 ticks.py < /dev/null > out.txt 2>&1 & ${begun('ticks')}
+xcheckpoint $! --name plain > /dev/null; xcheckpoint verify plain | sed 's/: .* in/: in/'; xcheckpoint export plain $HOME/images | head -1 | grep -o 'root restores it.*'
+xcheckpoint rm plain; xcheckpoint import images; ls .xos/checkpoints | grep -c . ; xcheckpoint verify images > /dev/null && xrestart images --node n3 > /dev/null; wait $!; echo status $?; cat ticks`)
+  t.regex(stdout, new RegExp(`^checkpoint 'plain' is whole: in \\d+ files, signed by node n2\nroot restores it, where its process ids are free, with\ncheckpoint 'images' of job n1-\\d+ is there again [^]*\nstatus 0\n${numbers(30)}$`), stderr)
+})
+
+test.serial('images that were changed, cut off or made by somebody else are not imported, and nothing is left behind', async (t) => {
+  const { stdout, stderr } = await grid.exec(`before=$(ls -A .xos/checkpoints)
+try() { xcheckpoint import images --name other; echo $?; }
+flip() { xlocal python3 -c 'import sys; f = open(sys.argv[1], "r+b"); f.seek(int(sys.argv[2])); b = f.read(1)[0]; f.seek(-1, 1); f.write(bytes([b ^ 16]))' $1 $2; }
+memory=$(ls images/pages-*.img | head -1)
+flip $memory 5000; try; flip $memory 5000; flip images/core-100.img 30; try; flip images/core-100.img 30
+cp $memory keep; truncate -s -1 $memory; try; cp keep $memory; cp images/manifest keep; sed -i s/n2/n3/ images/manifest; try
+rm images/manifest; try; cp keep images/manifest; test "$(ls -A .xos/checkpoints)" = "$before" && echo clean; try`)
+  t.is(stdout.replace(/checkpoint 'other' of.*/, 'imported'), '1\n1\n1\n1\n1\nclean\nimported\n0\n', stderr)
+  t.regex(stderr, /was changed[^]*was changed[^]*was changed[^]*manifest was changed[^]*without the manifest that a node signed/)
+})
+
 test.serial('a job whose node died is recovered from its checkpoint', async (t) => {
   const running = grid.startExec(`${counter.replace('31', '61')}
 XOS_NODE=n2 python3 count.py > saved.txt & ${begun('saved.txt')}; xcheckpoint $! --name saved --leave-running > /dev/null; echo ready; wait $!; echo status $?`)

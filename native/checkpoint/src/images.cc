@@ -210,20 +210,34 @@ bool packImages(int scratch_fd, int directory_fd, uid_t uid, gid_t gid, bool syn
   return ok && close(out.release()) == 0;
 }
 
-std::string unpackImages(int directory_fd, const Pack& pack, int scratch_fd) {
+std::string readPack(int directory_fd, const Pack& pack, std::string& bytes) {
   Fd in(openat(directory_fd, pack_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  std::string bytes = in ? readFile("/proc/self/fd/" + std::to_string(in.get()), pack.size + 1) : "";
+  bytes = in ? readFile("/proc/self/fd/" + std::to_string(in.get()), pack.size + 1) : "";
   std::string file = std::string("its file '") + pack_name + "' ";
   if (bytes.size() != pack.size) return file + "cannot be read whole";
   if (sha256Hex(bytes) != pack.sha256) return file + "was changed (checksum is wrong)";
-  size_t at = 0;
+  size_t left = bytes.size();
   for (auto& [name, size] : pack.entries) {
-    if (size > bytes.size() - at) return file + "is shorter than its entries";
-    Fd out(openat(scratch_fd, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!out || !writeAll(out.get(), bytes.data() + at, size)) return file + "cannot be unpacked: " + std::strerror(errno);
-    at += size;
+    if (size > left) return file + "is shorter than its entries";
+    left -= size;
   }
   return "";
+}
+
+bool splitPack(const std::string& bytes, const Pack& pack, int directory_fd) {
+  size_t at = 0;
+  for (auto& [name, size] : pack.entries) {
+    Fd out(openat(directory_fd, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!out || !writeAll(out.get(), bytes.data() + at, size) || close(out.release()) < 0) return false;
+    at += size;
+  }
+  return true;
+}
+
+std::string unpackImages(int directory_fd, const Pack& pack, int scratch_fd) {
+  std::string bytes, why = readPack(directory_fd, pack, bytes);
+  if (why.empty() && !splitPack(bytes, pack, scratch_fd)) why = std::string("its file '") + pack_name + "' cannot be unpacked: " + std::strerror(errno);
+  return why;
 }
 
 void removeImages(int directory_fd, int parent_fd, const std::string& name) {

@@ -66,7 +66,11 @@ bool linkMemoryImages(int scratch_fd, int directory_fd, const std::vector<ImageF
 /// Writes all regular files of `scratch_fd` but CRIU's statistics into one file of `directory_fd` (pack_name), owned by uid:gid.
 /// False with errno set.
 bool packImages(int scratch_fd, int directory_fd, uid_t uid, gid_t gid, bool sync, Pack& pack);
-/// Reads the pack, compares it with the manifest and writes its files into `scratch_fd`. Returns what is wrong, or "".
+/// Reads the pack and compares it with the manifest. Returns what is wrong, or "".
+std::string readPack(int directory_fd, const Pack& pack, std::string& bytes);
+/// Writes the files of a pack that was read into a directory that has none of them. False with errno set.
+bool splitPack(const std::string& bytes, const Pack& pack, int directory_fd);
+/// Both: the pack's files in `scratch_fd`. Returns what is wrong, or "".
 std::string unpackImages(int directory_fd, const Pack& pack, int scratch_fd);
 
 /// Removes the directory's files and, when it is then empty, itself. `manifest` goes first: what is half removed does not exist.

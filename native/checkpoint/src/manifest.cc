@@ -147,12 +147,13 @@ std::variant<Manifest, Failure> decodeManifest(const std::string& text, const st
   size_t line = text.find('\n');
   constexpr size_t checksum_bytes = 16;  // "\ncrc32c=xxxxxxxx"
   static const std::string label = "\nsignature=";
-  unsigned stored = 0;
   bool whole = line != std::string::npos && text.back() == '\n' && text.size() >= line + checksum_bytes + label.size() + 1 &&
                text.compare(line + checksum_bytes, label.size(), label) == 0 &&
-               std::sscanf(text.c_str() + line, "\ncrc32c=%8x", &stored) == 1;
+               text.compare(line, 8, "\ncrc32c=") == 0;
   if (!whole) return unusable(directory, "XOS_CHECKPOINT_DAMAGED", "its manifest is cut off; take the checkpoint again");
-  if (crc32c(0, text.data(), line) != stored)
+  char sum[9];
+  std::snprintf(sum, sizeof sum, "%08x", crc32c(0, text.data(), line));
+  if (text.compare(line + 8, 8, sum) != 0)
     return unusable(directory, "XOS_CHECKPOINT_DAMAGED", "its manifest was changed (checksum is wrong); take the checkpoint again");
   try {
     Json json = Json::parse(text.begin(), text.begin() + static_cast<long>(line));

@@ -48,7 +48,7 @@ class Restore {
     manifest_ = std::move(std::get<Manifest>(read));
     auto& facts = manifest_.facts;
     if (!request_.credentials.empty()) {
-      std::string why = verifySignature(request_.credentials, facts.vo, manifest_.certificate, manifest_.signature,
+      std::string why = verifySignature(nodeAuthority(request_.credentials), facts.vo, manifest_.certificate, manifest_.signature,
                                         manifest_.signed_text, manifest_.created_ms);
       if (!why.empty()) return refuse("XOS_CHECKPOINT_SIGNATURE", why + "; only a checkpoint made by a node of this VO can be restarted");
     }

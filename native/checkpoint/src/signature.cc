@@ -97,12 +97,14 @@ std::string sign(const std::string& credentials, const std::string& text) {
   return signature;
 }
 
-std::string verifySignature(const std::string& credentials, const std::string& vo, const std::string& certificate_pem,
+std::string nodeAuthority(const std::string& credentials) { return readFile(credentials + "/ca.pem"); }
+
+std::string verifySignature(const std::string& authority, const std::string& vo, const std::string& certificate_pem,
                             const std::string& signature, const std::string& text, int64_t time_ms) {
   if (signature.empty() || certificate_pem.empty()) return "it is not signed by a node";
   Certificate certificate = readCertificate(certificate_pem);
   if (!certificate) return "its node's certificate cannot be read";
-  std::string why = verifyChain(certificate.get(), readFile(credentials + "/ca.pem"), time_ms);
+  std::string why = verifyChain(certificate.get(), authority, time_ms);
   if (!why.empty()) return why;
   if (!namesNode(certificate.get(), vo)) return "its certificate is not that of a node of '" + vo + "'";
   EVP_PKEY* key = X509_get0_pubkey(certificate.get());

@@ -12,9 +12,11 @@ std::string sha256Hex(const std::string& bytes);
 std::string nodeCertificate(const std::string& credentials);
 /// Signs with `credentials`/key.pem. Empty when that is not possible.
 std::string sign(const std::string& credentials, const std::string& text);
-/// Whether `signature` of `text` was made by the holder of `certificate`, and that is a node's of `vo` under `credentials`/ca.pem at
+/// Certificates (PEM) that vouch for the nodes of the VO, of a node whose credentials lie in `credentials`; empty when there are none.
+std::string nodeAuthority(const std::string& credentials);
+/// Whether `signature` of `text` was made by the holder of `certificate`, and that is a node's of `vo` under `authority` (PEM) at
 /// `time_ms` (Unix time). Returns an empty text when so, else why not.
-std::string verifySignature(const std::string& credentials, const std::string& vo, const std::string& certificate,
+std::string verifySignature(const std::string& authority, const std::string& vo, const std::string& certificate,
                             const std::string& signature, const std::string& text, int64_t time_ms);
 
 }  // namespace xos::checkpoint

@@ -202,16 +202,16 @@ TEST("only a node of the VO can sign") {
   if (!makeCredentials(ours, "xos://demo/node/n2") || !makeCredentials(others, "xos://demo/node/n2")) SKIP("needs the openssl command");
   std::string certificate = nodeCertificate(ours.path), signature = sign(ours.path, "text");
   CHECK(!signature.empty());
-  CHECK_EQUAL(verifySignature(ours.path, "demo", certificate, signature, "text", nowMs()), std::string());
-  CHECK(!verifySignature(ours.path, "demo", certificate, signature, "Text", nowMs()).empty());
-  CHECK(!verifySignature(ours.path, "demo", certificate, "", "text", nowMs()).empty());
-  CHECK(!verifySignature(ours.path, "other", certificate, signature, "text", nowMs()).empty());
-  CHECK(!verifySignature(others.path, "demo", certificate, signature, "text", nowMs()).empty());  // another CA
-  CHECK(!verifySignature(ours.path, "demo", certificate, sign(others.path, "text"), "text", nowMs()).empty());
-  CHECK(!verifySignature(ours.path, "demo", certificate, signature, "text", nowMs() + 10 * 86400000ll).empty());  // not valid then
+  CHECK_EQUAL(verifySignature(nodeAuthority(ours.path), "demo", certificate, signature, "text", nowMs()), std::string());
+  CHECK(!verifySignature(nodeAuthority(ours.path), "demo", certificate, signature, "Text", nowMs()).empty());
+  CHECK(!verifySignature(nodeAuthority(ours.path), "demo", certificate, "", "text", nowMs()).empty());
+  CHECK(!verifySignature(nodeAuthority(ours.path), "other", certificate, signature, "text", nowMs()).empty());
+  CHECK(!verifySignature(nodeAuthority(others.path), "demo", certificate, signature, "text", nowMs()).empty());  // another CA
+  CHECK(!verifySignature(nodeAuthority(ours.path), "demo", certificate, sign(others.path, "text"), "text", nowMs()).empty());
+  CHECK(!verifySignature(nodeAuthority(ours.path), "demo", certificate, signature, "text", nowMs() + 10 * 86400000ll).empty());  // not valid then
   Folder user;
   CHECK(makeCredentials(user, "xos://demo/user/alice"));
-  CHECK(!verifySignature(user.path, "demo", nodeCertificate(user.path), sign(user.path, "text"), "text", nowMs()).empty());
+  CHECK(!verifySignature(nodeAuthority(user.path), "demo", nodeCertificate(user.path), sign(user.path, "text"), "text", nowMs()).empty());
 }
 
 TEST("a directory is made once, never inside or over another checkpoint, and never through '..'") {

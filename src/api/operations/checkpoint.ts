@@ -4,5 +4,6 @@ import type { Checked, CheckpointProgress, CreateRequest, Created, RestartReques
 export interface CheckpointOperations {
   'checkpoint-create': { request: CreateRequest; response: Created; progress: CheckpointProgress };
   'checkpoint-check': { request: { readonly job: string }; response: Checked };
+  'checkpoint-authority': { request: object; response: { readonly certificates: string } };
   'checkpoint-restart': { request: RestartRequest; response: Restarted; progress: CheckpointProgress };
 }

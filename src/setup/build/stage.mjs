@@ -5,7 +5,7 @@ import { hashInputs } from '../lib/hash.mjs'
 import { build, clone, node24, stage } from '../lib/paths.mjs'
 import { markFile } from '../image/mark.mjs'
 
-const PROGRAMS = ['xexec', 'xos-relayd', 'xos-policy', 'xos-cell', 'xos-mount', 'xos-osd', 'xos-mrc', 'xenter']
+const PROGRAMS = ['xexec', 'xos-relayd', 'xos-policy', 'xos-cell', 'xos-checkpoint', 'xos-mount', 'xos-osd', 'xos-mrc', 'xenter']
 /** Built file → its place. */
 const LIBRARIES = new Map([
   ['peer.node', 'usr/lib/xos/lib/peer.node'],
