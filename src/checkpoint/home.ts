@@ -51,7 +51,7 @@ export async function jobsAt(context: NodeContext, home: string, job: string, at
 
 /** Has the relay of a job's home carry out an operation, from whichever node. The relay's error comes through as it is. */
 export async function* askRelay(
-  context: NodeContext, home: string, operation: 'checkpoint' | 'check' | 'restore', job: string, uid: number, fields: object, signal: AbortSignal,
+  context: NodeContext, home: string, operation: 'checkpoint' | 'check' | 'restore' | 'migrate', job: string, uid: number, fields: object, signal: AbortSignal,
 ): AsyncGenerator<CheckpointProgress, Record<string, unknown>, void> {
   const client = context.rpc.client(home, JobServiceDefinition);
   for await (const event of client.forward({ operation, job, uid, fields_json: JSON.stringify(fields) }, { deadline_ms: 0, signal })) {

@@ -50,6 +50,24 @@ export interface Created {
   readonly total_ms: number;
 }
 
+export interface MigrateRequest {
+  /** Id of the job, or pid of its proxy on this node. */
+  readonly job: string;
+  /** null: the scheduler chooses. */
+  readonly node: string | null;
+}
+
+export interface Migrated {
+  readonly job: string;
+  readonly program: string;
+  readonly from: string;
+  readonly node: string;
+  readonly bytes: number;
+  readonly processes: number;
+  /** From its last instruction on the one node to its first on the other. */
+  readonly standstill_ms: number;
+}
+
 export interface RestartRequest {
   readonly name: string;
   /** null: the scheduler chooses. */

@@ -15,6 +15,9 @@ export function parseCheckpointName(value: unknown): string {
 /** Where a user's checkpoints are, on every node. */
 export const checkpointsOf = (home: string): string => `${home}/.xos/checkpoints`;
 
+/** What a job is while it is being moved: a checkpoint that is removed when it runs again, and that `xrestart` takes should it run nowhere. */
+export const movingName = (job: string): string => `moving-${job}`;
+
 /** `<program>-<job>-<n>`: the first n that is free. */
 export async function defaultName(disk: Pick<Disk, 'list'>, directory: string, program: string, job: string): Promise<string> {
   const plain = program.replace(/^.*\//, '').replace(/[^A-Za-z0-9._+-]/g, '_').replace(/^[^A-Za-z0-9]+/, '').slice(0, limits.program_characters_max);

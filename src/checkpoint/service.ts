@@ -3,6 +3,7 @@ import { XosError } from '../core/errors.ts';
 import type { Service } from '../core/service.ts';
 import { checkJob } from './ops/check-job.ts';
 import { createCheckpoint } from './ops/create-checkpoint.ts';
+import { migrateJob } from './ops/migrate-job.ts';
 import { restartCheckpoint } from './ops/restart-checkpoint.ts';
 import { tellAuthority } from './ops/tell-authority.ts';
 
@@ -23,6 +24,8 @@ export class CheckpointService implements Service {
         createCheckpoint(context, caller, { job: text(request.job, 'job'), name: request.name === null ? null : text(request.name, 'name'), leave_running: request.leave_running === true }, signal)),
       context.api.register('checkpoint-check', (caller, request, signal) => checkJob(context, caller, { job: text(request.job, 'job') }, signal)),
       context.api.register('checkpoint-authority', () => tellAuthority(context)),
+      context.api.register('checkpoint-migrate', (caller, request, signal) =>
+        migrateJob(context, caller, { job: text(request.job, 'job'), node: request.node === null ? null : text(request.node, 'node') }, signal)),
       context.api.register('checkpoint-restart', (caller, request, signal) =>
         restartCheckpoint(context, caller, {
           name: text(request.name, 'name'), node: request.node === null ? null : text(request.node, 'node'), detach: request.detach === true,

@@ -1,7 +1,7 @@
 // Checkpoint services of three nodes with real gRPC between them; the relays are scripts that answer as xos-relayd does.
 //   n1 (home of the jobs) --- n2 (they run here) --- n3 (commands are given here)
 import test, { type ExecutionContext } from 'ava';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { ApiCaller } from '../../src/api/registry.ts';
 import type { Session } from '../../src/core/model.ts';
 import { XosError } from '../../src/core/errors.ts';
@@ -208,4 +208,35 @@ test('a checkpoint that is not there, not whole or damaged, an unknown node, and
   await t.throwsAsync(refused({}), { code: 'XOS_SESSION_UNKNOWN' });
   await t.throwsAsync(refused({}, { uid: 0, user: null }), { code: 'XOS_SESSION_UNKNOWN' });
   await t.throwsAsync(refused({ name: 7 }), { code: 'XOS_BAD_ARGUMENT' });
+});
+
+test('a running job is moved by the relay of its home, through a checkpoint of its own name', async (t) => {
+  const grid = await start(t);
+  await grid.job('n1-1');
+  const { context } = grid.vo.node('n3');
+  grid.answer = () => ({ from: 'n2', node: 'n3', bytes: 100, processes: 2, standstill_ms: 30 });
+  const { value } = await grid.call('n3', 'checkpoint-migrate', { job: 'n1-1', node: 'n3' });
+  t.deepEqual(value, { job: 'n1-1', program: 'python3', from: 'n2', node: 'n3', bytes: 100, processes: 2, standstill_ms: 30 });
+  t.like(grid.asked['n1']!.at(-1), { op: 'migrate', job: 'n1-1', node: 'n3', directory: `${context.paths.home}/alice/.xos/checkpoints/moving-n1-1` });
+});
+
+test("what cannot be moved is refused before the relay is asked: an unknown node, another user's job, one that is not running", async (t) => {
+  const grid = await start(t);
+  await grid.job('n1-1');
+  await grid.job('n1-2', { state: 'checkpointed' });
+  await t.throwsAsync(grid.call('n3', 'checkpoint-migrate', { job: 'n1-1', node: 'n9' }), { code: 'XOS_NO_NODE', message: /no node 'n9'/ });
+  await t.throwsAsync(grid.call('n3', 'checkpoint-migrate', { job: 'n1-2', node: null }), { code: 'XOS_JOB_OVER', message: /cannot migrate job 'n1-2': it is checkpointed/ });
+  await t.throwsAsync(grid.call('n3', 'checkpoint-migrate', { job: 'n1-1', node: null }, asBob), { code: 'XOS_DENIED', message: /belongs to alice@demo/ });
+  t.deepEqual(grid.asked['n1'], []);
+});
+
+test('who vouches for the nodes is told to everybody, and that it cannot be told when xosd has no certificates', async (t) => {
+  const grid = await start(t);
+  const { context } = grid.vo.node('n3');
+  mkdirSync(`${context.paths.state}/node`, { recursive: true });
+  writeFileSync(`${context.paths.state}/node/ca.pem`, 'certificates');
+  t.deepEqual((await grid.call('n3', 'checkpoint-authority', {}, asBob)).value, { certificates: 'certificates' });
+  const other = grid.vo.node('n2').context;
+  rmSync(`${other.paths.state}/node/ca.pem`, { force: true });
+  await t.throwsAsync(grid.call('n2', 'checkpoint-authority', {}), { code: 'XOS_UNAVAILABLE' });
 });

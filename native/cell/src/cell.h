@@ -52,6 +52,7 @@ class Cell {
   void checkpoint(const nlohmann::json& request);
   void check();
   void restore(const nlohmann::json& request);
+  void fit(const nlohmann::json& request);
   void die_with_relay();  ///< called while the engine works
 };
 

@@ -85,6 +85,7 @@ void Cell::control(const json& request) {
     if (op == "checkpoint") checkpoint(request);
     else if (op == "check") check();
     else if (op == "restore") restore(request);
+    else if (op == "fit") fit(request);
     else say(relay::frame_result, refusal("XOS_UNKNOWN_OPERATION", "a cell cannot do '" + op + "'"));
   } catch (const std::exception& error) {
     say(relay::frame_result, refusal("XOS_INTERNAL", "cannot do '" + op + "' in a cell: " + error.what()));
@@ -96,7 +97,16 @@ void Cell::check() {
   json list = json::array();
   for (const Obstacle& obstacle : xos::checkpoint::check(job_.root, given(job_.streams)))
     list.push_back({{"code", obstacle.code}, {"pid", obstacle.pid}, {"program", obstacle.program}, {"what", obstacle.what}, {"advice", obstacle.advice}, {"certain", obstacle.certain}});
-  say(relay::frame_result, {{"ok", true}, {"obstacles", list}});
+  const NodeFacts here = nodeFacts();
+  say(relay::frame_result, {{"ok", true}, {"obstacles", list}, {"cpu_features", here.cpu_features}, {"kernel", here.kernel}});
+}
+
+/// Whether a job that runs on a node of another make could go on in this cell.
+void Cell::fit(const json& request) {
+  if (!unfit_.empty()) return say(relay::frame_result, refusal("XOS_NO_CELL", "a cell cannot be as the VO's policy wants it: " + unfit_));
+  if (running_ || used_up_) return say(relay::frame_result, refusal("XOS_CELL_IN_USE", "the cell is in use"));
+  const auto why = fitness(request.value("cpu_features", std::vector<std::string>()), request.value("kernel", ""));
+  say(relay::frame_result, why ? refusal(*why) : json{{"ok", true}});
 }
 
 void Cell::checkpoint(const json& request) {
@@ -183,6 +193,8 @@ void Cell::restore(const json& request) {
   say(relay::frame_result,
       {{"ok", true}, {"bytes", done.bytes}, {"processes", done.processes}, {"total_ms", done.total_ms}, {"streams", streams}, {"argv", done.facts.argv}, {"program", done.facts.program}}, fds);
   for (const int fd : fds) close(fd);
+  // Of a move: nobody else knows when it is over and has the user's rights.
+  if (request.value("remove", false)) removeCheckpoint(restore_request.directory, done.facts.uid, done.facts.gid);
 }
 
 #else

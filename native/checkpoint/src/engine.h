@@ -8,6 +8,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <sys/types.h>
 #include <variant>
@@ -131,6 +132,18 @@ struct Obstacle {
 
 /// Says what cannot be dumped in the tree below `root_pid`, without stopping it. Empty: nothing known stands in the way.
 std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>& streams);
+
+/// Why a tree that was taken from a processor with `cpu_features` and from Linux `kernel` could not go on here; nothing when it can.
+std::optional<Failure> fitness(const std::vector<std::string>& cpu_features, const std::string& kernel);
+/// What the above wants to know of this node.
+struct NodeFacts {
+  std::vector<std::string> cpu_features;
+  std::string kernel;
+};
+NodeFacts nodeFacts();
+
+/// Removes a checkpoint with the rights of its user, the manifest first. What cannot be removed stays.
+void removeCheckpoint(const std::string& directory, uid_t uid, gid_t gid);
 
 /// Manifest of a checkpoint as JSON text (shape: README, "The manifest"), or why it cannot be used. Checks the sizes of its files,
 /// not their content and not the signature.

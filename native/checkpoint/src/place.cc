@@ -54,6 +54,15 @@ Fd makeParents(const std::string& path) {
 
 }  // namespace
 
+void removeCheckpoint(const std::string& path, uid_t uid, gid_t gid) {
+  const size_t slash = path.rfind('/');
+  if (path.empty() || path[0] != '/' || slash + 1 >= path.size()) return;
+  AsUser rights(uid, gid);
+  Fd parent(open(path.substr(0, slash + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  Fd directory(openat(parent.get(), path.substr(slash + 1).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (directory) removeImages(directory.get(), parent.get(), path.substr(slash + 1));
+}
+
 std::optional<Failure> makePlace(const std::string& path, const std::string& job, uid_t uid, gid_t gid, Place& place) {
   size_t slash = path.rfind('/');
   if (path.empty() || path[0] != '/' || slash + 1 >= path.size()) return refuse(path, "it is no absolute path of a directory");

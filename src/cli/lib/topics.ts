@@ -4,7 +4,7 @@ import { site } from './site-page.ts';
 /** Manual pages that are about no single command. The bodies are mdoc(7) source. */
 const overview: Page = {
   name: 'xos', section: 7, summary: 'overview of the XtreemOS grid',
-  seeAlso: [['xps', 1], ['xkill', 1], ['xwait', 1], ['xwhere', 1], ['xrun', 1], ['xlocal', 1], ['xcheckpoint', 1], ['xrestart', 1], ['xnode', 1],
+  seeAlso: [['xps', 1], ['xkill', 1], ['xwait', 1], ['xwhere', 1], ['xrun', 1], ['xlocal', 1], ['xcheckpoint', 1], ['xrestart', 1], ['xmigrate', 1], ['xnode', 1],
     ['xvolume', 1], ['xquery', 1], ['xpublish', 1], ['xsubscribe', 1], ['xshape', 1], ['xvo', 8], ['xgrid', 8], ['xos-policy', 5], ['xosd', 8]],
   body: String.raw`.Sh DESCRIPTION
 XtreemOS makes the machines of a virtual organisation (VO) one system for its members.
@@ -45,6 +45,8 @@ is each node's own.
 stores a job with all its processes in your volume;
 .Xr xrestart 1
 brings it back, on another node too.
+.Xr xmigrate 1
+moves it to another node while it runs.
 .Ss When a node dies
 The jobs that ran there are lost: their proxies say so and end with status 137,
 .Xr xps 1

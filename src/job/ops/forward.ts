@@ -7,7 +7,7 @@ import { findTarget } from '../find-job.ts';
 import { isAdmin, type Asker, type Jobs } from '../jobs.ts';
 
 /** Operations of the relay that a job's home carries out for any node (docs/architecture.md, relayd.ctl). */
-export const forwarded = ['checkpoint', 'check', 'restore'] as const;
+export const forwarded = ['checkpoint', 'check', 'restore', 'migrate'] as const;
 export type Forwarded = (typeof forwarded)[number];
 
 /**

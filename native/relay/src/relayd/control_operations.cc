@@ -158,7 +158,7 @@ void serve(Parts& parts, const std::string& op, const json& request, const Contr
     return reply(jobs(parts.home.jobs(), request));
   } else if (op == "signal") {
     parts.home.signal(request.at("job"), request.at("signal"), request.at("uid"));
-  } else if (op == "checkpoint" || op == "check" || op == "restore") {
+  } else if (op == "checkpoint" || op == "check" || op == "restore" || op == "migrate") {
     return parts.home.control(request, [reply, fail](const json& result) {
       if (result.value("ok", false)) reply(result);
       else fail(result["error"].value("code", "XOS_INTERNAL"), result["error"].value("message", "no reason given"));

@@ -50,9 +50,10 @@ void Far::control(Link& link, uint64_t number, Bytes payload) {
     const std::string text = json{{"ok", false}, {"error", {{"code", code}, {"message", message}}}}.dump(-1, ' ', false, json::error_handler_t::replace);
     link.send(frame_result, 0, number, {{reinterpret_cast<const uint8_t*>(text.data()), text.size()}});
   };
-  if (!request.is_object() || request.value("op", "") != "restore") return fail("XOS_JOB_UNKNOWN", "the job does not run on node '" + node_ + "' any more");
+  const std::string op = request.is_object() ? request.value("op", "") : "";
+  if (op != "restore" && op != "fit") return fail("XOS_JOB_UNKNOWN", "the job does not run on node '" + node_ + "' any more");
   const Session* session = sessions_.find(request.value("session", ""), Loop::clock_ms());
-  if (!session || session->origin != link.node()) return fail("XOS_SESSION_UNKNOWN", "cannot restore on node '" + node_ + "': the session is not open there");
+  if (!session || session->origin != link.node()) return fail("XOS_SESSION_UNKNOWN", "cannot restore on node '" + node_ + "': the session is not open there; log in again, or see whether the node's owner lets you in");
   auto fresh = std::make_unique<FarJob>(*this, link, number);
   FarJob& job = *fresh;
   jobs_[{&link, number}] = std::move(fresh);

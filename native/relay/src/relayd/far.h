@@ -57,7 +57,8 @@ class FarJob : public CellUser, public Watcher {
   uint32_t input_credit_ = 0, terminal_credit_ = 0;
   Termios termios_;
   bool termios_known_ = false;
-  bool ended_ = false, paused_ = false, restoring_ = false, checkpointing_ = false, leave_running_ = false, reported_ = false;
+  bool ended_ = false, paused_ = false, restoring_ = false, fitting_ = false, moving_ = false, checkpointing_ = false, leave_running_ = false, reported_ = false;
+  std::vector<uint8_t> typed_;  ///< for a restored job: what was typed before it was moved, and shown already
   Exit exit_;
   bool cell_released_ = false;
 
@@ -76,6 +77,7 @@ class FarJob : public CellUser, public Watcher {
   void return_typed();
   void send(uint16_t type, uint16_t flags, Bytes payload);
   void control_result(nlohmann::json result, std::vector<int>& fds);
+  void type_again();
   void adopt_restored(const nlohmann::json& result, std::vector<int>& fds);
   void refuse(bool elsewhere, uint8_t status, const std::string& code, const std::string& message);
   void gone();

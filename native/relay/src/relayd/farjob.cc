@@ -118,9 +118,12 @@ bool FarJob::restore(const Session& owner, const std::string& name, const json& 
   session = owner.id;
   uid = owner.uid;
   restoring_ = true;
+  fitting_ = request.value("op", "") == "fit";
+  typed_ = request.value("typed", std::vector<uint8_t>());
   cell_ = far_.cells_.acquire(uid, owner.vo, owner.home, this, true);
   if (!cell_ || !enter_group(owner)) return false;
   json order = request;
+  order.erase("typed");
   order["uid"] = uid;
   order["node"] = far_.node_;
   const std::string text = order.dump();
@@ -214,6 +217,7 @@ void FarJob::take(const Header& header, Bytes payload) {
       if (request.is_object() && request.value("op", "") == "checkpoint") {
         checkpointing_ = true;
         leave_running_ = request.value("leave_running", false);
+        moving_ = request.value("move", false);
         // What is in the job's pipes belongs to the checkpoint: nothing may be fetched until it is written.
         paused_ = true;
         for (const uint16_t stream : {stream_out, stream_err, stream_tty}) set_watch(stream, false);
@@ -496,7 +500,7 @@ void FarJob::control_result(json result, std::vector<int>& fds) {
   }
   if (restored) {
     restoring_ = false;
-    if (good) adopt_restored(result, fds);
+    if (good && !fitting_) adopt_restored(result, fds);
   }
   if (checkpointed) {
     checkpointing_ = paused_ = false;
@@ -514,9 +518,10 @@ void FarJob::control_result(json result, std::vector<int>& fds) {
       }
     }
   }
+  if (checkpointed && good && moving_) return_typed();  // it is typed again where the job goes on
   const std::string text = result.dump(-1, ' ', false, json::error_handler_t::replace);
   send(frame_result, 0, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-  if ((restored && !good) || (checkpointed && good && !leave_running_)) {
+  if ((restored && (!good || fitting_)) || (checkpointed && good && !leave_running_)) {
     kill_cell();
     return gone();
   }
@@ -536,6 +541,27 @@ void FarJob::adopt_restored(const json& result, std::vector<int>& fds) {
     fds[next++] = -1;
   }
   termios_known_ = false;
+  type_again();
+}
+
+/// Without an echo: it was shown when it was typed, on the terminal that the job had before it was moved.
+void FarJob::type_again() {
+  const int master = sources_[stream_tty].fd.get();
+  if (master < 0 || typed_.empty()) return;
+  struct termios now;
+  const unique_fd slave(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  if (!slave || tcgetattr(slave.get(), &now) < 0) return;
+  const bool echoes = now.c_lflag & ECHO;
+  now.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  if (echoes) tcsetattr(slave.get(), TCSANOW, &now);
+  // What is written to the master is taken in (and shown) later, by a thread of the kernel; this is taken in at once.
+  for (const uint8_t byte : typed_)
+    if (ioctl(slave.get(), TIOCSTI, &byte) < 0) break;
+  if (echoes && tcgetattr(slave.get(), &now) == 0) {
+    now.c_lflag |= ECHO;
+    tcsetattr(slave.get(), TCSANOW, &now);
+  }
+  typed_.clear();
 }
 
 void FarJob::kill_cell() {
@@ -549,6 +575,7 @@ void FarJob::cell_gone() {
   if (restoring_ || checkpointing_) {
     const std::string text = json{{"ok", false}, {"error", {{"code", "XOS_JOB_ENDED"}, {"message", "the cell of job '" + job + "' ended meanwhile"}}}}.dump();
     send(frame_result, 0, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    if (restoring_) return gone();  // nothing of the job has run here: its home says what becomes of it
   }
   exit_ = {};
   exit_.signal = SIGKILL;

@@ -109,7 +109,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
   }
   if (header.type == frame_close && header.flags == stream_in) job->input_closed = true;
   const bool awaits = !job->link && job->retry_until_ms && !job->begun;
-  if (!job->link && !awaits && !(header.type == frame_data && header.flags == stream_in)) return;
+  if (!job->link && !awaits && !job->move && !(header.type == frame_data && header.flags == stream_in)) return;
   switch (header.type) {
     case frame_data:
       if (header.flags != stream_in && header.flags != stream_tty) return proxy_gone(proxy);
@@ -122,6 +122,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
         job->returned_input.insert(job->returned_input.end(), payload.begin(), payload.end());
         return;
       }
+      if (hold(*job, frame_data, header.flags, payload)) return;
       if (header.flags == stream_tty) proxy.typed.insert(proxy.typed.end(), payload.begin(), payload.end());
       return to_far(*job, header, payload);
     case frame_close:
@@ -131,6 +132,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
     case frame_winsize:
     case frame_termios:
     case frame_foreground:
+      if (hold(*job, header.type, header.flags, payload)) return;
       return to_far(*job, header, payload);
     case frame_signal: {
       if (payload.empty()) return;
@@ -141,6 +143,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
       }
       if (payload[0] == SIGCONT && continued_by_kernel(*job)) return;  // the kernel told it already, and in order with STOP
       const uint8_t with_source[2] = {payload[0], static_cast<uint8_t>(payload.size() > 1 ? payload[1] : 0)};
+      if (hold(*job, frame_signal, 0, with_source)) return;
       return to_far(*job, {sizeof with_source, frame_signal, 0, 0}, with_source);
     }
     default:
@@ -266,6 +269,7 @@ void Home::take(Link&, const Header& header, Bytes payload) {
     case frame_state: {
       const uint8_t state = in.u8();
       set_state(job, state == state_stopped ? "stopped" : "running");
+      if (const bool told = job.arrived_stopped; job.arrived_stopped = false, told && state == state_stopped) return;
       if (state == state_stopped && job.proxy_stopped) return;  // it would stop itself once more when it goes on
       return to_proxy(job, header, payload);
     }
@@ -304,6 +308,7 @@ void Home::proxy_signalled(uint64_t number, KernelProxies::Event event) {
   job.proxy_stopped = event == KernelProxies::Event::stop;
   if (!job.proxy_stopped && !continued_by_kernel(job)) return;
   const uint8_t payload[2] = {static_cast<uint8_t>(job.proxy_stopped ? SIGSTOP : SIGCONT), 0};
+  if (hold(job, frame_signal, 0, payload)) return;
   if (job.link) job.link->send(frame_signal, 0, job.number, {payload});
 }
 
@@ -419,6 +424,7 @@ void Home::end(Job& job, const std::string& state) {
   job.unbegun = {};
   if (!job.awaits_proxy) job.waiting = {};
   if (job.reads_terminal) yield_terminal(job);
+  job.move = nullptr;
   if (job.control) {
     const auto answer = std::move(job.control);
     job.control = nullptr;
@@ -459,8 +465,9 @@ void Home::link_down(Link& link, const std::string& reason, bool began) {
   if (began) emit_({{"event", "peer-down"}, {"node", link.node()}, {"reason", reason}});
   std::vector<Job*> affected;
   for (auto& [number, job] : jobs_)
-    if (job->link == &link && !job->ended) affected.push_back(job.get());
+    if ((job->link == &link || (job->move && job->move->fitting == &link)) && !job->ended) affected.push_back(job.get());
   for (Job* job : affected) {
+    if (move_cut(*job, link, reason)) continue;
     if (began) {
       lost(*job, reason);
       continue;
@@ -533,6 +540,7 @@ void Home::end_session(const std::string& session) {
 void Home::tick() {
   kernel_.open();
   place_awaiting();
+  move_tick();
   const int64_t now = Loop::clock_ms();
   while (!ended_.empty()) {
     const auto found = jobs_.find(ended_.front());

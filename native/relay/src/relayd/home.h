@@ -17,6 +17,26 @@ namespace xos::relay {
 class Home;
 class Proxy;
 
+/// A frame of a proxy that waits while its job is between two nodes.
+struct Held {
+  uint16_t type, flags;
+  std::vector<uint8_t> payload;
+};
+
+/// A job that is being moved to another node (move.cc).
+struct Move {
+  std::string from, to, directory;
+  Link* fitting = nullptr;       ///< to the node that is asked whether it is fit
+  bool holds = false;            ///< from its last moment where it was
+  std::vector<Held> held;
+  uint32_t held_typed = 0;       ///< bytes of terminal input in it
+  std::vector<uint8_t> typed;    ///< terminal input that the job had not read there
+  nlohmann::json refusal;        ///< why it could not go where it should; null: nothing is against it
+  uint64_t bytes = 0;
+  int64_t frozen_ms = 0;         ///< it stood still until `gone_ms`
+  int64_t gone_ms = 0, due_ms = 0;
+};
+
 struct Job {
   uint64_t number = 0;
   std::string id, name, node, session, user, vo, wanted;
@@ -46,6 +66,8 @@ struct Job {
   std::function<void(const nlohmann::json&)> control;  ///< who waits for the result of a checkpoint, check or restore
   std::string control_op, state_before;
   bool control_leaves_running = false;
+  std::unique_ptr<Move> move;
+  bool arrived_stopped = false;       ///< it was stopped when it was moved: its new cell tells so, the proxy knows
 };
 
 /// So long after a login a node may not have heard of it.
@@ -147,6 +169,17 @@ class Home : public End {
   void yield_terminal(Job& reader);
   void restore(const nlohmann::json& request, Answer answer);
   void restored(Job& job, const nlohmann::json& result);
+  void migrate(const nlohmann::json& request, Answer answer);
+  void moved(Job& job, nlohmann::json result);
+  void ask_fitness(Job& job, const nlohmann::json& checked);
+  void move_out(Job& job);
+  void move_in(Job& job, const std::string& node);
+  void arrived(Job& job, const nlohmann::json& result);
+  void stranded(Job& job, const nlohmann::json& result);
+  void move_over(Job& job, nlohmann::json result);
+  bool hold(Job& job, uint16_t type, uint16_t flags, Bytes payload);
+  bool move_cut(Job& job, Link& link, const std::string& why);
+  void move_tick();
   bool holds_input(const Job& job) const;
   /// A job with a terminal is continued by its proxy, which gives it the terminal first.
   bool continued_by_kernel(const Job& job) const { return !job.has_terminal && kernel_.has(job.number); }

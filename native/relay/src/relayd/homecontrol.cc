@@ -47,6 +47,8 @@ void Home::signal(const std::string& id, int number, uid_t uid) {
   Job& job = owned({{"job", id}, {"uid", uid}});
   if (number < 0 || number > 64) throw CodedError("XOS_SIGNAL", "cannot signal job '" + id + "': " + std::to_string(number) + " is no signal");
   if (number == 0) return;
+  const uint8_t payload[2] = {static_cast<uint8_t>(number), 0};
+  if (hold(job, frame_signal, 0, payload)) return;
   if (!job.link) {
     if (job.state == "checkpointed" && (number == SIGKILL || number == SIGTERM || number == SIGHUP || number == SIGINT)) {
       // It exists as a checkpoint only: what waits for it here goes, the checkpoint stays.
@@ -64,13 +66,13 @@ void Home::signal(const std::string& id, int number, uid_t uid) {
     }
     throw CodedError("XOS_JOB_NOT_RUNNING", "cannot signal job '" + id + "': it is " + job.state);
   }
-  const uint8_t payload[2] = {static_cast<uint8_t>(number), 0};
   job.link->send(frame_signal, 0, job.number, {payload});
 }
 
 void Home::control(const json& request, Answer answer) {
   const std::string op = request.at("op");
   if (op == "restore") return restore(request, std::move(answer));
+  if (op == "migrate") return migrate(request, std::move(answer));
   Job& job = owned(request);
   if (!job.link) throw CodedError("XOS_JOB_NOT_RUNNING", "cannot " + op + " job '" + job.id + "': it is " + job.state);
   if (job.control) throw CodedError("XOS_JOB_BUSY", "cannot " + op + " job '" + job.id + "': another checkpoint, check or restore of it is under way");
@@ -150,20 +152,20 @@ void Home::restored(Job& job, const json& result) {
   kinds_of(result.value("streams", json::array()), job.kinds, job.has_terminal);
   emit_({{"event", "job-started"}, {"job", job.id}, {"name", job.name}, {"argv", job.arguments}, {"node", job.node}, {"state", "running"}, {"session", job.session}, {"uid", job.uid},
          {"user", job.user}, {"vo", job.vo}, {"proxy_pid", job.proxy_pid}, {"started_ms", job.started_ms}});
-  set_state(job, "running");
+  set_state(job, job.move ? job.state_before : "running");
   if (job.detached) return job.link->send(frame_close, stream_in, job.number, {});
   if (job.proxy) {
     // What was under way when the checkpoint was made is in the checkpoint's pipes now, or was returned.
     job.proxy->typed.clear();
     for (const uint16_t stream : {stream_in, stream_tty}) {
-      const uint32_t kept = stream == stream_in ? static_cast<uint32_t>(job.returned_input.size()) : 0;
+      const uint32_t kept = stream == stream_in ? static_cast<uint32_t>(job.returned_input.size()) : job.move ? job.move->held_typed : 0;
       const uint32_t bytes = job.in_flight[stream] - std::min(job.in_flight[stream], kept);
       job.in_flight[stream] -= bytes;
       if (bytes) job.proxy->send(frame_credit, stream, {reinterpret_cast<const uint8_t*>(&bytes), sizeof bytes});
     }
     const uint8_t state = state_restored;
     job.proxy->send(frame_state, 0, {&state, 1});
-    kill(job.proxy_pid, SIGCONT);  // alive: its connection is open
+    if (!job.move) kill(job.proxy_pid, SIGCONT);  // alive: its connection is open; a job that is moved never had it stopped
   }
   release_input(job);
 }
@@ -172,6 +174,7 @@ void Home::control_done(Job& job, Bytes payload) {
   json result = json::parse(payload.begin(), payload.end(), nullptr, false);
   if (!result.is_object()) result = failure("XOS_INTERNAL", "the cell's answer cannot be read");
   const bool good = result.value("ok", false);
+  if (job.move) return moved(job, std::move(result));
   const auto answer = std::move(job.control);
   job.control = nullptr;
   if (job.control_op == "restore") {
