@@ -57,7 +57,8 @@ async function adopt(session: Session, pids: readonly number[], options: Session
   const list = [String(pids.length), ...pids.map(String)];
   const call = (args: readonly string[]): ReturnType<Spawn['run']> => spawn.run('busctl', [...bus, ...args], { timeout_ms: 12_000, signal });
   const started = await call([
-    'StartTransientUnit', 'ssa(sv)a(sa(sv))', scope, 'fail', '4', 'PIDs', 'au', ...list, 'Slice', 's', sliceName(vo), 'CollectMode', 's', 'inactive-or-failed',
+    'StartTransientUnit', 'ssa(sv)a(sa(sv))', scope, 'fail', '5', 'PIDs', 'au', ...list, 'Slice', 's', sliceName(vo), 'CollectMode', 's', 'inactive-or-failed',
+    'Delegate', 'b', 'true', // without that nothing can be attached to it later
     'Description', 's', `Session of ${session.user}@${vo}`, '0',
   ]);
   if (started.exit_code === 0) return;

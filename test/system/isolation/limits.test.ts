@@ -80,7 +80,11 @@ test.serial("a login's processes are taken under the VO's slice, also those that
   const [, shell = '', child = ''] = await login.seen(/([0-9]+) ([0-9]+)\n/)
   const id = 'c'.repeat(32)
   const held = { session: id, user: 'x', vo: 'a', uid: 1, gid: 1, groups: [], roles: [], origin: 'n1', home: '', expires_ms: 0, started_ms: 0, pid: Number(shell) }
-  await placeSession(held, { vo: 'a', hierarchy: 'systemd', clock: systemClock, ...ports, log: quietLog }, new AbortController().signal)
+  const placed = placeSession(held, { vo: 'a', hierarchy: 'systemd', clock: systemClock, ...ports, log: quietLog }, new AbortController().signal)
+  // What the login started before it was taken in, or what another module of PAM took out, is fetched.
+  await g.until(`grep -q ${scopeName(id)} /proc/${child}/cgroup`)
+  await g.must(`echo ${child} >/sys/fs/cgroup/user.slice/cgroup.procs`)
+  await placed
   for (const pid of [shell, child]) t.is(await g.must(`cat /proc/${pid}/cgroup`), `0::/xos.slice/xos-a.slice/${scopeName(id)}\n`)
   t.regex(await g.must(`systemctl status --no-pager ${scopeName(id)}`), /Session of x@a/)
   await g.must(`kill ${child} ${shell}`)
