@@ -3,10 +3,17 @@
 #include "obstacles.h"
 #include <algorithm>
 #include <dirent.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <map>
 #include <memory>
 #include <set>
 #include <sstream>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+#include <utility>
 
 namespace xos::checkpoint {
 namespace {
@@ -106,6 +113,8 @@ void checkMappings(const Look& look, Findings& findings) {
       findings.add(look, "MEMORY", "uses System V shared memory", "set the program to POSIX or mmap shared memory (PostgreSQL: shared_memory_type=mmap)");
     else if (name.starts_with("/secretmem") || name.starts_with("[secretmem"))
       findings.add(look, "MEMORY", "keeps memory secret from the kernel (memfd_secret)", "it cannot be taken along");
+    else if (name.starts_with("/anon_hugepage"))
+      findings.add(look, "MEMORY", "uses reserved huge pages (MAP_HUGETLB)", "start it without them (transparent huge pages can be taken along)");
     else if (name == "anon_inode:[io_uring]")
       findings.add(look, "IO_URING", "uses io_uring", "start it with io_uring off (node: UV_USE_IO_URING=0)");
     else if (name.starts_with("/dev/") && !startsWithAny(name, {"/dev/zero", "/dev/shm/", "/dev/null"}))
@@ -127,6 +136,38 @@ void checkPlaces(const Look& look, Findings& findings) {
   note(readLink("/proc/" + std::to_string(look.process.pid) + "/cwd") + "/", "works in");
 }
 
+/// Files of mounts that the process cannot see: CRIU finds no name for them.
+void checkMounts(const Look& look, Findings& findings) {
+  constexpr decltype(std::declval<struct statfs>().f_type) mqueue_magic = 0x19800202;  // fs/mqueue: no header of the kernel has it
+  const std::string base = "/proc/" + std::to_string(look.process.pid);
+  std::set<std::string> mounts;
+  std::istringstream lines(readFile(base + "/mountinfo", 64u << 20));
+  for (std::string line; std::getline(lines, line);) mounts.insert(line.substr(0, line.find(' ')));
+  // The mount in which its root lies is not in the list when the root is a directory of it (chroot).
+  struct statx root;
+  if (statx(AT_FDCWD, (base + "/root").c_str(), AT_STATX_DONT_SYNC, STATX_MNT_ID, &root) == 0 && root.stx_mask & STATX_MNT_ID) mounts.insert(std::to_string(root.stx_mnt_id));
+  for (auto& [fd, target] : look.descriptors) {
+    if (target.empty() || target[0] != '/' || target.starts_with("/memfd:")) continue;
+    const std::string mount = valueOf(readFile(base + "/fdinfo/" + std::to_string(fd)), "mnt_id");
+    if (mount.empty() || mounts.empty() || mounts.count(mount)) continue;
+    const std::string where = " (descriptor " + std::to_string(fd) + ")";
+    struct statfs status;
+    if (statfs((base + "/fd/" + std::to_string(fd)).c_str(), &status) == 0 && status.f_type == mqueue_magic)
+      findings.add(look, "DEVICE", "has the POSIX message queue '" + target + "' open" + where, "close it (end what uses it) and try again");
+    else
+      findings.add(look, "MOUNT", "has '" + target + "' open" + where + ", of a file system that is mounted nowhere in the job", "close it (end what uses it) and try again");
+  }
+}
+
+/// A child in the memory of its parent: vfork(2) until it executes something, or clone(2) with CLONE_VM for good.
+void checkSharedMemory(const std::vector<Look>& looks, Findings& findings) {
+  std::map<pid_t, const Look*> by_pid;
+  for (auto& look : looks) by_pid[look.process.pid] = &look;
+  for (auto& look : looks)
+    if (by_pid.count(look.process.parent) && syscall(SYS_kcmp, look.process.pid, look.process.parent, KCMP_VM, 0, 0) == 0)
+      findings.add(look, "MEMORY", "shares all memory with its parent, process " + std::to_string(look.process.parent), "try again: a program does so for a moment when it starts another one");
+}
+
 std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>&) {
   std::vector<Look> looks;
   Findings findings;
@@ -138,8 +179,10 @@ std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>&) {
     checkState(look, findings);
     checkDescriptors(look, findings);
     checkMappings(look, findings);
+    checkMounts(look, findings);
     checkPlaces(look, findings);
   }
+  checkSharedMemory(looks, findings);
   checkSockets(looks, findings);
   std::stable_sort(findings.list.begin(), findings.list.end(), [](auto& a, auto& b) { return a.certain > b.certain; });
   return findings.list;

@@ -66,7 +66,7 @@ class Dump {
     if (tree.empty()) return refuse("XOS_CHECKPOINT_STATE", "its root process " + std::to_string(request_.root_pid) + " is gone");
     for (auto& process : tree) memory_bytes_ += process.resident_bytes;
     for (auto& obstacle : check(request_.root_pid, request_.streams))
-      if (obstacle.certain)
+      if (obstacle.certain && !request_.try_all_the_same)
         return refuse(obstacle.code, "'" + obstacle.program + "' (process " + std::to_string(obstacle.pid) + ") " + obstacle.what +
                                          "; " + obstacle.advice);
     if (auto failure = makePlace(request_.directory, request_.facts.job, request_.facts.uid, request_.facts.gid, place_)) return failure;

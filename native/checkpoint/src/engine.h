@@ -70,6 +70,7 @@ struct DumpRequest {
   bool sync = false;  ///< have every image on the disk of its object server before the job is let go
   JobFacts facts;
   std::vector<GivenStream> streams;
+  bool try_all_the_same = false;  ///< let CRIU judge also where check() is certain that it cannot be done (tests)
 };
 
 struct DumpResult {
@@ -122,7 +123,7 @@ std::variant<RestoreResult, Failure> restore(const RestoreRequest& request, cons
 
 /// One thing that stands in the way of a dump.
 struct Obstacle {
-  std::string code;    ///< XOS_CHECKPOINT_LANDLOCK, …_IO_URING, …_DEVICE, …_SOCKET, …_TRACED, …_NAMESPACE, …_FILE, …_STATE
+  std::string code;    ///< XOS_CHECKPOINT_LANDLOCK, …_IO_URING, …_DEVICE, …_SOCKET, …_TRACED, …_NAMESPACE, …_MOUNT, …_FILE, …_STATE
   pid_t pid = 0;       ///< in the cell
   std::string program;
   std::string what;    ///< "has put itself under Landlock restrictions"

@@ -11,6 +11,7 @@
 #include <set>
 #include <sstream>
 #include <sys/socket.h>
+#include <sys/xattr.h>
 
 namespace xos::checkpoint {
 namespace {
@@ -122,6 +123,21 @@ void checkUnix(const Look& look, const UnixSocket& socket, const std::map<uint32
   findings.add(look, "SOCKET", "is connected to " + whom, "end that connection and try again: its other end would stay behind");
 }
 
+/// What the kernel calls the protocol of a socket (lsof(8) asks in the same way); empty when it does not tell.
+std::string protocolOf(const Look& look, int fd) {
+  char name[64];
+  const std::string path = "/proc/" + std::to_string(look.process.pid) + "/fd/" + std::to_string(fd);
+  const ssize_t length = getxattr(path.c_str(), "system.sockprotoname", name, sizeof name);
+  return length > 0 ? std::string(name, strnlen(name, static_cast<size_t>(length))) : "";
+}
+
+void checkProtocol(const Look& look, int fd, Findings& findings) {
+  static const std::set<std::string> dumpable = {"UNIX", "UNIX-STREAM", "TCP", "TCPv6", "UDP", "UDPv6", "UDP-Lite", "UDPLITEv6", "RAW", "RAWv6", "PING", "PINGv6", "NETLINK", "PACKET"};
+  const std::string protocol = protocolOf(look, fd);
+  if (!protocol.empty() && !dumpable.count(protocol))
+    findings.add(look, "SOCKET", "has a socket of the kind " + protocol + " (descriptor " + std::to_string(fd) + ")", "CRIU knows Unix, TCP, UDP, raw, packet and netlink sockets only; end what uses it");
+}
+
 }  // namespace
 
 void checkSockets(const std::vector<Look>& looks, Findings& findings) {
@@ -138,6 +154,7 @@ void checkSockets(const std::vector<Look>& looks, Findings& findings) {
     for (auto& [fd, target] : look.descriptors) {
       uint64_t inode;
       if (!numberAfter(target, "socket:[", inode)) continue;
+      checkProtocol(look, fd, findings);
       auto unix_socket = all_unix ? all_unix->find(static_cast<uint32_t>(inode)) : decltype(all_unix->end()){};
       if (all_unix && unix_socket != all_unix->end()) checkUnix(look, unix_socket->second, *all_unix, tree, findings);
       auto tcp = all_tcp.find(inode);

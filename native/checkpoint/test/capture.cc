@@ -224,6 +224,7 @@ TEST("reserved huge pages are kept from clones; where CRIU does not know them ei
     expect(job.out.get(), "ready\n");
     auto request = dumpRequest(at, job, true);
     request.capture_library = XOS_CAPTURE_LIBRARY;
+    request.try_all_the_same = true;
     auto result = dump(request, {});
     if (auto* done = std::get_if<DumpResult>(&result)) CHECK(!done->copy_on_write && done->why_plain.find("reserved huge pages") != std::string::npos);
     else CHECK(std::get<Failure>(result).code == "XOS_CHECKPOINT_REFUSED" && std::get<Failure>(result).message.find("anon_hugepage") != std::string::npos);

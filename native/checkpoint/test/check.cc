@@ -19,6 +19,9 @@ using namespace xos::checkpoint;
 
 namespace {
 
+/// What the test itself was given may lie on mounts outside of the image root, which would be told of its children.
+[[maybe_unused]] const int closed = close_range(3, ~0u, 0);
+
 /// A child that did `prepare` and then waits; killed at the end.
 class Child {
  public:
@@ -28,6 +31,8 @@ class Child {
     pid_ = fork();
     if (pid_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
+      const int null = open("/dev/null", O_RDWR);
+      for (int fd : {0, 1, 2}) dup2(null, fd);
       prepare();
       (void)!write(ends[1], "r", 1);
       for (;;) pause();
