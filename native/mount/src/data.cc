@@ -154,7 +154,7 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
   } else if ((fi->flags & O_APPEND) && !fi->writepage) {
     m.behind.drain(file);
     ObjectIo::Summary s;
-    uint64_t at = 0;
+    uint64_t at = ObjectIo::no_place;
     r = with_capability(m, f, right_read | right_write,
                         [&](const Opened& layout) { return m.objects.append(layout, data, bytes, at, s); });
     if (r == 0) {

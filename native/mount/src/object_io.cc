@@ -302,10 +302,12 @@ int ObjectIo::append(const Opened& layout, const char* data, uint32_t bytes, uin
     summary = {e.bytes, e.mtime_ns, e.disk_bytes};
     return 0;
   }
-  Summary seen;
-  if (int r = this->summary(layout, seen); r != 0) return r;
-  if (int r = call(layout, 0, object::reserve, Writer().put(seen.size).put(bytes).bytes(), answer, false); r != 0) return r;
-  offset = Reader(answer.begin(), answer.size()).get<uint64_t>();
+  if (offset == no_place) {
+    Summary seen;
+    if (int r = this->summary(layout, seen); r != 0) return r;
+    if (int r = call(layout, 0, object::reserve, Writer().put(seen.size).put(bytes).bytes(), answer, false); r != 0) return r;
+    offset = Reader(answer.begin(), answer.size()).get<uint64_t>();
+  }
   uint32_t done;
   return write(layout, offset, data, bytes, done, summary);
 }

@@ -34,6 +34,8 @@ class ObjectIo {
   int read(const metadata::Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held);
   /// `done` tells how much was written, also with an error. The summary holds mtime and disk bytes of the OSDs written to.
   int write(const metadata::Opened& layout, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done, Summary& summary);
+  /// `offset`: no_place, or what an earlier try was given whose writing a fence has cut short: it is written there, and leaves no gap.
+  static constexpr uint64_t no_place = ~0ull;
   int append(const metadata::Opened& layout, const char* data, uint32_t bytes, uint64_t& offset, Summary& summary);
   int summary(const metadata::Opened& layout, Summary& summary);
   int truncate(const metadata::Opened& layout, uint64_t size, Summary& summary);
