@@ -86,7 +86,7 @@ export const tap = {
     return { name, result: directive ? 'skipped' : match[1] ? 'failed' : 'passed' }
   },
   /** @param {string} line */
-  belongs: (line) => /^\s/.test(line),
+  belongs: (line) => /^(\s|$)/.test(line),
 }
 
 /** ctest with --output-on-failure: `3/12 Test  #3: wire .....   Passed    0.11 sec`, and after a failed one what it printed. */

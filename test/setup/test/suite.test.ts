@@ -36,7 +36,7 @@ const counted = test.macro(async (t, script: string, counts: object, says: RegEx
 
 test('tests are counted, a failure is shown with its details', counted, 'echo "ok 1 - a"; echo "not ok 2 - b"; echo "  why"; echo "ok 3 - c # SKIP"; exit 1',
   { passed: 1, failed: 1, skipped: 1 }, /✗ b\n +why\n/)
-test('a line of progress within the details does not end them', counted, 'echo "not ok 1 - b"; printf "  half\\rwhole\\n  why\\n"; exit 1', { passed: 0, failed: 1, skipped: 0 }, /half whole\n +why\n/)
+test('neither a line of progress nor an empty one ends the details', counted, 'echo "not ok 1 - b"; printf "  half\\rwhole\\n\\n  why\\n"; exit 1', { passed: 0, failed: 1, skipped: 0 }, /half whole\n +why\n/)
 test('a suite that dies counts as a failure', counted, 'echo "ok 1 - a"; kill -9 $$', { passed: 1, failed: 1, skipped: 0 }, /ended with SIGKILL/)
 test('a suite that runs nothing counts as a failure', counted, 'echo nothing here', { passed: 0, failed: 1, skipped: 0 }, /ran no test/)
 test('what a failed native test printed is shown, what went well is not', counted,
