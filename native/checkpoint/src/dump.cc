@@ -105,15 +105,22 @@ class Dump {
     }
     // A small tree need not wait until it is stored, either: memory holds it meanwhile.
     if (request_.leave_running && !capture_ && memory_bytes_ < request_.capture_bytes_min) capture_ = std::make_unique<Capture>("");
-    auto started = capture_ ? Swrk::start(capture_->inherited(), capture_->environment()) : Swrk::start({});
+    auto started = startSwrk();
     if (auto* failure = std::get_if<Failure>(&started)) return *failure;
     criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
     if (!capture_ || !capture_->clones() || knownCriu()) return std::nullopt;
     capture_.reset();
-    started = Swrk::start({});
+    started = startSwrk();
     if (auto* failure = std::get_if<Failure>(&started)) return *failure;
     criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
     return std::nullopt;
+  }
+
+  std::variant<std::unique_ptr<Swrk>, Failure> startSwrk() {
+    auto environment = capture_ ? capture_->environment() : std::vector<std::string>();
+    // Also without clones: it tells CRIU the names of open files as they are (shim/names.cc).
+    if (environment.empty() && access(request_.capture_library.c_str(), R_OK) == 0) environment = {"LD_PRELOAD=" + request_.capture_library};
+    return Swrk::start(capture_ ? capture_->inherited() : std::vector<int>(), environment);
   }
 
   /// Asks CRIU what it is: how it looks at memory is its own business, and known for versions that were tried.

@@ -28,11 +28,13 @@ std::string comparablePath(const std::string& link) {
   if (link.empty() || link[0] != '/') return "";
   if (std::any_of(no_files.begin(), no_files.end(), [&](const std::string& prefix) { return link.starts_with(prefix); })) return "";
   constexpr const char* deleted = " (deleted)";
-  std::string path = link.ends_with(deleted) ? link.substr(0, link.size() - 10) : link;
+  const bool gone = link.ends_with(deleted);
+  std::string path = gone ? link.substr(0, link.size() - 10) : link;
   path = withoutGhost(path);
   // Another link of a deleted file, made by CRIU at the dump beside it: which of the directory's deleted files it was does not matter.
   size_t slash = path.rfind('/');
-  if (path.compare(slash + 1, 11, "link_remap.") == 0) return path.substr(0, slash + 1) + "?";
+  // So is the name that CRIU opens it by where another file has taken its own ("name.cr_link").
+  if (path.compare(slash + 1, 11, "link_remap.") == 0 || (gone && path.ends_with(".cr_link"))) return path.substr(0, slash + 1) + "?";
   return path;
 }
 

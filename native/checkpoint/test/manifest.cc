@@ -79,6 +79,8 @@ TEST("paths are compared without what deletion and CRIU add to them") {
   CHECK_EQUAL(comparablePath("/home/a/x.cr.1f.ghost (deleted)"), std::string("/home/a/x"));
   CHECK_EQUAL(comparablePath("/home/a/x.cr.zz.ghost"), std::string("/home/a/x.cr.zz.ghost"));
   CHECK_EQUAL(comparablePath("/home/a/link_remap.7 (deleted)"), std::string("/home/a/?"));
+  CHECK_EQUAL(comparablePath("/home/a/x.cr_link (deleted)"), std::string("/home/a/?"));
+  CHECK_EQUAL(comparablePath("/home/a/x.cr_link"), std::string("/home/a/x.cr_link"));
   for (const char* link : {"", "pipe:[7]", "socket:[7]", "anon_inode:[eventfd]", "/memfd:x (deleted)", "/dev/pts/0", "/dev/zero (deleted)"})
     CHECK_EQUAL(comparablePath(link), std::string());
 }
