@@ -11,6 +11,9 @@
 
 namespace xos::relay {
 
+inline constexpr int64_t silent_far_ms = 8000;    ///< so long nothing is heard of a node that runs our jobs: it is given up
+inline constexpr int64_t silent_home_ms = 20000;  ///< of a node whose jobs run here: later, so that it has given them up already
+
 using Bytes = std::span<const uint8_t>;
 
 class Link;

@@ -15,8 +15,8 @@ namespace {
 
 /// How long the other node may take to say whether it is fit.
 constexpr int64_t fit_ms_max = 30000;
-/// A relay that hears nothing of a job's home for 8 s ends the job's cell (link.h); before this is over another copy could still be running.
-constexpr int64_t fence_ms = 16000;
+/// A relay that hears nothing of a job's home for that long ends the job's cell; before this is over another copy could still be running.
+constexpr int64_t fence_ms = silent_home_ms + 2000;
 /// Of frames that wait; input is bounded by its window, this is for the others.
 constexpr size_t held_frames_max = 10000;
 

@@ -10,8 +10,6 @@
 
 namespace xos::relay {
 namespace {
-constexpr int64_t silent_far_ms = 8000;    // a node that ran our jobs
-constexpr int64_t silent_home_ms = 20000;  // a node whose jobs run here: later, so that it has given them up already
 constexpr int64_t retry_after_ms = 1000;
 constexpr size_t guests_max = 4096;
 }  // namespace
