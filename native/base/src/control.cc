@@ -69,7 +69,7 @@ struct Shared {
 
 std::string dump_line(const nlohmann::json& value) {
   // A name on disk may be no UTF-8: replace, never throw.
-  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(value) + "\n";
 }
 
 std::string error_line(const nlohmann::json& id, const std::string& code, const std::string& message) {
@@ -165,7 +165,7 @@ struct ControlServer::Impl {
   }
 
   void handle(uint64_t number, const std::string& line) {
-    nlohmann::json request = nlohmann::json::parse(line, nullptr, false);
+    nlohmann::json request = parse_json(line);
     if (!request.is_object() || !request.contains("op") || !request["op"].is_string()) {
       shared->send(number, error_line(nullptr, "XOS_MALFORMED", "cannot serve a control request: the line is no JSON object with \"op\""));
       return;

@@ -3,9 +3,10 @@
 // Request {"id":1,"op":"name",…}; answer {"id":1,"ok":true,…} or {"id":1,"ok":false,"error":{"code","message"}};
 // events {"event":"name",…} go to every connected controller. The socket is mode 0600; a line is at most 1 MiB.
 #pragma once
+#include "json.h"
+
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 

@@ -1,8 +1,8 @@
 // A cell made narrower, as its VO's and its node's policies want it. Done once, before the cell's first job.
 #pragma once
+#include "json.h"
 #include "seccomp_filter.h"
 
-#include <nlohmann/json.hpp>
 #include <string>
 
 namespace xos::cell {

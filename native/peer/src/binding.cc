@@ -177,7 +177,10 @@ Napi::Value hash_password(const Napi::CallbackInfo& info) {
   auto phrase = text(info, 0, "phrase"), setting = text(info, 1, "setting");
   auto hash = std::make_shared<std::string>();
   return Task::start(
-      info.Env(), [=] { *hash = xos::peer::hash_password(phrase, setting); }, [=](Napi::Env env) -> Napi::Value { return Napi::String::New(env, *hash); });
+      info.Env(), [=] { *hash = xos::peer::hash_password(phrase, setting); }, [=](Napi::Env env) -> Napi::Value {
+        Task::start(env, xos::peer::wipe_password_memory, undefined);  // behind the answer: nobody waits for it
+        return Napi::String::New(env, *hash);
+      });
 }
 
 Napi::Value password_setting(const Napi::CallbackInfo& info) {

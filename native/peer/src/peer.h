@@ -44,8 +44,10 @@ void update_key(int32_t key, const uint8_t* payload, size_t length);
 /// is not loaded. Throws SystemError (EPERM; EINVAL for a serial number of no or more than 20 bytes).
 std::optional<uint64_t> revoke_credentials(const std::vector<uint32_t>& uids, const std::vector<std::vector<uint8_t>>& serials);
 /// crypt(3): the hash of a phrase by a setting, or by a hash made before (crypt(5)). Takes as long as that says. Throws SystemError (EINVAL: the
-/// setting is malformed or of an unknown method; ERANGE: the phrase has more than 511 bytes).
+/// setting is malformed or of an unknown method; ERANGE: the phrase has more than 511 bytes). The memory of it, up to 32 MiB, is kept for the next.
 std::string hash_password(const std::string& phrase, const std::string& setting);
+/// Overwrites what hash_password() left in that memory (2 ms); nothing while another hash is using it. Guesses could be tried against it fast.
+void wipe_password_memory();
 /// crypt_gensalt(3): the setting of a new hash by the method with this prefix (`$y$`), with at least 16 random bytes; `cost` 0 is the library's.
 std::string password_setting(const std::string& prefix, unsigned long cost, const std::vector<uint8_t>& random);
 /// prctl(PR_SET_DUMPABLE).
