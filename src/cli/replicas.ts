@@ -6,7 +6,7 @@ import { startProgress } from './lib/progress.ts';
 import { formatBytes } from './lib/units.ts';
 import { objectAt, pathArgument } from './objects.ts';
 
-const stateText: Readonly<Record<string, string>> = { making: ' (being made)', dropping: ' (going)' };
+const stateText: Readonly<Record<string, string>> = { making: ' (being made)', dropping: ' (going)', behind: ' (behind)' };
 
 /** Where the copies of a file are, and how far the one is that is being made. */
 export function replicasText({ copies, running, bytes, bytes_total, reason }: ReplicasRow): string {
@@ -30,7 +30,7 @@ export const replicate: Command<typeof replicateOptions> = {
     'A file with replicas is not changed any more: opening it for writing fails with `EROFS` until the last replica is dropped. It can be renamed and removed. A reader takes the replica that is on his node, or one that is there: when an object server dies, he goes on with another one. A block that is found corrupt is mended from another replica.',
     'Each object server has one copy at most. The metadata server makes the copies, also after a restart; `^C` ends the waiting only. Limits of users and volumes count every copy.',
     'Dropping the last replica waits for the server that has it: while that is away somebody could still read there what was before. For the owner of the file, and for administrators of the VO.',
-    'The names of before are understood as well: `--add-replica auto|OSD`, `--delete-replica OSD` and `--set-replication-policy none`, before the file, and the file alone, which shows it.',
+    'The names of before are understood as well: `--add-replica auto|OSD`, `--delete-replica OSD` and `--set-replication-policy none`, before the file, and the file alone, which shows it. Copies that are written to are a policy: `xtfsutil set --replication`, or `--set-drp --replication-policy quorum --replication-factor 3`.',
   ],
   options: replicateOptions, arguments: [pathArgument],
   run: async (call) => {
@@ -82,13 +82,20 @@ export function withOldNames(argv: readonly string[]): readonly string[] {
     case '--delete-replica': return ['replicate', '--drop', of, ...after];
     case '-r':
     case '--set-replication-policy':
-      if (of !== 'none') throw new UsageError(`there is no replication policy '${of}' to be set: a file becomes read-only with its first replica (--add-replica), and is written again without one (none)`);
+      if (of === 'quorum' || of === 'all') return ['set', '--replication', of, ...after];
+      if (of !== 'none') throw new UsageError(`there is no replication policy '${of}' to be set: quorum and all are for files that are made from then on; a file becomes read-only with its first replica (--add-replica), and is written again without one (none)`);
       return ['replicate', '--count', '1', ...after];
+    case '--set-drp': return ['set', ...argv.slice(1).map(newOption)];
     case '--create-snapshot': return ['snapshot', 'create', ...pathFirst(after, of)];
     case '--delete-snapshot': return ['snapshot', 'rm', ...pathFirst(after, of)];
     case '--list-snapshots': return ['snapshot', 'ls', ...argv.slice(1)];
     default: return argv.length > 0 && first.includes('/') ? ['show', ...argv] : argv;
   }
+}
+
+/** An option of `--set-drp`, the default policy for replicas of what is made in a directory. */
+function newOption(option: string): string {
+  return option.replace(/^--replication-policy(?==|$)/, '--replication').replace(/^--replication-factor(?==|$)/, '--replicas');
 }
 
 const pathFirst = ([path, ...rest]: readonly string[], name: string): readonly string[] => [...(path === undefined ? [] : [path]), name, ...rest];

@@ -16,7 +16,7 @@ export function parseVolumeName(value: unknown): string {
 
 /** Throws XOS_BAD_ARGUMENT; what is absent is left to the server's default. */
 export function parsePolicy(value: Partial<VolumePolicy> | undefined): Policy {
-  const { stripe_size = 0, width = 0, placement = '', atime = '' } = value ?? {};
+  const { stripe_size = 0, width = 0, placement = '', atime = '', replication = '', replicas = 0 } = value ?? {};
   const bad = (what: string): XosError => new XosError('XOS_BAD_ARGUMENT', `cannot use this policy: ${what}`);
   if (stripe_size !== 0 && (!Number.isInteger(stripe_size) || stripe_size % 4096 !== 0 || stripe_size < 4096 || stripe_size > 4_194_304)) {
     throw bad(`a stripe of ${stripe_size} bytes is not a multiple of 4 KiB up to 4 MiB`);
@@ -24,16 +24,25 @@ export function parsePolicy(value: Partial<VolumePolicy> | undefined): Policy {
   if (width !== 0 && (!Number.isInteger(width) || width < 1 || width > 256)) throw bad(`a width of ${width} is not within 1 to 256`);
   if (!['', 'with-mrc', 'local', 'spread'].includes(placement)) throw bad(`placement '${placement}' is not with-mrc, local or spread`);
   if (!['', 'relatime', 'noatime'].includes(atime)) throw bad(`access times '${atime}' are not relatime or noatime`);
-  return { stripe_size, width, placement, atime };
+  if (!['', 'none', 'quorum', 'all'].includes(replication)) throw bad(`replication '${replication}' is not none, quorum or all`);
+  if (replication === 'none' ? replicas > 1 : replicas !== 0 && (!Number.isInteger(replicas) || replicas < 2 || replicas > replicas_max)) throw bad(`${replicas} replicas are not within 2 to ${replicas_max}, or go with replication 'none'`);
+  if (replication !== '' && replication !== 'none' && replicas === 0) throw bad(`replication '${replication}' needs to know how many replicas`);
+  if (replication === '' && replicas !== 0) throw bad(`${replicas} replicas need to know the replication, quorum or all`);
+  if (width > 1 && replicas > 1) throw bad('files with write replicas are not striped: the width must be 1');
+  return { stripe_size, width, placement, atime, replication, replicas: replication === 'none' ? 1 : replicas };
 }
 
+const replicas_max = 7;
+
 /** The policy as the MRC takes it: what is 0 or empty is not named, so that it stays as it is. */
-export const namedPolicy = ({ stripe_size, width, placement, atime }: Policy): Record<string, string | number> =>
-  ({ ...(stripe_size > 0 ? { stripe_size } : {}), ...(width > 0 ? { width } : {}), ...(placement === '' ? {} : { placement }), ...(atime === '' ? {} : { atime }) });
+export const namedPolicy = ({ stripe_size, width, placement, atime, replication, replicas }: Policy): Record<string, string | number> =>
+  ({ ...(stripe_size > 0 ? { stripe_size } : {}), ...(width > 0 ? { width } : {}), ...(placement === '' ? {} : { placement }), ...(atime === '' ? {} : { atime }),
+    ...(replication === '' ? {} : { replication, replicas }) });
 
 export const policyRow = (policy: Policy | undefined): VolumePolicy => ({
   stripe_size: policy?.stripe_size ?? 0, width: policy?.width ?? 0, placement: (policy?.placement ?? '') as VolumePolicy['placement'],
   atime: policy?.atime === 'noatime' ? 'noatime' : 'relatime',
+  replication: policy?.replication === 'quorum' || policy?.replication === 'all' ? policy.replication : 'none', replicas: Math.max(1, policy?.replicas ?? 1),
 });
 
 export const ownerName = (context: NodeContext, uid: number): string => (uid === 0 ? 'root' : context.members.byUid(uid)?.user ?? `${uid}`);
@@ -74,6 +83,7 @@ export function readVolumes(answer: unknown): readonly Volume[] {
 /** Reads a policy of mrc.ctl. */
 export const readPolicy = (fields: Readonly<Record<string, unknown>>): Policy => ({
   stripe_size: number(fields['stripe_size']), width: number(fields['width']), placement: String(fields['placement'] ?? ''), atime: String(fields['atime'] ?? 'relatime'),
+  replication: String(fields['replication'] ?? 'none'), replicas: number(fields['replicas']),
 });
 
 /** True for an answer of the MRC that means: it is there already. */

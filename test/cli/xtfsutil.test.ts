@@ -8,6 +8,7 @@ import { XosError } from '../../src/core/errors.ts';
 import { command as lsfs } from '../../src/cli/lsfs.xtreemfs.ts';
 import { command as mkfs } from '../../src/cli/mkfs.xtreemfs.ts';
 import { command as mount } from '../../src/cli/mount.xtreemfs.ts';
+import { replicasText, withOldNames } from '../../src/cli/replicas.ts';
 import { command as rmfs } from '../../src/cli/rmfs.xtreemfs.ts';
 import { command as declared } from '../../src/cli/xtfsutil.ts';
 import { capture } from './lib/capture.ts';
@@ -33,6 +34,28 @@ test('volumes are made with a limit, listed by name, and removed by the names th
   t.is((await grid.run(rmfs as Command, ['data'])).status, 2, 'only with --force');
   t.is((await grid.run(rmfs as Command, ['--force', 'data'])).status, 0);
   t.is((await grid.run(lsfs as Command, [])).out, '');
+});
+
+test('write replicas are a policy, by our names and those of XtreemFS', async (t) => {
+  const grid = await startCli(t);
+  const asked: unknown[] = [];
+  await grid.vo.node('n1').daemon('mrc', (op, fields) => {
+    if (op === 'policy-set') asked.push(fields['policy']);
+    if (op === 'volume-create') asked.push(fields['policy']);
+    const policy = { stripe_size: 1 << 20, width: 1, placement: 'spread', atime: 'relatime', replication: 'quorum', replicas: 3 };
+    return { volume: 'data', type: 'file', uid: 0, policy, volumes: [{ name: 'data', policy }], copies: [{ state: 'whole', osds: [{ osd: 'n2', up: true }] }, { state: 'behind', osds: [{ osd: 'n3', up: false }] }],
+      stripes: { stripe_size: 1 << 20, width: 1, osds: [{ osd: 'n2', node: 'n2', up: true }] } };
+  });
+  t.deepEqual(withOldNames(['--set-drp', '--replication-policy=quorum', '--replication-factor', '3', 'dir']), ['set', '--replication=quorum', '--replicas', '3', 'dir']);
+  t.deepEqual(withOldNames(['--set-replication-policy', 'all', 'dir']), ['set', '--replication', 'all', 'dir']);
+  const options = { run: grid.vo.node('n2').context.paths.run, signal: new AbortController().signal };
+  await callApi('volume-policy', { inode: 77, policy: { replication: 'all', replicas: 2 } }, options);
+  await callApi('volume-policy', { inode: 77, policy: { replication: 'none' } }, options);
+  t.deepEqual(asked, [{ replication: 'all', replicas: 2 }, { replication: 'none', replicas: 1 }]);
+  for (const policy of [{ replication: 'most' as 'all', replicas: 3 }, { replication: 'all' as const, replicas: 8 }, { replicas: 3 }, { replication: 'quorum' as const }, { replication: 'all' as const, replicas: 3, width: 2 }])
+    await t.throwsAsync(callApi('volume-policy', { inode: 77, policy }, options), { code: 'XOS_BAD_ARGUMENT' }, JSON.stringify(policy));
+  t.like((await callApi('volume-inspect', { inode: 77 }, options)).policy, { replication: 'quorum', replicas: 3 });
+  t.is(replicasText(await callApi('volume-replicas', { inode: 77, action: 'status' }, options)), 'n2, n3 (down) (behind)');
 });
 
 test('a file is asked for by its number, which is not taken for that of the request', async (t) => {

@@ -131,11 +131,8 @@ int Engine::begin_writing(Txn& txn, uint64_t id, bool truncate, const Place& pla
   if (is_replicated(i) || is_frozen(i)) return EROFS;
   bool changed = false;
   if (i.r.width == 0) {
-    VolumePolicy policy = policy_for(txn, i);
-    i.osds = place(policy);
-    if (i.osds.empty()) return EHOSTDOWN;
-    i.r.width = static_cast<uint16_t>(i.osds.size());
-    i.r.stripe_bytes = policy.stripe_bytes;
+    if (int r = place_contents(txn, policy_for(txn, i), place, i); r != 0) return r;
+    if (i.mirror.on() && i.osds.size() < i.mirror.copies) txn.put(table_meta, mirror_key(id), std::string(1, '\0'));
     changed = true;
   }
   if (truncate && i.r.size > 0) {

@@ -24,11 +24,17 @@ VolumePolicy parse_policy(const json& request, VolumePolicy p = {}) {
   p.width = j.value("width", p.width);
   p.placement = j.value("placement", p.placement);
   if (j.contains("atime")) p.atime = j["atime"] == "relatime";
+  if (j.contains("replication")) {
+    p.all = j["replication"] == "all";
+    if (j["replication"] == "none") p.copies = 1;
+  }
+  if (const uint32_t copies = j.value("replicas", uint32_t{p.copies}); copies != p.copies) p.copies = static_cast<uint8_t>(std::min(copies, 255u));
   return p;
 }
 
 json show(const VolumePolicy& p) {
-  return {{"stripe_size", p.stripe_bytes}, {"width", p.width}, {"placement", p.placement}, {"atime", p.atime ? "relatime" : "noatime"}};
+  return {{"stripe_size", p.stripe_bytes}, {"width", p.width}, {"placement", p.placement}, {"atime", p.atime ? "relatime" : "noatime"},
+          {"replication", p.copies == 1 ? "none" : p.all ? "all" : "quorum"}, {"replicas", p.copies}};
 }
 
 json volume_create(Mrc& m, const json& request) {
@@ -46,7 +52,7 @@ json volume_create(Mrc& m, const json& request) {
   if (status == EEXIST) throw CodedError("XOS_EXISTS", "cannot create volume '" + name + "': it exists already");
   if (status != 0)
     throw CodedError("XOS_BAD_VOLUME", "cannot create volume '" + name + "': its name must be 1–255 bytes without '/', stripe_size a multiple of 4096 up to "
-                                       "4194304, width 1–256, placement with-mrc, spread or local");
+                                       "4194304, width 1–256, placement with-mrc, spread or local, replicas 1–" + std::to_string(mirror_copies_max) + " (with more than one the width is 1)");
   m.store.sync();
   m.sessions.invalidate(effects, nullptr);
   return {{"root", root}};
@@ -178,10 +184,12 @@ json policy_set(Mrc& m, const json& request) {
     status = m.engine.policy_set(txn, i.id, policy, effects);
   });
   if (status == EROFS) throw CodedError("XOS_READ_ONLY", "cannot set the policy of file " + std::to_string(i.id) + ": it belongs to a snapshot, which is not changed");
-  if (status == EBUSY) throw CodedError("XOS_BUSY", "cannot change the stripes of file " + std::to_string(i.id) + ": it has contents already, or is open; copy it into a new file");
+  if (status == EBUSY) throw CodedError("XOS_BUSY", "cannot change the stripes or replicas of file " + std::to_string(i.id) + ": it has contents already, or is open; copy it into a new file");
+  if (status == EOPNOTSUPP)
+    throw CodedError("XOS_NOT_SUPPORTED", "cannot keep write replicas of file " + std::to_string(i.id) + ": its volume has snapshots, and there are none of such files yet");
   if (status != 0)
     throw CodedError("XOS_BAD_POLICY", "cannot set the policy of file " + std::to_string(i.id) + ": stripe_size must be a multiple of 4096 up to 4194304, "
-                                       "width 1–256, placement with-mrc, spread or local, and it must be a volume, a directory or an empty file");
+                                       "width 1–256, placement with-mrc, spread or local, replicas 1–" + std::to_string(mirror_copies_max) + " (with more than one the width is 1), and it must be a volume, a directory or an empty file");
   m.store.sync();
   m.sessions.invalidate(effects, nullptr);
   return json::object();
@@ -275,7 +283,7 @@ json show(Mrc& m, const Replicator::Copy& copy) {
     Osd osd;
     if (m.osds.find(number, osd)) osds.push_back({{"osd", osd.name}, {"node", osd.node}, {"up", osd.up}});
   }
-  const char* state = copy.state == Replicator::State::whole ? "whole" : copy.state == Replicator::State::making ? "making" : "dropping";
+  const char* state = copy.state == Replicator::State::behind ? "behind" : copy.state == Replicator::State::whole ? "whole" : copy.state == Replicator::State::making ? "making" : "dropping";
   return {{"state", state}, {"osds", osds}};
 }
 

@@ -1,10 +1,11 @@
 // Operations of the control socket (README.md): what xosd and the tests ask of the MRC.
 #pragma once
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "engine.h"
 #include "janitor.h"
+#include "json.h"
+#include "mirrors.h"
 #include "mover.h"
 #include "osd_table.h"
 #include "replicator.h"
@@ -26,6 +27,7 @@ struct Mrc {
   Mover& mover;
   Replicator& replicator;
   Snapshotter& snapshotter;
+  Mirrors& mirrors;
   Service& service;
   Transfers& transfers;
 };

@@ -260,6 +260,27 @@ void Engine::inherit(Txn& txn, const Inode& parent, uint32_t umask, Inode& made)
   if (S_ISDIR(made.r.mode)) save_acl(txn, made, true, inherited);
 }
 
+/// Where a file's first bytes go.
+int Engine::place_contents(Txn& txn, const VolumePolicy& policy, const Place& place, Inode& i) {
+  if (policy.copies > 1 && keeps_snapshots(i.r.volume)) return EOPNOTSUPP;
+  i.osds = place(policy);
+  if (i.osds.empty()) return EHOSTDOWN;
+  i.r.stripe_bytes = policy.stripe_bytes;
+  i.mirror = {};
+  if (policy.copies == 1) {
+    i.r.width = static_cast<uint16_t>(i.osds.size());
+    return 0;
+  }
+  i.mirror = {policy.copies, policy.all};
+  if (i.osds.size() < i.mirror.needed()) return EHOSTDOWN;
+  i.r.width = 1;
+  i.r.replicas = static_cast<uint16_t>(i.osds.size());
+  ++i.r.epoch;
+  std::string_view v;
+  if (!txn.get(table_meta, mirrored_volume_key(i.r.volume), v)) txn.put(table_meta, mirrored_volume_key(i.r.volume), "");
+  return 0;
+}
+
 int Engine::create(Txn& txn, const Caller& caller, uint64_t directory, std::string_view name, const Making& making, const Place& place,
                    Inode& made, Inode& parent, Effects& effects) {
   const auto& [mode, umask, target, open, nameless, linkable] = making;
@@ -282,14 +303,11 @@ int Engine::create(Txn& txn, const Caller& caller, uint64_t directory, std::stri
   made.target = target;
   made.r.change = 1;
   if (open) {
-    VolumePolicy policy = policy_for(txn, parent);
-    made.osds = place(policy);
-    if (made.osds.empty()) return EHOSTDOWN;
-    made.r.width = static_cast<uint16_t>(made.osds.size());
-    made.r.stripe_bytes = policy.stripe_bytes;
+    if (int r = place_contents(txn, policy_for(txn, parent), place, made); r != 0) return r;
   }
   if (int r = charge(txn, made.r.volume, made.r.uid, 0, 1, false); r != 0) return r;
   made.id = next_id(txn);
+  if (made.mirror.on() && made.osds.size() < made.mirror.copies) txn.put(table_meta, mirror_key(made.id), std::string(1, '\0'));
   if (S_ISDIR(mode) && (parent.r.flags & inode_has_policy)) {
     std::string_view policy;
     if (txn.get(table_policy, key_of(parent.id), policy)) txn.put(table_policy, key_of(made.id), std::string(policy));

@@ -17,11 +17,16 @@
 
 namespace xos::fs::metadata {
 
+/// Of files with write replicas.
+inline constexpr uint8_t mirror_copies_max = 7;
+
 struct VolumePolicy {
   uint32_t stripe_bytes = 4u << 20;
   uint16_t width = 1;
   std::string placement = "with-mrc";  ///< with-mrc | spread | local
   bool atime = true;                   ///< relatime; false: reading leaves no trace
+  uint8_t copies = 1;                  ///< more than one: write replicas, then `width` is 1
+  bool all = false;                    ///< a write takes all of them; else more than half
 };
 
 struct Volume {
@@ -118,6 +123,8 @@ class Engine {
   uint64_t may_grow_to(const Txn&, const Inode&) const;
   /// Where the contents of a file are, and how many of the copies are whole; stores the inode. EDQUOT when the limits have no room for more.
   int set_copies(Txn&, Inode&, std::vector<uint16_t> osds, uint16_t whole);
+  /// The same of a file with write replicas, whatever the limits say: `in_step` of the members.
+  void set_members(Txn&, Inode&, std::vector<uint16_t> osds, uint16_t in_step);
   /// Cuts the size and the free space of the disks to what limits leave for a user (statfs).
   void limit_space(const Txn&, uint64_t volume, uint32_t uid, uint64_t& total, uint64_t& free) const;
 
@@ -194,6 +201,7 @@ class Engine {
   int charge_inode(Txn&, const Inode&, uint32_t uid, int sign, bool forced);
   /// Changes the size, and what is charged for it.
   int resize(Txn&, Inode&, uint64_t size, bool forced);
+  int place_contents(Txn&, const VolumePolicy&, const Place&, Inode&);
   void inherit(Txn&, const Inode& parent, uint32_t umask, Inode& made);
   int set_acl(Txn&, const Caller&, Inode&, bool of_default, std::string_view value);
   int parent_for_change(const Txn&, const Caller&, uint64_t directory, Inode& parent) const;

@@ -7,6 +7,7 @@
 
 #include "borrowing.h"
 #include "capability.h"
+#include "mirrors.h"
 #include "service.h"
 #include "snapshotter.h"
 
@@ -55,6 +56,7 @@ int Service::create(uint16_t type, Context& c) {
       c.names_leased = sessions_.grant(c.session, parent.id, true);
       put_attr(c, parent, sessions_.grant(c.session, parent.id, false));
     }
+    if (made.mirror.on()) mirrors_->made(made);
     put_opened(c, made, right_read | right_write | right_truncate, engine_.may_grow_to(txn, made));
     return 0;
   });
@@ -97,6 +99,7 @@ int Service::open(Context& c) {
     if (status == 0 && (kept || contents)) look();
     if (status == 0 && write && (!wrote_before || truncate || found.r.width == 0)) {
       Effects effects;
+      const bool placed = found.r.width == 0;
       auto place = [&](const VolumePolicy& policy) { return osds_.place(policy, c.session->node); };
       store_.write([&](Txn& txn) {
         effects = {};
@@ -104,7 +107,9 @@ int Service::open(Context& c) {
         status = engine_.begin_writing(txn, id, false, place, found, effects);
       });
       if (status == 0) sessions_.invalidate(effects, c.session.get());
+      if (status == 0 && placed && found.mirror.on()) mirrors_->made(found);
     }
+    if (status == 0 && found.mirror.on()) status = mirrors_->ready(id, write);
     if (status == 0 && others_wrote && !write) leased = false;
   } catch (...) {
     sessions_.close(c.session, id, !write, write);
@@ -172,12 +177,21 @@ int Service::renew(uint16_t type, Context& c) {
   bool kept = false;
   if (status == 0 && write) status = snapshotter_->enter(id, pass, kept);
   if (status == 0 && (kept || contents)) look();
+  if (status == 0 && i.mirror.on()) status = mirrors_->ready(id, write);
   // A right of somebody who has not opened the file: a snapshot must know of it as of those who have.
   if (status == 0 && write && !writes)
     store_.write([&](Txn& txn) { txn.put(table_meta, late_key(id), Writer().put(now_ns() / 1000000 + late_ms).bytes()); });
   if (status != 0) return status;
   put_attr(c, i, false);
   put_opened(c, i, rights_of(flags), grow_to, contents ? &*contents : nullptr);
+  return 0;
+}
+
+int Service::failed(Context& c) {
+  const auto id = c.in->get<uint64_t>();
+  const auto epoch = c.in->get<uint32_t>();
+  c.in->finish();
+  mirrors_->failed(id, epoch);
   return 0;
 }
 

@@ -13,10 +13,16 @@ std::optional<Inode> load_inode(const Txn& txn, uint64_t id) {
   i.id = id;
   if (v.size() < sizeof i.r) throw StoreError(MDB_CORRUPTED, "inode record is too short");
   std::memcpy(&i.r, v.data(), sizeof i.r);
-  if (i.r.format != 1 || v.size() < sizeof i.r + 2u * i.r.osd_count) throw StoreError(MDB_CORRUPTED, "inode record is of an unknown format");
+  // Format 2 has two bytes more behind the list of OSDs: MirrorPolicy.
+  const size_t mirror_bytes = i.r.format == 2 ? 2 : 0;
+  if (i.r.format < 1 || i.r.format > 2 || v.size() < sizeof i.r + 2u * i.r.osd_count + mirror_bytes) throw StoreError(MDB_CORRUPTED, "inode record is of an unknown format");
   i.osds.resize(i.r.osd_count);
   if (i.r.osd_count > 0) std::memcpy(i.osds.data(), v.data() + sizeof i.r, 2u * i.r.osd_count);
-  i.target = v.substr(sizeof i.r + 2u * i.r.osd_count);
+  if (mirror_bytes > 0) {
+    const std::string_view mirror = v.substr(sizeof i.r + 2u * i.r.osd_count);
+    i.mirror = {static_cast<uint8_t>(mirror[0]), mirror[1] != 0};
+  }
+  i.target = v.substr(sizeof i.r + 2u * i.r.osd_count + mirror_bytes);
   if ((i.r.flags & inode_has_acl) && txn.get(table_xattr, xattr_key(id, acl_access_name), v)) i.acl = v;
   return i;
 }
@@ -25,8 +31,10 @@ void save_inode(Txn& txn, const Inode& i) {
   std::string v;
   InodeRecord r = i.r;
   r.osd_count = static_cast<uint16_t>(i.osds.size());
+  r.format = i.mirror.on() ? 2 : 1;
   v.append(reinterpret_cast<const char*>(&r), sizeof r);
   if (!i.osds.empty()) v.append(reinterpret_cast<const char*>(i.osds.data()), 2 * i.osds.size());
+  if (i.mirror.on()) v.append({static_cast<char>(i.mirror.copies), static_cast<char>(i.mirror.all)});
   v.append(i.target);
   txn.put(table_inode, key_of(i.id), v);
 }
@@ -47,6 +55,10 @@ void save_acl(Txn& txn, Inode& i, bool of_default, const std::string& bytes) {
 }
 
 std::string replicate_key(uint64_t id) { return "replicate:" + key_of(id); }
+
+std::string mirror_key(uint64_t id) { return "mirror:" + key_of(id); }
+
+std::string mirrored_volume_key(uint64_t volume) { return "mirrored:" + key_of(volume); }
 
 std::string entry_key(uint64_t directory, std::string_view name) { return key_of(directory).append(name); }
 

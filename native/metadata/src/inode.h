@@ -40,11 +40,22 @@ struct InodeRecord {
 };
 #pragma pack(pop)
 
+/// Of a file whose contents are kept in several copies that are written to (docs/decisions/0032-write-replication.md); none: 0 copies.
+struct MirrorPolicy {
+  uint8_t copies = 0;
+  bool all = false;  ///< a write takes all of them; else more than half
+  bool on() const { return copies > 0; }
+  size_t majority() const { return copies / 2 + 1u; }
+  /// How many members it takes to write.
+  size_t needed() const { return all ? copies : majority(); }
+};
+
 struct Inode {
   uint64_t id = 0;
   InodeRecord r;
   std::vector<uint16_t> osds;  ///< numbers of the OSD table: `width` for each copy of the contents
   std::string target;
+  MirrorPolicy mirror;  ///< then `replicas` is the number of members in step, the first ones in the list, and the first one leads
   std::string acl;  ///< of access, as load_inode found it; kept by save_acl, not by save_inode
 };
 
@@ -52,7 +63,7 @@ struct Inode {
 inline size_t copies_of(const InodeRecord& r, size_t osds) { return r.width == 0 ? 1 : osds / r.width; }
 inline size_t copies_of(const Inode& i) { return copies_of(i.r, i.osds.size()); }
 /// What has replicas is not changed any more (docs/decisions/0026-read-only-replicas.md).
-inline bool is_replicated(const Inode& i) { return copies_of(i) > 1; }
+inline bool is_replicated(const Inode& i) { return !i.mirror.on() && copies_of(i) > 1; }
 
 inline bool is_frozen(const Inode& i) { return i.r.flags & inode_frozen; }
 
@@ -72,6 +83,10 @@ struct Entry {
 };
 /// Row of table_meta for a file with copies that are to be made.
 std::string replicate_key(uint64_t id);
+/// Row of table_meta for a file with write replicas of which not all are in step. Its value is a byte: 1 when nobody knows which are (after a restore).
+std::string mirror_key(uint64_t id);
+/// Row of table_meta for a volume that has, or had, such files.
+std::string mirrored_volume_key(uint64_t volume);
 std::string entry_key(uint64_t directory, std::string_view name);
 std::optional<Entry> load_entry(const Txn& txn, uint64_t directory, std::string_view name);
 void save_entry(Txn& txn, uint64_t directory, std::string_view name, const Entry& entry);

@@ -8,6 +8,7 @@
 #include "capability.h"
 #include "frame_server.h"
 #include "log.h"
+#include "mirrors.h"
 #include "object_store.h"
 #include "protocol.h"
 #include "stripe.h"
@@ -69,6 +70,11 @@ bool Janitor::recover_size(uint64_t id) {
   int status = 0;
   store_.read([&](const Txn& txn) { status = engine_.getattr(txn, id, i); });
   if (status != 0) return true;
+  if (i.mirror.on()) {
+    if (int r = mirrors_->ready(id, false); r != 0) return r == ENOENT;
+    store_.read([&](const Txn& txn) { status = engine_.getattr(txn, id, i); });
+    if (status != 0) return true;
+  }
   StripePolicy policy{i.r.stripe_bytes, i.r.width};
   uint64_t size = 0, disk_bytes = 0;
   int64_t mtime = i.r.mtime_ns, written = 0;

@@ -14,6 +14,8 @@ class Janitor {
  public:
   Janitor(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, Service& service)
       : store_(store), engine_(engine), sessions_(sessions), osds_(osds), service_(service) {}
+  /// Before it runs. Sizes of files with write replicas are asked of who leads.
+  void use(class Mirrors& mirrors) { mirrors_ = &mirrors; }
   /// Never returns; a round each 200 ms.
   [[noreturn]] void run();
   /// Drops the sessions of a node at once (control operation client-drop).
@@ -34,6 +36,7 @@ class Janitor {
   Sessions& sessions_;
   OsdTable& osds_;
   Service& service_;
+  Mirrors* mirrors_ = nullptr;
   bool swept_after_start_ = false;
 };
 

@@ -99,8 +99,13 @@ int main(int argc, char** argv) {
     };
     Snapshotter snapshotter(store, engine, sessions, osds, service, moves);
     service.use(snapshotter);
+    Mirrors mirrors(store, engine, osds, service);
+    service.use(mirrors);
+    janitor.use(mirrors);
+    replicator.suspect = [&](uint64_t file, uint16_t osd) { mirrors.suspect(file, osd); };
+    mover.retire_mirrors = [&](const std::vector<uint64_t>& files) { mirrors.retire(files); };
     Transfers transfers(flags.state);
-    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, mover, replicator, snapshotter, service, transfers};
+    Mrc mrc{store, engine, sessions, osds, janitor, sweeper, mover, replicator, snapshotter, mirrors, service, transfers};
     auto answer = [&mrc](const std::string& op, const json& request) {
       try {
         return answer_control(mrc, op, request);
@@ -125,6 +130,8 @@ int main(int argc, char** argv) {
     std::thread([&] { sweeper.run(); }).detach();
     std::thread([&] { mover.run(); }).detach();
     std::thread([&] { replicator.run(); }).detach();
+    std::thread([&] { mirrors.keep_leases(); }).detach();
+    std::thread([&] { mirrors.care(); }).detach();
     std::thread([&] {
       for (;; std::this_thread::sleep_for(std::chrono::seconds(10))) transfers.purge();
     }).detach();

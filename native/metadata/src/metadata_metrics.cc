@@ -20,7 +20,7 @@ constexpr Named kinds[] = {
     {readdir, "readdir"},     {statfs, "statfs"},       {getxattr, "getxattr"},       {setxattr, "setxattr"},       {listxattr, "listxattr"},
     {removexattr, "removexattr"}, {lock_get, "lock_get"}, {lock_set, "lock_set"},     {sync, "sync"},               {reclaim, "reclaim"},
     {osd_list, "osd_list"},   {capability, "capability"}, {prepare_truncate, "prepare_truncate"}, {tmpfile, "tmpfile"}, {accessed, "accessed"},
-    {reserve, "reserve"},
+    {reserve, "reserve"},     {right_failed, "right_failed"},
 };
 
 void describe_database(Mrc& m, metrics::Text& t) {
@@ -66,6 +66,7 @@ std::string describe_mrc(Mrc& m) {
   t.one("xos_mrc_leases", "gauge", "Attributes and directories that mounts may keep.", counts.leases);
   describe_database(m, t);
   t.one("xos_mrc_replica_blocks_mended_total", "counter", "Corrupt blocks of files with replicas that were written anew from another one.", m.replicator.repaired());
+  t.one("xos_mrc_mirror_members_caught_up_total", "counter", "Members of files with write replicas that were brought in step again.", m.mirrors.caught_up());
   const auto osds = m.osds.list();
   t.family("xos_mrc_osd_up", "gauge", "1 for an OSD that gets new files.");
   for (auto& o : osds) t.sample(o.up, {{"osd", o.name}});

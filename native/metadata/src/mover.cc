@@ -109,7 +109,8 @@ std::vector<Mover::Move> Mover::portion(uint16_t from, uint64_t& next, bool& end
       m.width = i->r.width;
       std::string_view row;
       m.busy = txn.get(table_meta, replicate_key(next), row);  // copies of it come or go just now
-      m.spare = !m.busy && i->r.replicas > 1;
+      m.mirrored = i->mirror.on();
+      m.spare = !m.busy && !m.mirrored && i->r.replicas > 1;
       found.push_back(m);
       return true;
     });
@@ -305,6 +306,11 @@ bool Mover::round(const Osd& from) {
   bool end = files == 0;
   for (uint64_t next = 0; !end;) {
     auto found = portion(from.number, next, end);
+    std::vector<uint64_t> mirrored;
+    for (auto& m : found)
+      if (m.mirrored) mirrored.push_back(m.id);
+    std::erase_if(found, [](auto& m) { return m.mirrored; });
+    if (retire_mirrors) retire_mirrors(mirrored);
     for (size_t at = 0; at < found.size();) {
       if (osds_.state(from.name) != OsdState::draining) return false;
       std::vector<Move> batch;

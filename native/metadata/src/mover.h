@@ -43,6 +43,8 @@ class Mover {
       : store_(store), engine_(engine), sessions_(sessions), osds_(osds), service_(service), moves_(moves) {}
   /// Called for a file with replicas that has no other place to go to.
   std::function<void(uint64_t file, const std::string& osd)> give_up_replica;
+  /// Told of files with write replicas: those are not moved, but get a member elsewhere.
+  std::function<void(const std::vector<uint64_t>& files)> retire_mirrors;
   /// What a predecessor had begun; before anybody is served.
   void recover();
   /// From now on the OSD gets no new files, and its files go elsewhere; false when there is none of that name. Goes on after a restart.
@@ -62,6 +64,7 @@ class Mover {
     uint32_t epoch = 0;
     uint16_t width = 0, to = 0;
     bool spare = false;  // there are other replicas that are whole
+    bool mirrored = false;  // with write replicas
     bool copied = false, has_copy = false, fenced = false, moved = false, gone = false, busy = false, checked = false;
     int64_t mtime_ns = 0;
     int error = 0;

@@ -7,6 +7,6 @@ namespace xos::fs::metadata {
 
 /// Asks an OSD about one file; `arguments` are what follows the capability. 0 or an errno; EHOSTDOWN for an OSD that is not known.
 int call_osd(OsdTable& osds, const Service& service, uint16_t osd, uint16_t type, uint64_t file, uint8_t rights, uint32_t epoch, const Writer& arguments,
-             RpcClient::Answer& answer, int timeout_ms);
+             RpcClient::Answer& answer, int timeout_ms, int unreachable_ms = 1 << 30);
 
 }  // namespace xos::fs::metadata

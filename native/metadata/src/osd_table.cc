@@ -134,7 +134,7 @@ std::vector<uint16_t> OsdTable::place(const VolumePolicy& policy, const std::str
   const std::string& preferred = policy.placement == "with-mrc" ? mrc_node_ : policy.placement == "local" ? node : std::string();
   std::stable_partition(usable.begin(), usable.end(), [&](const Osd* o) { return !preferred.empty() && o->node == preferred; });
   std::vector<uint16_t> chosen;
-  for (size_t i = 0; i < usable.size() && chosen.size() < policy.width; ++i) chosen.push_back(usable[i]->number);
+  for (size_t i = 0; i < usable.size() && chosen.size() < std::max<size_t>(policy.width, policy.copies); ++i) chosen.push_back(usable[i]->number);
   return chosen;
 }
 

@@ -46,6 +46,7 @@ enum Type : uint16_t {
   tmpfile = 0x031e,      ///< u64 directory, u32 mode (as in create), u32 open flags -> Attr (of no links), Opened
   accessed = 0x031f,     ///< u16 n, n × {u64 id, i64 atime_ns} -> nothing; files that were read, when relatime asks for it
   reserve = 0x0320,      ///< u64 id, u64 size -> u64 size to which it may grow before the next question; EDQUOT
+  right_failed = 0x0321,  ///< u64 id, u32 epoch -> nothing; of a file with write replicas: something could not be done by a right of this epoch
   answer = 0x0380,
   // callbacks: the MRC asks, the mount acknowledges by sending the frame back without payload
   callback_ping = 0x0390,        ///< nothing
@@ -116,6 +117,7 @@ struct Opened {
   std::vector<OsdReference> osds;
   std::vector<OsdReference> copies;  ///< further copies of a file that is not changed any more, `width` for each
   uint64_t size = 0;                 ///< of such a file: each object has what that means for it
+  uint8_t mirrored = 0;              ///< 1: with write replicas; `osds` is the one that leads, and empty while there is none
 };
 
 struct Lock {
@@ -179,7 +181,7 @@ inline Attr get_attr(Reader& r) {
 }
 
 inline void put(Writer& w, const Opened& o) {
-  w.put(o.grow_to).put(o.stripe_bytes).put(o.width).text(o.body).put<uint16_t>(static_cast<uint16_t>(o.osds.size()));
+  w.put(o.grow_to).put(o.stripe_bytes).put(o.width).put(o.mirrored).text(o.body).put<uint16_t>(static_cast<uint16_t>(o.osds.size()));
   for (const auto& osd : o.osds) w.text(osd.name).raw({reinterpret_cast<const char*>(osd.mac.data()), osd.mac.size()});
   w.put<uint16_t>(static_cast<uint16_t>(o.copies.size()));
   for (const auto& osd : o.copies) w.text(osd.name).raw({reinterpret_cast<const char*>(osd.mac.data()), osd.mac.size()});
@@ -190,6 +192,7 @@ inline Opened get_opened(Reader& r) {
   o.grow_to = r.get<uint64_t>();
   o.stripe_bytes = r.get<uint32_t>();
   o.width = r.get<uint16_t>();
+  o.mirrored = r.get<uint8_t>();
   o.body = r.text();
   auto get_osds = [&](std::vector<OsdReference>& osds) {
     for (uint16_t n = r.get<uint16_t>(); n > 0; --n) {

@@ -61,7 +61,7 @@ std::vector<Replicator::Copy> Replicator::copies(const Inode& i, const Work& wor
   for (size_t copy = 0; i.r.width > 0 && copy < copies_of(i); ++copy) {
     Copy c;
     c.osds.assign(i.osds.begin() + static_cast<long>(copy * i.r.width), i.osds.begin() + static_cast<long>((copy + 1) * i.r.width));
-    c.state = copy < i.r.replicas ? State::whole : contains(work.dropping, c.osds[0]) ? State::dropping : State::making;
+    c.state = copy < i.r.replicas ? State::whole : i.mirror.on() ? State::behind : contains(work.dropping, c.osds[0]) ? State::dropping : State::making;
     all.push_back(std::move(c));
   }
   return all;
@@ -131,6 +131,7 @@ void Replicator::add_copies(uint64_t file, std::vector<std::string> first, size_
     auto found = load_inode(txn, file);
     std::string_view row;
     if (!found || !S_ISREG(found->r.mode)) return refuse("XOS_NO_FILE", "it is no file of a volume");
+    if (found->mirror.on()) return refuse("XOS_BAD_ARGUMENT", "it has write replicas, of which the metadata server keeps as many as its policy says");
     if (found->r.width == 0) return refuse("XOS_BAD_ARGUMENT", "it has no contents yet; write it first");
     if (txn.get(table_writing, key_of(file), row) || sessions_.has_writers(file)) return refuse("XOS_BUSY", "a program has it open for writing; end that first");
     if (copies_of(*found) + more > copies_max) return refuse("XOS_BAD_ARGUMENT", "at most " + std::to_string(copies_max) + " copies are kept");
@@ -161,6 +162,10 @@ void Replicator::drop_copies(uint64_t file, const std::vector<size_t>& which) {
     auto i = load_inode(txn, file);
     std::string_view row;
     if (!i) return;
+    if (i->mirror.on()) {
+      why = "it has write replicas, of which the metadata server keeps as many as its policy says";
+      return;
+    }
     Work work = txn.get(table_meta, replicate_key(file), row) ? decode(row) : Work{true, 0, {}};
     std::vector<uint16_t> stay, making, go;
     uint16_t whole = 0;

@@ -9,6 +9,7 @@
 //     fence, or all rights of before have expired: else somebody could read from it what was there.
 #pragma once
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -25,7 +26,7 @@ namespace xos::fs::metadata {
 
 class Replicator {
  public:
-  enum class State : uint8_t { whole, making, dropping };
+  enum class State : uint8_t { whole, making, dropping, behind };
   struct Copy {
     State state = State::whole;
     std::vector<uint16_t> osds;
@@ -47,6 +48,8 @@ class Replicator {
   std::vector<Copy> copies(uint64_t file) const;
   Progress progress(uint64_t file) const;
   uint64_t repaired() const;
+  /// Told of objects of files with write replicas that have blocks which cannot be read.
+  std::function<void(uint64_t file, uint16_t osd)> suspect;
   /// Never returns.
   [[noreturn]] void run();
 

@@ -182,8 +182,15 @@ void Replicator::repair(const Osd& osd) {
   RpcClient::Answer answer;
   if (call_osd(osds_, service_, osd.number, object::damaged, 0, right_delete, 0, {}, answer, call_ms) != 0) return;
   Reader r(answer.begin(), answer.size());
+  uint64_t mirrored = 0;
   for (uint32_t n = r.get<uint32_t>(); n > 0; --n) {
     const auto file = r.get<uint64_t>(), block = r.get<uint64_t>();
+    Inode i;
+    Work work;
+    if (load(file, i, work) && i.mirror.on()) {
+      if (file != mirrored && suspect) suspect(mirrored = file, osd.number);  // they come in the order of files
+      continue;
+    }
     if (!repair_block(file, block, osd.number)) continue;
     log(Priority::notice, "mended block %lu of file %lx at OSD '%s' from another replica", block, file, osd.name.c_str());
     std::lock_guard lock(mutex_);

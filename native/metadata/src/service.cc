@@ -10,6 +10,7 @@
 #include "frame_server.h"
 #include "log.h"
 #include "metadata_metrics.h"
+#include "mirrors.h"
 
 namespace xos::fs::metadata {
 
@@ -157,6 +158,22 @@ void Service::put_opened(Context& c, const Inode& opened, uint8_t rights, uint64
   cap.expires_ms = static_cast<uint64_t>(now_ns() / 1000000) + capability_ms;
   cap.node = c.session->node;
   cap.issuer = node_;
+  if (inode.mirror.on()) {
+    cap.rights |= right_served;
+    o.mirrored = 1;
+    OsdReference leader;
+    if (!mirrors_->grant(inode.id, cap, o.body, leader)) {
+      // Whoever leads at this moment refuses it, and the client asks again.
+      cap.session = session_none;
+      o.body = encode(cap);
+      Osd osd;
+      if (osds_.find(inode.osds.front(), osd)) leader = {osd.name, sign(o.body, osd.key, osd.node)};
+    }
+    o.osds.push_back(std::move(leader));
+    o.size = inode.r.size;
+    put(c.out, o);
+    return;
+  }
   o.body = encode(cap);
   for (size_t copy : copies_for(inode, c.session->node)) {
     std::vector<OsdReference> references;
@@ -306,6 +323,7 @@ int Service::dispatch(uint16_t type, Context& c) {
     case metadata::reclaim: return reclaim(c);
     case osd_list: return list_osds(c);
     case capability: case prepare_truncate: return renew(type, c);
+    case right_failed: return failed(c);
     default: throw Malformed("unknown metadata request " + std::to_string(type));
   }
 }

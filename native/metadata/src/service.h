@@ -18,6 +18,8 @@ class Service {
   void serve(wire::Connection& connection);
   /// Before anybody is served. Rights to write go through it.
   void use(class Snapshotter& snapshotter) { snapshotter_ = &snapshotter; }
+  /// Before anybody is served. Rights to files with write replicas come from it.
+  void use(class Mirrors& mirrors) { mirrors_ = &mirrors; }
   /// Capability for the MRC's own work on objects of a file (deleting, asking for the size).
   std::string own_capability(uint64_t file, uint8_t rights, uint32_t epoch, uint16_t osd, Mac& mac) const;
 
@@ -49,6 +51,7 @@ class Service {
   int statfs(Context& c);
   int list_osds(Context& c);
   int renew(uint16_t type, Context& c);
+  int failed(Context& c);
   void put_attr(Context& c, const Inode& inode, bool leased);
   /// `contents`: whose objects they are, when those of another inode (borrowing.h).
   void put_opened(Context& c, const Inode& inode, uint8_t rights, uint64_t grow_to, const Inode* contents = nullptr);
@@ -63,6 +66,7 @@ class Service {
   const std::string node_;
   const uint64_t instance_;
   Snapshotter* snapshotter_ = nullptr;
+  Mirrors* mirrors_ = nullptr;
 };
 
 }  // namespace xos::fs::metadata

@@ -68,6 +68,7 @@ Inode frozen(const Inode& i, uint64_t id, const std::map<uint64_t, Engine::Held>
   made.osds.clear();
   made.r.width = 0;
   made.r.replicas = 1;
+  made.mirror = {};
   made.r.epoch = 0;
   made.r.flags = static_cast<uint8_t>((i.r.flags & (inode_has_xattrs | inode_has_acl | inode_has_default_acl | inode_time_set)) | inode_frozen);
   if (auto it = held.find(i.id); it != held.end()) {
@@ -123,6 +124,8 @@ std::vector<Engine::Snapshot> Engine::snapshots(const Txn& txn, uint64_t volume)
 
 int Engine::snapshots_begin(Txn& txn, uint64_t volume, Effects& effects) {
   if (snapshots_directory(txn, volume) != 0) return 0;
+  std::string_view mirrored;
+  if (txn.get(table_meta, mirrored_volume_key(volume), mirrored)) return EOPNOTSUPP;
   Inode root;
   if (int r = getattr(txn, volume, root); r != 0) return r;
   if (load_entry(txn, volume, snapshots_name)) return EEXIST;

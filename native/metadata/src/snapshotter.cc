@@ -247,6 +247,7 @@ void Snapshotter::begin(uint64_t volume, const std::string& what) {
     effects = {};
     status = engine_.snapshots_begin(txn, volume, effects);
   });
+  if (status == EOPNOTSUPP) throw CodedError("XOS_NOT_SUPPORTED", what + "the volume has files with write replicas, of which there are no snapshots yet; copy those to another volume");
   if (status == EEXIST) throw CodedError("XOS_EXISTS", what + "the root of the volume has a file '.snapshot'; rename that");
   if (status != 0) throw CodedError("XOS_NO_VOLUME", what + "the volume is gone");
   sessions_.invalidate(effects, nullptr);

@@ -3,9 +3,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <string>
 
+#include "json.h"
 #include "volume_dump.h"
 #include "volume_restore.h"
 

@@ -116,10 +116,21 @@ int Engine::set_copies(Txn& txn, Inode& i, std::vector<uint16_t> osds, uint16_t 
   return 0;
 }
 
+void Engine::set_members(Txn& txn, Inode& i, std::vector<uint16_t> osds, uint16_t in_step) {
+  const uint64_t row = reserved(txn, i.id);
+  const int64_t before = static_cast<int64_t>(charged(i.r, i.osds.size(), row)), after = static_cast<int64_t>(charged(i.r, osds.size(), row));
+  i.osds = std::move(osds);
+  i.r.replicas = in_step;
+  ++i.r.xloc_version;
+  charge(txn, i.r.volume, i.r.uid, after - before, 0, true);
+  save_inode(txn, i);
+}
+
 int Engine::resize(Txn& txn, Inode& i, uint64_t size, bool forced) {
   if (size != i.r.size && accounted(i.r.volume)) {
     const uint64_t row = reserved(txn, i.id);
-    if (int r = charge(txn, i.r.volume, i.r.uid, difference(std::max(size, row), std::max(i.r.size, row)), 0, forced); r != 0) return r;
+    const auto copies = static_cast<int64_t>(copies_of(i));
+    if (int r = charge(txn, i.r.volume, i.r.uid, difference(std::max(size, row), std::max(i.r.size, row)) * copies, 0, forced); r != 0) return r;
   }
   i.r.size = size;
   return 0;
@@ -148,10 +159,12 @@ int Engine::grow(Txn& txn, uint64_t id, uint64_t size, uint64_t& grow_to) {
   uint64_t room = unlimited;
   for (auto& [who, u] : rows_of(txn, i.r.volume, i.r.uid))
     if (u.bytes_max != 0) room = std::min(room, u.bytes_max - std::min(u.bytes_max, static_cast<uint64_t>(std::max<int64_t>(u.bytes, 0))));
+  const uint64_t copies = copies_of(i);
+  room /= copies;
   const uint64_t need = size - grow_to;
   if (need > room) return EDQUOT;
   const uint64_t ahead = std::min(grant_max, (room - need) / grant_part) / grant_step * grant_step;
-  if (int r = charge(txn, i.r.volume, i.r.uid, static_cast<int64_t>(need + ahead), 0, false); r != 0) return r;
+  if (int r = charge(txn, i.r.volume, i.r.uid, static_cast<int64_t>((need + ahead) * copies), 0, false); r != 0) return r;
   grow_to = size + ahead;
   txn.put(table_writing, key_of(id), Writer().put(grow_to).bytes());
   return 0;
@@ -161,7 +174,7 @@ void Engine::end_writing(Txn& txn, uint64_t id) {
   if (accounted_volumes_ != 0) {
     auto i = load_inode(txn, id);
     const uint64_t row = reserved(txn, id);
-    if (i && row > i->r.size) charge(txn, i->r.volume, i->r.uid, difference(i->r.size, row), 0, true);
+    if (i && row > i->r.size) charge(txn, i->r.volume, i->r.uid, difference(i->r.size, row) * static_cast<int64_t>(copies_of(*i)), 0, true);
   }
   txn.erase(table_writing, key_of(id));
 }

@@ -26,10 +26,16 @@ Inode decode_row(uint64_t id, std::string_view row) {
   i.id = id;
   if (row.size() < sizeof i.r) bad("file " + std::to_string(id) + " is too short");
   std::memcpy(&i.r, row.data(), sizeof i.r);
-  if (i.r.format != 1 || row.size() < sizeof i.r + 2u * i.r.osd_count) bad("file " + std::to_string(id) + " is of an unknown format");
+  const size_t mirror_bytes = i.r.format == 2 ? 2 : 0;
+  if (i.r.format < 1 || i.r.format > 2 || row.size() < sizeof i.r + 2u * i.r.osd_count + mirror_bytes) bad("file " + std::to_string(id) + " is of an unknown format");
   i.osds.resize(i.r.osd_count);
   if (i.r.osd_count > 0) std::memcpy(i.osds.data(), row.data() + sizeof i.r, 2u * i.r.osd_count);
-  i.target = row.substr(sizeof i.r + 2u * i.r.osd_count);
+  if (mirror_bytes > 0) {
+    const std::string_view mirror = row.substr(sizeof i.r + 2u * i.r.osd_count);
+    i.mirror = {static_cast<uint8_t>(mirror[0]), mirror[1] != 0};
+    if (i.mirror.copies < 2 || i.mirror.copies > mirror_copies_max || i.r.width > 1) bad("file " + std::to_string(id) + " has no such replicas");
+  }
+  i.target = row.substr(sizeof i.r + 2u * i.r.osd_count + mirror_bytes);
   return i;
 }
 
@@ -218,7 +224,12 @@ void VolumeRestore::make_inode(Txn& txn, uint64_t id, std::string_view row, cons
     ++i.r.data_version;
   }
   save_inode(txn, i);
-  if (i.r.replicas < copies_of(i)) txn.put(table_meta, replicate_key(id), "");
+  if (i.mirror.on()) {
+    txn.put(table_meta, mirror_key(id), std::string(1, '\1'));
+    txn.put(table_meta, mirrored_volume_key(i.r.volume), "");
+  } else if (i.r.replicas < copies_of(i)) {
+    txn.put(table_meta, replicate_key(id), "");
+  }
   if (i.r.width > 0) {
     txn.put(table_writing, key, "");
     done.written.push_back(id);

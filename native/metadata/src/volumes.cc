@@ -10,15 +10,18 @@ namespace xos::fs::metadata {
 
 namespace {
 
-/// Format 1 had no access times: relatime.
+/// Format 1 had no access times: relatime. Format 3 is of who has write replicas.
 std::string encode_volume(const Volume& v) {
   Writer w;
-  w.put<uint8_t>(2).put(v.root).put(v.policy.stripe_bytes).put(v.policy.width).text(v.policy.placement).put<uint8_t>(v.policy.atime);
+  const bool mirrored = v.policy.copies > 1;
+  w.put<uint8_t>(mirrored ? 3 : 2).put(v.root).put(v.policy.stripe_bytes).put(v.policy.width).text(v.policy.placement).put<uint8_t>(v.policy.atime);
+  if (mirrored) w.put(v.policy.copies).put<uint8_t>(v.policy.all);
   return std::move(w.bytes());
 }
 
 bool is_valid(const VolumePolicy& p) {
   return p.stripe_bytes >= 4096 && p.stripe_bytes <= (4u << 20) && p.stripe_bytes % 4096 == 0 && p.width >= 1 && p.width <= 256 &&
+         p.copies >= 1 && p.copies <= mirror_copies_max && (p.copies == 1 || p.width == 1) &&
          (p.placement == "with-mrc" || p.placement == "spread" || p.placement == "local");
 }
 
@@ -27,12 +30,16 @@ Volume decode_volume(std::string_view name, std::string_view bytes) {
   Volume v;
   v.name = name;
   const uint8_t format = r.get<uint8_t>();
-  if (format < 1 || format > 2) throw StoreError(MDB_CORRUPTED, "volume record of an unknown format");
+  if (format < 1 || format > 3) throw StoreError(MDB_CORRUPTED, "volume record of an unknown format");
   v.root = r.get<uint64_t>();
   v.policy.stripe_bytes = r.get<uint32_t>();
   v.policy.width = r.get<uint16_t>();
   v.policy.placement = r.text();
-  if (format == 2) v.policy.atime = r.get<uint8_t>() != 0;
+  if (format >= 2) v.policy.atime = r.get<uint8_t>() != 0;
+  if (format == 3) {
+    v.policy.copies = r.get<uint8_t>();
+    v.policy.all = r.get<uint8_t>() != 0;
+  }
   return v;
 }
 
@@ -158,6 +165,7 @@ int Engine::volume_remove(Txn& txn, std::string_view name, bool force, Effects& 
   if (int r = getattr(txn, root_id, parent); r != 0) return r;
   touch_directory(txn, parent, -1, effects);
   drop_usage(txn, entry->id);
+  txn.erase(table_meta, mirrored_volume_key(entry->id));
   std::unique_lock lock(volumes_mutex_);
   volumes_.erase(entry->id);
   count_no_atime();
@@ -196,6 +204,7 @@ int Engine::policy_set(Txn& txn, uint64_t id, const std::optional<VolumePolicy>&
   Inode i;
   if (int r = getattr(txn, id, i); r != 0) return r;
   if (is_frozen(i)) return EROFS;
+  if (policy && policy->copies > 1 && keeps_snapshots(i.r.volume)) return EOPNOTSUPP;
   if (id == i.r.volume) {
     std::unique_lock lock(volumes_mutex_);
     auto it = volumes_.find(id);
@@ -210,6 +219,8 @@ int Engine::policy_set(Txn& txn, uint64_t id, const std::optional<VolumePolicy>&
     if (i.r.size != 0 || i.r.data_version != 0 || open_files_.is_open(id)) return EBUSY;
     i.osds.clear();
     i.r.width = 0;
+    i.r.replicas = 1;
+    i.mirror = {};
     ++i.r.epoch;
   } else if (!S_ISDIR(i.r.mode)) {
     return EINVAL;

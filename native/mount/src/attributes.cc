@@ -71,6 +71,25 @@ int cut_once(Mount& m, fuse_req_t req, uint64_t ino, uint64_t size, const OpenFi
   }
   ObjectIo::Summary s;
   int r = m.objects.truncate(layout, size, s);
+  for (int attempt = 0; layout.mirrored && may_mend(r) && attempt < mirrored_tries; ++attempt) {
+    m.right_failed(ino, layout);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20 * attempt));
+    if (have) {
+      {
+        std::lock_guard lock(f->mutex);
+        f->capability_until_ms = 0;
+      }
+      if (r = m.refresh_capability(*f, right_truncate); r != 0) continue;
+      layout = m.layout_of(*f);
+    } else {
+      RpcClient::Answer answer;
+      if (r = m.call(req, prepare_truncate, Writer().put(ino), answer); r != 0) continue;
+      Reader in(answer.begin(), answer.size());
+      get_attr(in);
+      layout = get_opened(in);
+    }
+    r = m.objects.truncate(layout, size, s);
+  }
   // Not before: until it is closed the MRC knows that there is somebody who may write.
   if (opened_for_it) m.files.queue_close(ino, true);
   if (r == 0 && f) {

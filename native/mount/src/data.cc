@@ -154,10 +154,11 @@ void write_op(fuse_req_t req, fuse_ino_t ino, const char* data, size_t size, off
   } else if ((fi->flags & O_APPEND) && !fi->writepage) {
     m.behind.drain(file);
     ObjectIo::Summary s;
-    uint64_t at = ObjectIo::no_place;
+    ObjectIo::Place place;
     r = with_capability(m, f, right_read | right_write,
-                        [&](const Opened& layout) { return m.objects.append(layout, data, bytes, at, s); });
+                        [&](const Opened& layout) { return m.objects.append(layout, data, bytes, place, s); });
     if (r == 0) {
+      const uint64_t at = place.offset;
       wrote(f, at + size, s);
       offset_written = at;
       // The kernel thinks that it went to `offset`; pages of other descriptors may hold something else there.

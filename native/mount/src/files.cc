@@ -1,5 +1,7 @@
 #include "files.h"
 
+#include "lock_query.h"
+
 #include <utility>
 
 namespace xos::fs {
@@ -80,6 +82,16 @@ bool OpenFiles::holds_locks(uint64_t id, uint64_t owner, uint8_t kind) {
   if (locks_.count() == 0) return false;
   locks_.for_each([&](uint64_t file, const metadata::Lock& l) { holds |= file == id && l.owner == owner && l.kind == kind; });
   return holds;
+}
+
+int OpenFiles::flock_of(uint64_t id, uint64_t owner) {
+  std::lock_guard lock(mutex_);
+  int held = flock_none;
+  if (owner == 0) return held;
+  locks_.for_each([&](uint64_t file, const metadata::Lock& l) {
+    if (file == id && l.owner == owner && l.kind == 1) held = l.type == 1 ? flock_exclusive : flock_shared;
+  });
+  return held;
 }
 
 void OpenFiles::put_reclaim(Writer& w) {

@@ -1,5 +1,6 @@
 // Files that this node has open.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -46,6 +47,7 @@ struct Handle {
   bool cached = true;                  // its pages are in the kernel's cache, or may be
   bool backed = false;                 // the kernel has the local object beside it
   uint64_t failures_seen = 0;          // of writes behind: what was reported to this descriptor
+  std::atomic<uint64_t> flock_owner{0};  // what the kernel calls it in flock requests; 0: there was none
 };
 
 class OpenFiles {
@@ -70,6 +72,8 @@ class OpenFiles {
 
   // locks held through this mount, for a restarted MRC
   void note_lock(uint64_t id, const metadata::Lock& lock);
+  /// Which flock this open file has (lock_query.h).
+  int flock_of(uint64_t id, uint64_t owner);
   bool holds_locks(uint64_t id, uint64_t owner, uint8_t kind);
   /// Body of a reclaim request.
   void put_reclaim(Writer& w);

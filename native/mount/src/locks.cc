@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "lock_query.h"
 #include "lock_waiters.h"
 
 namespace xos::fs {
@@ -121,7 +122,8 @@ void getlk(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, struct flock* f) 
   f->l_whence = SEEK_SET;
   f->l_start = static_cast<off_t>(l.start);
   f->l_len = l.end == ~0ull ? 0 : static_cast<off_t>(l.end - l.start + 1);
-  f->l_pid = static_cast<pid_t>(l.pid);
+  // Of another node it would be read as one of this node.
+  f->l_pid = m.files.holds_locks(ino, l.owner, 0) ? static_cast<pid_t>(l.pid) : 0;
   fuse_reply_lock(req, f);
 }
 
@@ -134,7 +136,15 @@ void flock_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, int op) {
   l.kind = 1;
   l.type = (op & ~LOCK_NB) == LOCK_SH ? 0 : (op & ~LOCK_NB) == LOCK_EX ? 1 : 2;
   l.owner = fi->lock_owner;
+  reinterpret_cast<Handle*>(fi->fh)->flock_owner = fi->lock_owner;
   request_lock(req, ino, l, !(op & LOCK_NB));
+}
+
+void ioctl_op(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void*, fuse_file_info* fi, unsigned flags, const void*, size_t, size_t out_bytes) {
+  int held;
+  if (cmd != query_flock || flags & FUSE_IOCTL_DIR || out_bytes < sizeof held) return void(fuse_reply_err(req, ENOTTY));
+  held = mount_of(req).files.flock_of(ino, reinterpret_cast<Handle*>(fi->fh)->flock_owner);
+  fuse_reply_ioctl(req, 0, &held, sizeof held);
 }
 
 }  // namespace
@@ -143,6 +153,7 @@ void register_lock_operations(fuse_lowlevel_ops& ops) {
   ops.getlk = getlk;
   ops.setlk = setlk;
   ops.flock = flock_op;
+  ops.ioctl = ioctl_op;
 }
 
 }  // namespace xos::fs

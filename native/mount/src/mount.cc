@@ -178,7 +178,14 @@ int Mount::summary_of(uint64_t id, const OpenFilePtr& f, ObjectIo::Summary& s) {
     if (int r = call_as_node(metadata::capability, Writer().put(id).put<uint32_t>(O_RDONLY), answer); r != 0) return r;
     Reader in(answer.begin(), answer.size());
     get_attr(in);
-    if (int r = objects.summary(get_opened(in), s); r != ESTALE || attempt >= fresh_max) return r;
+    const Opened opened = get_opened(in);
+    const int r = objects.summary(opened, s);
+    if (opened.mirrored && may_mend(r) && attempt < mirrored_tries) {
+      right_failed(id, opened);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20 * attempt));
+      continue;
+    }
+    if (r != ESTALE || attempt >= fresh_max) return r;
   }
 }
 
@@ -278,6 +285,12 @@ void Mount::take_opened(OpenFile& f, Opened opened) {
   f.rights = c.rights;
   f.layout = std::move(opened);
   f.capability_until_ms = monotonic_ms() + life_ms - 5 * 60 * 1000;
+}
+
+void Mount::right_failed(uint64_t id, const Opened& layout) {
+  if (layout.body.empty()) return;
+  RpcClient::Answer answer;
+  call_as_node(metadata::right_failed, Writer().put(id).put(decode_capability(layout.body).epoch), answer);
 }
 
 int Mount::refresh_capability(OpenFile& f, uint8_t rights) {

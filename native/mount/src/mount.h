@@ -58,6 +58,8 @@ struct Mount {
   /// Waits for writes behind, then tells the MRC size and time. No mutex of the file is held.
   int push_size(fuse_req_t req, const OpenFilePtr& file);
   /// Makes sure that `f` has a capability with these rights for some minutes more.
+  /// The MRC hears that something failed by this right to a file with write replicas.
+  void right_failed(uint64_t id, const metadata::Opened& layout);
   int refresh_capability(OpenFile& f, uint8_t rights);
   metadata::Opened layout_of(OpenFile& f);
   /// Writes a range at once and notes what it did to the file. `done` tells how much was written, also with an error.

@@ -1,10 +1,13 @@
 #include "object_io.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <set>
 
+#include "capability.h"
 #include "codec.h"
 #include "data_sums.h"
 #include "log.h"
@@ -29,6 +32,8 @@ constexpr int osd_timeout_ms = 10000;
 /// When there is another replica to be read.
 constexpr int replica_timeout_ms = 1500;
 constexpr int64_t avoid_ms = 30000;
+/// Of files with write replicas, where the MRC is told when it takes longer. The OSD itself waits for others; disks that sync take their time.
+constexpr int mirrored_timeout_ms = 2500, mirrored_sync_ms = 5000, mirrored_unreachable_ms = 300;
 
 StripePolicy policy_of(const Opened& o) { return {o.stripe_bytes, o.width}; }
 
@@ -116,6 +121,11 @@ int ObjectIo::transfer(const Opened& layout, std::vector<Request>& requests, boo
     payload.push_back({q.head.data(), q.head.size()});
     payload.insert(payload.end(), q.data.begin(), q.data.end());
     if (!q.sums.empty()) payload.push_back({q.sums.data(), q.sums.size() * 4});
+  }
+  if (layout.mirrored) {
+    // Never repeated by the same right: what is done late must not undo what came after it.
+    RpcClient::Transfer& t = requests[0].transfer;
+    return clients[0]->transfer(t, t.type == object::sync ? mirrored_sync_ms : mirrored_timeout_ms, false, mirrored_unreachable_ms);
   }
   if (requests.size() == 1) {
     const int status = clients[0]->transfer(requests[0].transfer, timeout_ms, repeatable);
@@ -282,8 +292,41 @@ int ObjectIo::write(const Opened& layout, uint64_t offset, const char* data, uin
   return 0;
 }
 
-int ObjectIo::append(const Opened& layout, const char* data, uint32_t bytes, uint64_t& offset, Summary& summary) {
+/// Of a file with write replicas: may be tried again. EREMOTEIO when nobody can say any more whether an earlier try was done.
+int ObjectIo::append_once(const Opened& layout, const char* data, uint32_t bytes, Place& place, Summary& summary) {
+  if (layout.osds.empty()) return EHOSTDOWN;
+  const Capability now = decode_capability(layout.body);
+  if (now.session == session_none) return ESTALE;
+  if (place.identity == 0) {
+    while (place.identity == 0)
+      if (getrandom(&place.identity, sizeof place.identity, 0) != sizeof place.identity) place.identity = 0;
+    place.first_body = layout.body;
+  } else if (place.first_body != layout.body) {
+    // Who leads now must have been a member all the time since: then it knows what was done.
+    const Capability first = decode_capability(place.first_body);
+    bool stayed = first.session == now.session;
+    for (const auto& m : first.members) stayed |= decode_capability(m.body).session == now.session;
+    if (!stayed || now.xloc_version > first.xloc_version + 1) return EREMOTEIO;
+  }
+  std::vector<Request> one(1);
+  one[0].osd = 0;
+  one[0].head = proof(layout, 0) + Writer().put(place.identity).put(bytes).bytes();
+  one[0].data.push_back({const_cast<char*>(data), bytes});
+  sums_of(0, {data, bytes}, one[0].sums);
+  one[0].transfer.type = object::append_once;
+  one[0].transfer.flags = object::flag_checked;
+  if (int r = transfer(layout, one, false); r != 0) return r;
+  Reader r(one[0].transfer.answer.begin(), one[0].transfer.answer.size());
+  place.offset = r.get<uint64_t>();
+  const Extent e = get_extent(r);
+  summary = {e.bytes, e.mtime_ns, e.disk_bytes};
+  return 0;
+}
+
+int ObjectIo::append(const Opened& layout, const char* data, uint32_t bytes, Place& place, Summary& summary) {
   summary = {};
+  if (layout.mirrored) return append_once(layout, data, bytes, place, summary);
+  uint64_t& offset = place.offset;
   RpcClient::Answer answer;
   if (layout.width == 1) {
     // Not repeated after a broken connection: the OSD may have done it, and doing it twice would be worse than an error.
@@ -370,7 +413,7 @@ int ObjectIo::seek_once(const Opened& layout, uint64_t offset, bool hole, uint64
 }
 
 bool ObjectIo::can_copy(const Opened& from, uint64_t from_offset, const Opened& to, uint64_t to_offset) {
-  if (from.width == 0 || from.width != to.width || from.osds.size() != to.osds.size()) return false;
+  if (from.mirrored || to.mirrored || from.width == 0 || from.width != to.width || from.osds.size() != to.osds.size()) return false;
   for (size_t i = 0; i < from.osds.size(); ++i)
     if (from.osds[i].name != to.osds[i].name) return false;
   const uint64_t turn = uint64_t{from.stripe_bytes} * from.width;

@@ -36,7 +36,13 @@ class ObjectIo {
   int write(const metadata::Opened& layout, uint64_t offset, const char* data, uint32_t bytes, uint32_t& done, Summary& summary);
   /// `offset`: no_place, or what an earlier try was given whose writing a fence has cut short: it is written there, and leaves no gap.
   static constexpr uint64_t no_place = ~0ull;
-  int append(const metadata::Opened& layout, const char* data, uint32_t bytes, uint64_t& offset, Summary& summary);
+  /// What is kept between the tries of one append.
+  struct Place {
+    uint64_t offset = no_place;
+    uint64_t identity = 0;   ///< of a file with write replicas: by which its OSDs know that they have done it
+    std::string first_body;  ///< ... and the right of the first try
+  };
+  int append(const metadata::Opened& layout, const char* data, uint32_t bytes, Place& place, Summary& summary);
   int summary(const metadata::Opened& layout, Summary& summary);
   int truncate(const metadata::Opened& layout, uint64_t size, Summary& summary);
   int allocate(const metadata::Opened& layout, Allocate mode, uint64_t offset, uint64_t bytes, Summary& summary);
@@ -58,6 +64,7 @@ class ObjectIo {
   };
   std::shared_ptr<RpcClient> client(const std::string& name);
   struct Request;
+  int append_once(const metadata::Opened& layout, const char* data, uint32_t bytes, Place& place, Summary& summary);
   int transfer(const metadata::Opened& layout, std::vector<Request>& requests, bool repeatable = true, const Attempt* attempt = nullptr);
   int read_once(const metadata::Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held, const Attempt* attempt);
   int seek_once(const metadata::Opened& layout, uint64_t offset, bool hole, uint64_t size, uint64_t& found, const Attempt* attempt);

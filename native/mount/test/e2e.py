@@ -5,10 +5,12 @@
 Needs root, /dev/fuse, openssl, fio. usage: e2e.py BUILD_DIRECTORY [name part of tests]
 Each test gets a fresh directory of volume `work` as seen from both nodes (a, b). Exit status 0 only when all passed.
 """
-import ctypes, errno, fcntl, hashlib, json, mmap, os, random, signal, socket, stat, struct, subprocess, sys, threading, time, traceback
+import ctypes, errno, fcntl, hashlib, json, mmap, os, random, signal, socket, stat, struct, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import suite
 from cluster import Cluster, until
+from suite import fails, read, write
 
 TESTS = []
 ALICE, BOB, TEAM = 1879113729, 1879113730, 1879113700
@@ -17,25 +19,6 @@ ALICE, BOB, TEAM = 1879113729, 1879113730, 1879113700
 def test(f):
     TESTS.append(f)
     return f
-
-
-def fails(code, call, *args, **kw):
-    try:
-        call(*args, **kw)
-    except OSError as e:
-        assert e.errno == code, f"errno {errno.errorcode.get(e.errno)} instead of {errno.errorcode[code]}"
-        return
-    raise AssertionError(f"did not fail with {errno.errorcode[code]}")
-
-
-def write(path, data, mode="wb"):
-    with open(path, mode, buffering=0) as f:
-        f.write(data)
-
-
-def read(path):
-    with open(path, "rb", buffering=0) as f:
-        return f.read()
 
 
 def as_user(uid, gid, groups, call):
@@ -894,60 +877,22 @@ def a_stranger_is_not_let_in_and_a_capability_is_needed(c, a, b):
             assert "forged: EACCES" in lines and "malformed: closed" in lines and "oversized: closed" in lines, r.stdout
 
 
-def main():
-    os.unshare(os.CLONE_NEWNS) if hasattr(os, "unshare") else None
-    subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True)
-    build = sys.argv[1]
-    part = sys.argv[2] if len(sys.argv) > 2 else ""
-    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
-        print("skip: needs root and /dev/fuse")
-        return 77
-    base = 11000 + (os.getpid() % 100) * 200  # below the ephemeral ports
-    c = Cluster(build, base=base)
+def make():
+    c = Cluster(sys.argv[1], base=11000 + (os.getpid() % 100) * 200)  # below the ephemeral ports
     os.chmod(c.directory, 0o755)  # other users go through it
-    failed = passed = 0
-    try:
-        c.up()
-        root = c.volume("work")
-        c.volume("other")
-        c.volume("striped", stripe_size=65536, width=2, placement="spread")
-        for t in TESTS:
-            if part not in t.__name__:
-                continue
-            a, b = (f"{root[n]}/{t.__name__}" for n in ("n1", "n2"))
-            os.mkdir(a)
-            start = time.time()
-            try:
-                t(c, a, b)
-                passed += 1
-                print(f"ok   {t.__name__} ({time.time() - start:.1f} s)", flush=True)
-            except BaseException as e:
-                failed += 1
-                print(f"FAIL {t.__name__}", flush=True)
-                traceback.print_exc()
-                if isinstance(e, KeyboardInterrupt):
-                    break
-                for n in c.processes:
-                    if (status := c.processes[n].poll()) is not None:
-                        print(f"     {n} has ended with {status}")
-        idle = {n: c.memory_kib(n) for n in c.processes}
-        print("memory KiB", idle)
-        for name in os.listdir(c.directory):
-            if not name.endswith(".log"):
-                continue
-            bad = [l for l in open(c.path(name), errors="replace") if "runtime error" in l or "Sanitizer" in l or "terminate called" in l]
-            if bad:
-                failed += 1
-                print(f"FAIL {name}: {''.join(bad[:5])}")
-    finally:
-        if failed:
-            for n in list(c.processes):
-                print("---", n)
-                print(open(c.path(n + ".log")).read()[-3000:])
-        c.down()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+    return c
+
+
+def begin(c):
+    root = c.volume("work")
+    c.volume("other")
+    c.volume("striped", stripe_size=65536, width=2, placement="spread")
+    return suite.in_directories(root)
+
+
+def main(tests):
+    return suite.run(tests, make, begin, suite.print_memory)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(TESTS))

@@ -7,7 +7,8 @@ Needs root, /dev/fuse, openssl, and the package acl for one test. usage: metadat
 import ctypes, errno, os, random, shutil, stat, struct, subprocess, sys, time
 
 import e2e
-from e2e import ALICE, BOB, TEAM, Locker, as_user, fails, libc, read, write
+from e2e import ALICE, BOB, TEAM, Locker, as_user, libc
+from suite import fails, read, write
 
 TESTS = []
 MIB = 1 << 20
@@ -474,5 +475,4 @@ def the_database_agrees_with_itself_and_is_mended(c, a, b):
 
 
 if __name__ == "__main__":
-    e2e.TESTS[:] = TESTS
-    sys.exit(e2e.main())
+    sys.exit(e2e.main(TESTS))

@@ -5,10 +5,12 @@
 Needs root, /dev/fuse, openssl. usage: replicas.py BUILD_DIRECTORY [name part of tests]
 Volume `work` has one OSD a file (n1's), `striped` two in stripes of 64 KiB; a and b are a test's directory as n1 and n2 see it.
 """
-import errno, glob, os, random, signal, subprocess, sys, threading, time, traceback
+import errno, os, random, sys, threading, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import suite
 from cluster import Cluster, until
+from suite import drop_caches, fails, fsync, object_of, read, refused, write
 
 TESTS = []
 OSDS = ("n1", "n2", "n3", "n4")
@@ -17,49 +19,6 @@ OSDS = ("n1", "n2", "n3", "n4")
 def test(f):
     TESTS.append(f)
     return f
-
-
-def fails(code, call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        assert e.errno == code, f"errno {errno.errorcode.get(e.errno)} instead of {errno.errorcode[code]}"
-        return
-    raise AssertionError(f"did not fail with {errno.errorcode[code]}")
-
-
-def refused(code, call, *args):
-    try:
-        call(*args)
-    except ValueError as e:
-        assert code in str(e), e
-        return
-    raise AssertionError(f"did not fail with {code}")
-
-
-def write(path, data, mode="wb"):
-    with open(path, mode, buffering=0) as f:
-        while data:
-            data = data[f.write(data):]
-
-
-def read(path):
-    with open(path, "rb", buffering=0) as f:
-        return f.read()
-
-
-def fsync(directory):
-    fd = os.open(directory, os.O_RDONLY)
-    os.fsync(fd)
-    os.close(fd)
-
-
-def drop_caches():
-    open("/proc/sys/vm/drop_caches", "w").write("3")
-
-
-def object_of(c, number, node):
-    return c.path(f"osd-state-{node}", "objects", f"{number >> 24:02x}", f"{number >> 8 & 0xffff:04x}", f"{number:016x}")
 
 
 def holders(c, number):
@@ -407,48 +366,10 @@ def limits_count_every_copy(c, a, b):
     until(lambda: usage() == 0)
 
 
-def main():
-    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
-        print("skip: needs root and /dev/fuse")
-        return 77
-    os.unshare(os.CLONE_NEWNS)
-    subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True)
-    part = sys.argv[2] if len(sys.argv) > 2 else ""
-    c = Cluster(sys.argv[1], osds=OSDS, mounts=("n1", "n2"), base=11000 + (os.getpid() % 90) * 200 + 170)
-    failed = passed = 0
-    try:
-        c.up()
-        root = c.volume("work")
-        c.volume("striped", stripe_size=65536, width=2, placement="spread")
-        for t in TESTS:
-            if part not in t.__name__:
-                continue
-            a, b = (f"{root[n]}/{t.__name__}" for n in ("n1", "n2"))
-            os.mkdir(a)
-            start = time.time()
-            try:
-                t(c, a, b)
-                passed += 1
-                print(f"ok   {t.__name__} ({time.time() - start:.1f} s)", flush=True)
-            except BaseException as e:
-                failed += 1
-                print(f"FAIL {t.__name__}", flush=True)
-                traceback.print_exc()
-                if isinstance(e, KeyboardInterrupt):
-                    break
-        for log in glob.glob(c.path("*.log")):
-            bad = [l for l in open(log, errors="replace") if "runtime error" in l or "Sanitizer" in l or "terminate called" in l]
-            if bad:
-                failed += 1
-                print(f"FAIL {log}: {''.join(bad[:5])}")
-    finally:
-        if failed:
-            for log in glob.glob(c.path("*.log")):
-                print("---", os.path.basename(log))
-                print(open(log, errors="replace").read()[-3000:])
-        c.down()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+def begin(c):
+    root = c.volume("work")
+    c.volume("striped", stripe_size=65536, width=2, placement="spread")
+    return suite.in_directories(root)
 
 
-sys.exit(main())
+sys.exit(suite.run(TESTS, lambda: Cluster(sys.argv[1], osds=OSDS, mounts=("n1", "n2"), base=11000 + (os.getpid() % 90) * 200 + 170), begin))

@@ -5,10 +5,12 @@
 Needs root, /dev/fuse, openssl. usage: snapshots.py BUILD_DIRECTORY [name part of tests]
 Each test has a volume of its own, in stripes of 64 KiB over two OSDs; a and b are its root as n1 and n2 see it.
 """
-import errno, glob, hashlib, os, random, signal, subprocess, sys, tempfile, threading, time, traceback
+import errno, hashlib, os, random, signal, subprocess, sys, tempfile, threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import suite
 from cluster import Cluster, until
+from suite import drop_caches, fails, fsync, read, refused
 
 TESTS, LONG = [], []
 OSDS = ("n1", "n2", "n3")
@@ -26,24 +28,6 @@ def long(f):
     return f
 
 
-def fails(code, call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        assert e.errno == code, f"errno {errno.errorcode.get(e.errno)} instead of {errno.errorcode[code]}"
-        return
-    raise AssertionError(f"did not fail with {errno.errorcode[code]}")
-
-
-def refused(code, call, *args):
-    try:
-        call(*args)
-    except ValueError as e:
-        assert code in str(e), e
-        return
-    raise AssertionError(f"did not fail with {code}")
-
-
 def write(path, data, at=None):
     fd = os.open(path, os.O_WRONLY | (os.O_CREAT | os.O_TRUNC if at is None else 0), 0o644)
     try:
@@ -52,21 +36,6 @@ def write(path, data, at=None):
             done += os.pwrite(fd, data[done:], (at or 0) + done)
     finally:
         os.close(fd)
-
-
-def read(path):
-    with open(path, "rb", buffering=0) as f:
-        return f.read()
-
-
-def fsync(directory):
-    fd = os.open(directory, os.O_RDONLY)
-    os.fsync(fd)
-    os.close(fd)
-
-
-def drop_caches():
-    open("/proc/sys/vm/drop_caches", "w").write("3")
 
 
 def snapshot(c, action, name=None):
@@ -574,53 +543,24 @@ def clear(c):
         c.control("mrc", {"op": "volume-remove", "name": c.volume_name, "force": True})
 
 
-def main():
-    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
-        print("skip: needs root and /dev/fuse")
-        return 77
-    os.unshare(os.CLONE_NEWNS)
-    subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True)
-    part = sys.argv[2] if len(sys.argv) > 2 else ""
-    c = Cluster(sys.argv[1], osds=OSDS, mounts=("n1", "n2"), base=11000 + (os.getpid() % 90) * 200 + 120)
-    failed = passed = 0
-    try:
-        c.up()
-        for t in TESTS:
-            if part not in t.__name__ or (not part and ROUNDS == 1 and t in LONG):
-                continue
-            c.volume_name = t.__name__[:60]
-            root = c.volume(c.volume_name, stripe_size=65536, width=2, placement="spread")
-            start = time.time()
-            try:
-                t(c, root["n1"], root["n2"])
-                clear(c)
-                passed += 1
-                print(f"ok   {t.__name__} ({time.time() - start:.1f} s)", flush=True)
-            except BaseException as e:
-                failed += 1
-                print(f"FAIL {t.__name__}", flush=True)
-                traceback.print_exc()
-                if isinstance(e, KeyboardInterrupt):
-                    break
-                clear(c)
-        # A server that is killed leaves a copy half made, of nobody: the sweeper's.
-        all_up(c)
-        until(lambda: not c.control("mrc", {"op": "stats"})["objects_to_delete"])
-        c.control("mrc", {"op": "sweep", "action": "start", "remove": True, "grace_ms": 0})
-        until(lambda: not objects(c), "removed volumes leave no objects")
-        for log in glob.glob(c.path("*.log")):
-            bad = [l for l in open(log, errors="replace") if "runtime error" in l or "Sanitizer" in l or "terminate called" in l]
-            if bad:
-                failed += 1
-                print(f"FAIL {log}: {''.join(bad[:5])}")
-    finally:
-        if failed:
-            for log in glob.glob(c.path("*.log")):
-                print("---", os.path.basename(log))
-                print(open(log, errors="replace").read()[-3000:])
-        c.down()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+def begin(c):
+    def call(c, test):
+        c.volume_name = test.__name__[:60]
+        root = c.volume(c.volume_name, stripe_size=65536, width=2, placement="spread")
+        try:
+            test(c, root["n1"], root["n2"])
+        finally:
+            clear(c)
+    return call
 
 
-sys.exit(main())
+def after(c):
+    # A server that is killed leaves a copy half made, of nobody: the sweeper's.
+    all_up(c)
+    until(lambda: not c.control("mrc", {"op": "stats"})["objects_to_delete"])
+    c.control("mrc", {"op": "sweep", "action": "start", "remove": True, "grace_ms": 0})
+    until(lambda: not objects(c), "removed volumes leave no objects")
+
+
+wanted = [t for t in TESTS if suite.part_wanted() or ROUNDS != 1 or t not in LONG]
+sys.exit(suite.run(wanted, lambda: Cluster(sys.argv[1], osds=OSDS, mounts=("n1", "n2"), base=11000 + (os.getpid() % 90) * 200 + 120), begin, after))

@@ -4,21 +4,28 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <cstring>
+
 namespace xos::fs {
 
 namespace {
-constexpr uint8_t version = 1;
+constexpr uint8_t version = 1, version_mirrored = 2;
 }
 
 std::string encode(const Capability& c) {
   Writer w;
-  w.put(version).put(c.rights).put(c.uid).put(c.file).put(c.epoch).put(c.xloc_version).put(c.expires_ms).text(c.node).text(c.issuer);
+  w.put(c.session == 0 ? version : version_mirrored).put(c.rights).put(c.uid).put(c.file).put(c.epoch).put(c.xloc_version).put(c.expires_ms).text(c.node).text(c.issuer);
+  if (c.session != 0) {
+    w.put(c.session).put(static_cast<uint8_t>(c.members.size()));
+    for (const auto& m : c.members) w.text(m.osd).text(m.address).put(m.port).text(m.body).raw({reinterpret_cast<const char*>(m.mac.data()), m.mac.size()});
+  }
   return std::move(w.bytes());
 }
 
 Capability decode_capability(std::string_view body) {
   Reader r(body);
-  if (r.get<uint8_t>() != version) throw Malformed("capability of an unknown version");
+  const auto format = r.get<uint8_t>();
+  if (format != version && format != version_mirrored) throw Malformed("capability of an unknown version");
   Capability c;
   c.rights = r.get<uint8_t>();
   c.uid = r.get<uint32_t>();
@@ -28,6 +35,18 @@ Capability decode_capability(std::string_view body) {
   c.expires_ms = r.get<uint64_t>();
   c.node = r.text();
   c.issuer = r.text();
+  if (format == version_mirrored) {
+    c.session = r.get<uint64_t>();
+    for (auto n = r.get<uint8_t>(); n > 0; --n) {
+      MirrorMember m;
+      m.osd = r.text();
+      m.address = r.text();
+      m.port = r.get<uint16_t>();
+      m.body = r.text();
+      std::memcpy(m.mac.data(), r.raw(m.mac.size()).data(), m.mac.size());
+      c.members.push_back(std::move(m));
+    }
+  }
   r.finish();
   return c;
 }

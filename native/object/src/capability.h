@@ -11,6 +11,7 @@
 #include <shared_mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "codec.h"
 
@@ -19,6 +20,19 @@ namespace xos::fs {
 enum Right : uint8_t { right_read = 1, right_write = 2, right_truncate = 4, right_delete = 8, right_served = 16 };
 
 // right_served takes something away: the object is read and written by way of the OSD only, and not lent to a local process.
+
+using Mac = std::array<unsigned char, 32>;
+
+/// Another OSD that has the file as well, and the right of the OSD that leads to write there.
+struct MirrorMember {
+  std::string osd, address;
+  uint16_t port = 0;
+  std::string body;  ///< of that right
+  Mac mac{};
+};
+
+/// A session that no OSD has: the right is good nowhere, and another one has to be asked for.
+inline constexpr uint64_t session_none = 1;
 
 struct Capability {
   uint8_t rights = 0;
@@ -29,9 +43,9 @@ struct Capability {
   uint64_t expires_ms = 0;    ///< since 1970
   std::string node;           ///< client node, as its certificate names it
   std::string issuer;         ///< node of the MRC
+  uint64_t session = 0;       ///< of the OSD with the MRC (mirror.h), the only one in which this right is good; 0: any
+  std::vector<MirrorMember> members;  ///< to which the OSD passes on what is written
 };
-
-using Mac = std::array<unsigned char, 32>;
 
 std::string encode(const Capability& capability);
 /// Throws Malformed.

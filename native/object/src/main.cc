@@ -7,14 +7,17 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "capability.h"
 #include "control.h"
 #include "flags.h"
 #include "frame_server.h"
+#include "json.h"
 #include "local_service.h"
 #include "log.h"
+#include "mirror_peers.h"
 #include "object_metrics.h"
 #include "object_service.h"
 #include "object_store.h"
@@ -50,7 +53,9 @@ void load_keys(CapabilityVerifier& verifier, const std::string& path) {
   std::ifstream file(path);
   if (!file) return;
   try {
-    set_keys(verifier, nlohmann::json::parse(file));
+    const nlohmann::json keys = parse_json(std::string{std::istreambuf_iterator<char>(file), {}});
+    if (keys.is_discarded()) throw std::runtime_error("they are no JSON");
+    set_keys(verifier, keys);
   } catch (const std::exception& e) {
     log(Priority::warning, "cannot read the keys in '%s', waiting to be told: %s", path.c_str(), e.what());
   }
@@ -125,6 +130,9 @@ int main(int argc, char** argv) {
     Osd osd{flags.state + "/keys.json", store, verifier, scrubber};
     load_keys(verifier, osd.key_file);
     wire::TlsContext tls(flags.credentials);
+    MirrorSession session(boottime_ms);
+    WirePeers peers(tls);
+    Mirror mirror(store, session, peers);
     ControlServer server(flags.run + "/osd.ctl", [&](const std::string& op, const nlohmann::json& request, ControlServer::Reply reply, ControlServer::Fail) {
       try {
         control(osd, op, request, reply);
@@ -149,7 +157,7 @@ int main(int argc, char** argv) {
     }).detach();
     log(Priority::info, "object service of node '%s' on %s:%u, objects in '%s'", flags.node.c_str(), flags.listen_address.c_str(),
         flags.listen_port, flags.state.c_str());
-    serve_frames(tls, flags.listen_address, flags.listen_port, 1024, [&](wire::Connection& c) { ObjectService(store, verifier).serve(c); });
+    serve_frames(tls, flags.listen_address, flags.listen_port, 1024, [&](wire::Connection& c) { ObjectService(store, mirror, verifier).serve(c); });
   } catch (const std::exception& e) {
     log(Priority::error, "cannot start the object service: %s", e.what());
     return 1;

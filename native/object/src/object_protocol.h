@@ -24,6 +24,10 @@ enum Type : uint16_t {
   list = 0x020e,      ///< (capability of file 0, to delete) u64 from, u32 n -> u8 end, u32 n, n × {u64 file, u64 bytes on disk, i64 ms since the last change}
   fence = 0x020f,     ///< (to delete, by the new epoch) u64 until (ms since 1970) -> u8 open on that machine (1: by readers, 2: perhaps by a writer), u64 end of reservations, extent
   damaged = 0x0210,   ///< (capability of file 0, to delete)    -> u32 n, n × {u64 file, u64 block of 4 KiB} that are known to be corrupt
+  lease = 0x0211,     ///< (capability of file 0, to delete) u64 session (0: only asked for), i64 time of the OSD's clock -> u64 session, i64 time (mirror.h)
+  digest = 0x0212,    ///< u64 block, u32 n, u8 read            -> n × u64: what the blocks of 4 KiB hold, by their checksums or (read) by the data
+  append_once = 0x0213,  ///< u64 identity, data (as in append); files with write replicas -> u64 offset chosen, extent
+  append_at = 0x0214,    ///< u64 identity, u64 offset, data: what the leading OSD makes of it at the others -> extent
   answer = 0x0280,
 };
 // extent: u64 bytes of the object, i64 mtime_ns, u64 bytes on disk
@@ -33,5 +37,6 @@ inline constexpr uint16_t flag_checked = 1;
 
 inline constexpr uint32_t io_bytes_max = 4u << 20;
 inline constexpr uint32_t list_max = 8192;
+inline constexpr uint32_t digests_max = 1u << 18;
 
 }  // namespace xos::fs::object

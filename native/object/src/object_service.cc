@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "data_sums.h"
 #include "frame_server.h"
@@ -24,15 +25,19 @@ uint64_t now_ms() {
 uint8_t right_for(uint16_t type) {
   switch (type) {
     case object::read:
+    case object::digest:
     case object::seek: return right_read;
     case object::write:
     case object::append:
+    case object::append_once:
+    case object::append_at:
     case object::reserve:
     case object::copy:
     case object::allocate: return right_write;
     case object::truncate: return right_truncate | right_write;
     case object::list:
     case object::damaged:
+    case object::lease:
     case object::fence:
     case object::remove: return right_delete;
     case object::extent:
@@ -66,6 +71,7 @@ int copy(ObjectStore& store, Verified& verified, uint64_t file, Reader& r, Write
   const Capability* source = verified.check(r, status);
   if (!source) return status;
   if (!(source->rights & right_read)) return -EACCES;
+  if (source->session != 0) return -EOPNOTSUPP;  // the client reads it from who leads
   const auto admitted = store.admit(source->file, source->epoch);
   if (!admitted) return -ESTALE;
   const uint64_t source_file = source->file;
@@ -148,10 +154,62 @@ const Capability* Verified::check(Reader& r, int& status) {
   return &known_.emplace(std::move(key), std::move(c)).first->second;
 }
 
-int perform(ObjectStore& store, Verified& verified, uint16_t type, uint16_t flags, uint64_t file, Reader& r, Writer& out) {
+/// A change of a file that this OSD leads.
+int perform_mirrored(ObjectStore& store, Mirror& mirror, Verified& verified, uint16_t type, uint16_t flags, const Capability& c, Reader& r, Writer& out) {
+  if (type == object::append_once) {
+    const auto identity = r.get<uint64_t>();
+    std::string_view data;
+    std::vector<uint32_t> sums;
+    if (!checked_data(c.file, 0, flags, r, data, sums)) return -EIO;
+    uint64_t offset = 0;
+    Extent e;
+    const int status = mirror.append(c, identity, data, offset, e);
+    if (status == 0) ObjectMetrics::instance().written_bytes.add(data.size());
+    out.put(offset);
+    put(out, e);
+    return status;
+  }
+  const std::string_view arguments = r.rest();
+  return mirror.perform(c, type, flags, arguments, [&] {
+    Reader again(arguments);
+    return perform(store, mirror, verified, type, flags, c, again, out);
+  });
+}
+
+int perform(ObjectStore& store, Mirror& mirror, Verified& verified, uint16_t type, uint16_t flags, const Capability& c, Reader& r, Writer& out) {
   Extent e;
   int status;
+  const uint64_t file = c.file;  // a copy's second capability may move the first one
   switch (type) {
+    case object::append_at: {
+      const auto identity = r.get<uint64_t>(), offset = r.get<uint64_t>();
+      std::string_view data;
+      std::vector<uint32_t> sums;
+      if (!checked_data(file, offset, flags, r, data, sums)) return -EIO;
+      status = mirror.append_at(c, identity, offset, data, sums.empty() ? nullptr : sums.data(), e);
+      put(out, e);
+      return status;
+    }
+    case object::lease: {
+      const auto session = r.get<uint64_t>();
+      const auto heard_ms = r.get<int64_t>();
+      r.finish();
+      if (file != 0) return -EACCES;
+      const auto answer = mirror.session().lease(session, heard_ms);
+      out.put(answer.session).put(answer.now_ms);
+      return 0;
+    }
+    case object::digest: {
+      const auto first = r.get<uint64_t>();
+      const auto count = r.get<uint32_t>();
+      const bool read = r.get<uint8_t>() != 0;
+      r.finish();
+      if (count > object::digests_max || first > object_bytes_max) throw Malformed("digests of " + std::to_string(count) + " blocks");
+      std::vector<uint64_t> digests;
+      status = store.digest(file, first, count, read, digests);
+      out.raw({reinterpret_cast<const char*>(digests.data()), digests.size() * 8});
+      return status;
+    }
     case object::write: {
       auto offset = r.get<uint64_t>();
       std::string_view data;
@@ -205,7 +263,7 @@ int perform(ObjectStore& store, Verified& verified, uint16_t type, uint16_t flag
       out.put(found);
       return status;
     }
-    case object::copy: return copy(store, verified, file, r, out);
+    case object::copy: return c.session != 0 ? -EOPNOTSUPP : copy(store, verified, file, r, out);
     case object::reserve: {
       auto seen = r.get<uint64_t>();
       auto bytes = r.get<uint32_t>();
@@ -256,7 +314,7 @@ void ObjectService::serve(wire::Connection& connection) {
     } else if (const Capability* c = verified.check(r, status); c) {
       if (!(c->rights & right_for(h.type))) status = -EACCES;
       else if (h.type == object::fence) status = fence(store_, *c, r, out);
-      else if (!(admitted = store_.admit(c->file, c->epoch))) status = -ESTALE;
+      else if (!(admitted = store_.admit(c->file, c->epoch)) || !mirror_.holds(*c)) status = -ESTALE;
       else if (h.type == object::read) {
         auto offset = r.get<uint64_t>();
         auto bytes = r.get<uint32_t>();
@@ -282,9 +340,13 @@ void ObjectService::serve(wire::Connection& connection) {
           }
         }
       } else {
-        const uint64_t file = c->file;  // a copy's second capability may move the first one
-        status = perform(store_, verified, h.type, h.flags, file, r, out);
+        // A new epoch does not wait for a disk: what is synced stays so.
+        if (h.type == object::sync && c->session != 0) admitted = {};
+        const bool leads = c->session != 0 && Mirror::changes(h.type) && (!c->members.empty() || h.type == object::append_once);
+        status = leads ? perform_mirrored(store_, mirror_, verified, h.type, h.flags, *c, r, out) : perform(store_, mirror_, verified, h.type, h.flags, *c, r, out);
       }
+      // Another one may lead since this one began to look.
+      if (status == 0 && (h.type == object::read || h.type == object::seek || h.type == object::extent) && !mirror_.holds(*c)) status = -ESTALE;
     }
     admitted = {};
     if (status == -EACCES || status == -ESTALE) counted.refused.add();

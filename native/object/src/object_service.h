@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "capability.h"
+#include "mirror.h"
 #include "object_store.h"
 #include "wire.h"
 
@@ -24,16 +25,17 @@ class Verified {
 };
 
 /// Runs one request that is not a read or a lend, behind its capability; returns 0 or -errno and puts the result into `out`. Throws Malformed.
-int perform(ObjectStore& store, Verified& verified, uint16_t type, uint16_t flags, uint64_t file, Reader& r, Writer& out);
+int perform(ObjectStore& store, Mirror& mirror, Verified& verified, uint16_t type, uint16_t flags, const Capability& c, Reader& r, Writer& out);
 
 class ObjectService {
  public:
-  ObjectService(ObjectStore& store, CapabilityVerifier& verifier) : store_(store), verifier_(verifier) {}
+  ObjectService(ObjectStore& store, Mirror& mirror, CapabilityVerifier& verifier) : store_(store), mirror_(mirror), verifier_(verifier) {}
   /// Until the peer leaves. Throws wire::Error; Malformed when a frame is not understood (the connection must then be closed).
   void serve(wire::Connection& connection);
 
  private:
   ObjectStore& store_;
+  Mirror& mirror_;
   CapabilityVerifier& verifier_;
 };
 

@@ -36,6 +36,9 @@ struct Space {
 
 enum class Allocate : uint8_t { extend = 0, keep_size = 1, punch = 2, zero = 3, zero_keep_size = 4 };
 
+/// Not what digest() says of any data.
+inline constexpr uint64_t digest_unreadable = ~0ull;
+
 /// Longest object: what an OSD is asked for beyond it is EFBIG.
 inline constexpr uint64_t object_bytes_max = uint64_t{1} << 43;
 
@@ -58,6 +61,9 @@ class ObjectStore {
   int allocate(uint64_t file, Allocate mode, uint64_t offset, uint64_t bytes, Extent& extent);
   /// Start of the next data or hole (the end is one) at or behind `offset`; ENXIO when there is none.
   int seek(uint64_t file, uint64_t offset, bool hole, uint64_t& found);
+  /// What `count` blocks from `first` on hold, to be compared with those of another copy: by their checksums, or with `read` by the data, of which a
+  /// block that cannot be read has digest_unreadable. Fewer where the object ends.
+  int digest(uint64_t file, uint64_t first, uint32_t count, bool read, std::vector<uint64_t>& digests);
   int remove(uint64_t file);
   int sync(uint64_t file);
   /// Hands out the next `bytes` behind max(`seen_size`, what was handed out): appends to striped files, on their first OSD.

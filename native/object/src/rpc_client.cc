@@ -53,8 +53,8 @@ void RpcClient::trim(size_t keep) {
 }
 
 template <typename Receive>
-int RpcClient::exchange(uint16_t type, uint16_t flags, std::span<const iovec> payload, int timeout_ms, bool repeatable, Receive receive) {
-  const int64_t deadline = monotonic_ms() + timeout_ms;
+int RpcClient::exchange(uint16_t type, uint16_t flags, std::span<const iovec> payload, int timeout_ms, bool repeatable, int unreachable_ms, Receive receive) {
+  const int64_t began = monotonic_ms(), deadline = began + timeout_ms;
   int error = EHOSTDOWN;
   for (int attempt = 0;; ++attempt) {
     int64_t now = monotonic_ms();
@@ -92,14 +92,15 @@ int RpcClient::exchange(uint16_t type, uint16_t flags, std::span<const iovec> pa
       else if (e.code == wire::ErrorCode::malformed) return EPROTO;
       else error = EHOSTDOWN;
       if (sent && !repeatable) return EIO;
+      if (e.code != wire::ErrorCode::timed_out && monotonic_ms() - began > unreachable_ms) return error;
       if (down != 0 && now - down > timeout_ms) return error;
       std::this_thread::sleep_for(std::chrono::milliseconds(std::min(attempt == 0 ? 1 : 20 * attempt, 500)));
     }
   }
 }
 
-int RpcClient::call(uint16_t type, std::span<const iovec> payload, Answer& answer, int timeout_ms, bool repeatable) {
-  return exchange(type, 0, payload, timeout_ms, repeatable, [&](wire::Connection& c, const wire::FrameHeader& h, int left) {
+int RpcClient::call(uint16_t type, std::span<const iovec> payload, Answer& answer, int timeout_ms, bool repeatable, int unreachable_ms) {
+  return exchange(type, 0, payload, timeout_ms, repeatable, unreachable_ms, [&](wire::Connection& c, const wire::FrameHeader& h, int left) {
     if (h.length < 4) throw wire::Error(wire::ErrorCode::malformed, what_ + " sent an answer of " + std::to_string(h.length) + " bytes");
     answer.data.resize(h.length);
     answer.flags = h.flags;
@@ -141,13 +142,16 @@ int RpcClient::receive(wire::Connection& c, const wire::FrameHeader& h, Transfer
   return static_cast<int>(head[0]);
 }
 
-int RpcClient::transfer(Transfer& t, int timeout_ms, bool repeatable) {
-  return exchange(t.type, t.flags, t.payload, timeout_ms, repeatable,
+int RpcClient::transfer(Transfer& t, int timeout_ms, bool repeatable, int unreachable_ms) {
+  return exchange(t.type, t.flags, t.payload, timeout_ms, repeatable, unreachable_ms,
                   [&](wire::Connection& c, const wire::FrameHeader& h, int left) { return receive(c, h, t, left); });
 }
 
 std::unique_ptr<RpcClient::Started> RpcClient::start(const Transfer& t, int timeout_ms) {
-  if (down_since_ms_.load() != 0) return nullptr;
+  return down_since_ms_.load() != 0 ? nullptr : start_once(t, timeout_ms);
+}
+
+std::unique_ptr<RpcClient::Started> RpcClient::start_once(const Transfer& t, int timeout_ms) {
   try {
     bool fresh;
     auto started = std::make_unique<Started>();

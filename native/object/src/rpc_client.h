@@ -31,7 +31,7 @@ class RpcClient {
   };
   /// Sends a request and waits for its answer. When the connection breaks the call is repeated on a new one until `timeout_ms` is over
   /// (only if `repeatable`; else EIO, since the server may have done it). Unreachable: EHOSTDOWN; silent: ETIMEDOUT; not admitted: EACCES.
-  int call(uint16_t type, std::span<const iovec> payload, Answer& answer, int timeout_ms, bool repeatable);
+  int call(uint16_t type, std::span<const iovec> payload, Answer& answer, int timeout_ms, bool repeatable, int unreachable_ms = 1 << 30);
   /// A request whose answer's data go to the caller's memory (`into`), for the object service.
   struct Transfer {
     uint16_t type = 0, flags = 0;
@@ -42,13 +42,16 @@ class RpcClient {
     std::vector<uint32_t> sums;   ///< that came with the data
     Answer answer;
   };
-  int transfer(Transfer& t, int timeout_ms, bool repeatable);
+  /// `unreachable_ms`: after that nobody tries to connect any more.
+  int transfer(Transfer& t, int timeout_ms, bool repeatable, int unreachable_ms = 1 << 30);
   /// Sends only; finish() waits. So one thread has requests under way at several servers. Null when it could not be sent: transfer() says why.
   struct Started {
     std::unique_ptr<wire::Connection> connection;
     uint64_t id;
   };
   std::unique_ptr<Started> start(const Transfer& t, int timeout_ms);
+  /// The same, also when the server did not answer lately: for requests that are never repeated.
+  std::unique_ptr<Started> start_once(const Transfer& t, int timeout_ms);
   /// False when the connection broke: the request may have been done.
   bool finish(std::unique_ptr<Started> started, Transfer& t, int timeout_ms, int& status);
   /// Closes idle connections beyond `keep`.
@@ -62,7 +65,7 @@ class RpcClient {
   void release(std::unique_ptr<wire::Connection> connection);
   int receive(wire::Connection& c, const wire::FrameHeader& h, Transfer& t, int left);
   template <typename Receive>
-  int exchange(uint16_t type, uint16_t flags, std::span<const iovec> payload, int timeout_ms, bool repeatable, Receive receive);
+  int exchange(uint16_t type, uint16_t flags, std::span<const iovec> payload, int timeout_ms, bool repeatable, int unreachable_ms, Receive receive);
 
   wire::TlsContext& tls_;
   const std::string what_, host_;

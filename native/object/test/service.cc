@@ -1,4 +1,5 @@
 // The object service behind a real TLS connection: what comes from a client that does not keep to the rules.
+#include "mirror_peers.h"
 #include "object_service.h"
 
 #include "test.h"
@@ -60,6 +61,9 @@ struct World {
   std::unique_ptr<wire::TlsContext> server_tls, client_tls;
   std::unique_ptr<ObjectStore> store;
   CapabilityVerifier verifier{"n1"};
+  MirrorSession session{boottime_ms};
+  std::unique_ptr<WirePeers> peers;
+  std::unique_ptr<Mirror> mirror;
   unique_fd listener;
   uint16_t port = 0;
 
@@ -70,6 +74,8 @@ struct World {
     server_tls = std::make_unique<wire::TlsContext>(certificates.root() + "/n1");
     client_tls = std::make_unique<wire::TlsContext>(certificates.root() + "/n2");
     store = std::make_unique<ObjectStore>(directory);
+    peers = std::make_unique<WirePeers>(*server_tls);
+    mirror = std::make_unique<Mirror>(*store, session, *peers);
     verifier.set_keys({{"n1", key}});
     listener.reset(wire::listen_tcp("127.0.0.1", 0));
     sockaddr_in address{};
@@ -83,7 +89,7 @@ struct World {
         std::thread([this, fd] {
           try {
             auto c = wire::Connection::accept(*server_tls, fd, patience_ms);
-            ObjectService(*store, verifier).serve(*c);
+            ObjectService(*store, *mirror, verifier).serve(*c);
           } catch (const std::exception&) {
             // the connection is closed: that is what the client has to see
           }
@@ -298,7 +304,7 @@ TEST("mutated, truncated and overlong frames end in an error or the end of the c
         if (look.left() >= 16 && s.type == object::allocate) look.get<uint64_t>();
         if (look.left() >= 8 && look.get<uint64_t>() > (1u << 24)) continue;
       }
-      status = perform(*w.store, verified, s.type, s.flags, c->file, r, out);
+      status = perform(*w.store, *w.mirror, verified, s.type, s.flags, *c, r, out);
       CHECK(status <= 0);
     } catch (const Malformed&) {
       // as it should be

@@ -182,6 +182,10 @@ export interface VolumePolicy {
   readonly placement: 'with-mrc' | 'local' | 'spread';
   /** Whether reading moves access times; of the whole volume. */
   readonly atime: 'relatime' | 'noatime';
+  /** Whether new files are kept in several copies that are written to, and how many of those a write takes (docs/decisions/0032-write-replication.md). */
+  readonly replication: 'none' | 'quorum' | 'all';
+  /** Copies; 1 without replication. */
+  readonly replicas: number;
 }
 
 export interface VolumeRow {

@@ -7,10 +7,10 @@ With --short: random operations compared with a model and with the kernel's own 
 also programs of Debian, as far as they are installed (`npm test -- conformance` has them all). XOS_ROUNDS: so many times the random operations,
 each with other seeds. Needs root, /dev/fuse, openssl.
 """
-import glob, os, subprocess, sys, time, traceback
+import os, subprocess, sys, time, traceback
 
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
-import data, names, programs
+import data, names, programs, suite
 from cluster import Cluster
 
 
@@ -49,13 +49,10 @@ def tests(short):
 
 
 def main():
-    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
-        print("skip: needs root and /dev/fuse")
-        return 77
+    if not suite.can_run():
+        return suite.SKIPPED
     arguments = [x for x in sys.argv[1:] if x != "--short"]
     part = arguments[1] if len(arguments) > 1 else ""
-    os.unshare(os.CLONE_NEWNS)
-    subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True)
     c = Cluster(arguments[0], osds=("n1", "n2", "n3"), mounts=("n1", "n2"), base=11000 + (os.getpid() % 90) * 200 + 190)
     failed = passed = skipped = 0
     try:
@@ -83,16 +80,10 @@ def main():
                     traceback.print_exc()
                 if isinstance(e, KeyboardInterrupt):
                     break
-        for log in glob.glob(c.path("*.log")):
-            bad = [l for l in open(log, errors="replace") if "runtime error" in l or "Sanitizer" in l or "terminate called" in l]
-            if bad:
-                failed += 1
-                print(f"FAIL {log}: {''.join(bad[:5])}")
+        failed += suite.complaints(c)
     finally:
         if failed and "--logs" in sys.argv:
-            for log in glob.glob(c.path("*.log")):
-                print("---", os.path.basename(log))
-                print(open(log, errors="replace").read()[-3000:])
+            suite.print_logs(c)
         subprocess.run(["umount", "-l", c.path("reference")], capture_output=True)
         c.down()
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

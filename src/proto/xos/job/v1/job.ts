@@ -48,6 +48,9 @@ export interface Job {
   exit_signal?: number | undefined;
   cpu_seconds?: number | undefined;
   reason: string;
+  /** Of a protected job: seconds between its checkpoints (0: found), and when the last one was made. */
+  protect_s?: number | undefined;
+  checkpoint_ms?: number | undefined;
 }
 
 export interface Usage {
@@ -329,6 +332,8 @@ function createBaseJob(): Job {
     exit_signal: undefined,
     cpu_seconds: undefined,
     reason: "",
+    protect_s: undefined,
+    checkpoint_ms: undefined,
   };
 }
 
@@ -381,6 +386,12 @@ export const Job: MessageFns<Job> = {
     }
     if (message.reason !== "") {
       writer.uint32(130).string(message.reason);
+    }
+    if (message.protect_s !== undefined) {
+      writer.uint32(136).uint32(message.protect_s);
+    }
+    if (message.checkpoint_ms !== undefined) {
+      writer.uint32(144).uint64(message.checkpoint_ms);
     }
     return writer;
   },
@@ -526,6 +537,22 @@ export const Job: MessageFns<Job> = {
             message.reason = reader.string();
             continue;
           }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.protect_s = reader.uint32();
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.checkpoint_ms = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -559,6 +586,8 @@ export const Job: MessageFns<Job> = {
     message.exit_signal = object.exit_signal ?? undefined;
     message.cpu_seconds = object.cpu_seconds ?? undefined;
     message.reason = object.reason ?? "";
+    message.protect_s = object.protect_s ?? undefined;
+    message.checkpoint_ms = object.checkpoint_ms ?? undefined;
     return message;
   },
 };

@@ -79,6 +79,10 @@ export interface Policy {
   placement: string;
   /** relatime or noatime, of volumes only; empty: the server's default. */
   atime: string;
+  /** none, quorum or all: how many of the replicas of a file that is written to it takes; empty: the server's default. */
+  replication: string;
+  /** Replicas of such a file, 2 to 7; 0: the server's default. */
+  replicas: number;
 }
 
 export interface CreateRequest {
@@ -1071,7 +1075,7 @@ export const Mrc: MessageFns<Mrc> = {
 };
 
 function createBasePolicy(): Policy {
-  return { stripe_size: 0, width: 0, placement: "", atime: "" };
+  return { stripe_size: 0, width: 0, placement: "", atime: "", replication: "", replicas: 0 };
 }
 
 export const Policy: MessageFns<Policy> = {
@@ -1087,6 +1091,12 @@ export const Policy: MessageFns<Policy> = {
     }
     if (message.atime !== "") {
       writer.uint32(34).string(message.atime);
+    }
+    if (message.replication !== "") {
+      writer.uint32(42).string(message.replication);
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(48).uint32(message.replicas);
     }
     return writer;
   },
@@ -1136,6 +1146,22 @@ export const Policy: MessageFns<Policy> = {
             message.atime = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.replication = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1157,6 +1183,8 @@ export const Policy: MessageFns<Policy> = {
     message.width = object.width ?? 0;
     message.placement = object.placement ?? "";
     message.atime = object.atime ?? "";
+    message.replication = object.replication ?? "";
+    message.replicas = object.replicas ?? 0;
     return message;
   },
 };
