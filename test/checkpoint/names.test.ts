@@ -1,5 +1,5 @@
 import test from 'ava';
-import { defaultName, parseCheckpointName } from '../../src/checkpoint/names.ts';
+import { defaultName, movingName, parseCheckpointName } from '../../src/checkpoint/names.ts';
 
 test('a name is one path component that no shell or terminal stumbles over', (t) => {
   for (const name of ['a', 'crunch', 'python3-n1-42-1', 'v1.2_b+c', 'A'.repeat(64)]) t.is(parseCheckpointName(name), name);
@@ -16,4 +16,9 @@ test('the default name counts on from the highest there is, and is always a vali
     const name = await defaultName(disk, '/d', program, 'n1-4');
     t.is(parseCheckpointName(name), name);
   }
+});
+
+test('a job is moved under a name that nothing has, not even the half of a move whose node was lost', (t) => {
+  t.is(movingName('n1-4', ['moving-n1-42', 'other']), 'moving-n1-4');
+  t.is(movingName('n1-4', ['moving-n1-4', 'moving-n1-4+2']), 'moving-n1-4+3');
 });

@@ -28,6 +28,17 @@ wait $!; echo status $?; cat moved.txt`)
   t.is(stdout.slice(stdout.indexOf('status 7\n') + 9), numbers(30))
 })
 
+test.serial('a protected job has a checkpoint by itself, which xps tells and which goes when the job ends', async (t) => {
+  const running = grid.startExec(`until [ -e fed ]; do sleep 0.1; done | xrun --node n2 --protect=10s cat; echo $? \${PIPESTATUS[@]}`)
+  await grid.until('it is kept', async () => / ago .* cat *$/m.test((await grid.exec('xps')).stdout))
+  t.regex((await grid.exec('xcheckpoint ls')).stdout, /protected\+n1-\d+\+1 .*whole, of a protected job/)
+  const taken = await grid.exec('xcheckpoint --name protected+n1-1+9 n1-1')
+  t.regex(taken.stderr, /are for the checkpoints of protected jobs/)
+  await grid.exec('touch fed')
+  t.is((await running.finished).stdout, '0 0 0\n')
+  await grid.until('it has gone', async () => !(await grid.exec('ls .xos/checkpoints')).stdout.includes('protected'))
+})
+
 test.serial('a pipeline goes on: data that was under way comes through once and in order', async (t) => {
   const { stdout, stderr } = await grid.exec(`
 XOS_NODE=n2 bash -c 'for i in $(seq 1000); do echo $i; sleep 0.001; done | cat | while read x; do echo $x; done' > pipe.txt & ${begun('pipe.txt')}

@@ -135,6 +135,63 @@ for pid in children[1:]: assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
   prints: 'good\n',
 })
 
+test.serial('make -j4 of a C project', moved, {
+  // What is linked last waits for the move; four compilers are at work meanwhile, with files in /tmp between their steps.
+  before: `for i in $(seq 12); do { for j in $(seq 40); do echo "int f_$i""_$j(int x) { int y = x; for (int k = 0; k < x; k++) y += k % ($j + 2); return y ^ $i; }"; done; echo "int part_$i(void) { return f_$i""_40(30); }"; } > part$i.c; done
+{ for i in $(seq 12); do echo "int part_$i(void);"; done; echo '#include <stdio.h>'; echo 'int main(void) { int sum = 0;'; for i in $(seq 12); do echo "sum += part_$i();"; done; echo 'printf("sum %d\\n", sum); }'; } > main.c
+printf 'objects = $(patsubst %%.c,%%.o,$(wildcard *.c))\nproject: waits $(objects)\n\tgcc -o $@ $(objects)\nwaits: part1.o\n\ttouch ready; until [ -e go ]; do sleep 0.1; done\n%%.o: %%.c\n\tgcc -O2 -c -o $@ $<\n' > Makefile`,
+  run: 'make -s -j4 && ./project',
+  prints: `sum ${Array.from({ length: 12 }, (_, part) => 30 + Array.from({ length: 30 }, (_, k) => k % 42).reduce((sum, k) => sum + k, 0) ^ part + 1).reduce((sum, value) => sum + value, 0)}\n`,
+})
+
+test.serial('gcc in the middle of a file', moved, {
+  run: `(echo 'int first(void) { return 40; }'; sleep 0.3; touch ready; until [ -e go ]; do sleep 0.1; done; echo 'int main(void) { return first() + 2; }') | gcc -O2 -o middle -x c -; echo gcc $?; ./middle; echo $?`,
+  prints: 'gcc 0\n42\n',
+})
+
+test.serial('POSIX shared memory, semaphores and a socket in /tmp', moved, {
+  run: python(`import ctypes, multiprocessing, multiprocessing.shared_memory, socket, tempfile
+libc = ctypes.CDLL(None, use_errno=True)
+libc.sem_open.restype = ctypes.c_void_p
+named = ctypes.c_void_p(libc.sem_open(b'/named', os.O_CREAT, 0o600, 2))
+shared = multiprocessing.shared_memory.SharedMemory(create=True, size=1 << 20)
+shared.buf[:4] = b'kept'
+lock, done = multiprocessing.Semaphore(0), multiprocessing.Semaphore(0)
+place = tempfile.TemporaryDirectory()
+server = socket.socket(socket.AF_UNIX)
+server.bind(place.name + '/socket')
+server.listen()
+def other(name):
+  mine = multiprocessing.shared_memory.SharedMemory(name=name)
+  early = socket.socket(socket.AF_UNIX)
+  early.connect(place.name + '/socket')
+  lock.acquire()
+  early.send(b'early')
+  late = socket.socket(socket.AF_UNIX)
+  late.connect(place.name + '/socket')
+  late.send(b'late')
+  mine.buf[4:9] = b' good'
+  done.release()
+  mine.close()
+child = multiprocessing.get_context('fork').Process(target=other, args=(shared.name,))
+child.start()
+connected = server.accept()[0]
+ready()
+while not gone(): time.sleep(0.05)
+lock.release()
+assert done.acquire(timeout=30) and bytes(shared.buf[:9]) == b'kept good'
+assert connected.recv(9) == b'early' and server.accept()[0].recv(9) == b'late'
+again = ctypes.c_void_p(libc.sem_open(b'/named', 0))
+for semaphore in named, again: assert libc.sem_trywait(semaphore) == 0
+assert libc.sem_trywait(named) == -1
+child.join(30)
+libc.sem_unlink(b'/named')
+place.cleanup()
+shared.close()
+shared.unlink()`),
+  prints: 'good\n',
+})
+
 test.serial('a writer of sqlite with a write-ahead log', moved, {
   run: python(`import sqlite3
 base = sqlite3.connect('base', isolation_level=None)
@@ -178,6 +235,29 @@ test.serial('a file that was deleted, and one whose name has another now', moved
   prints: 'good\n',
 })
 
+test.serial('locks of flock and fcntl', moved, {
+  run: python(`import fcntl
+files = [open(name, 'w+') for name in ('flock', 'shared', 'fcntl')]
+fcntl.flock(files[0], fcntl.LOCK_EX)
+fcntl.flock(files[1], fcntl.LOCK_SH)
+fcntl.lockf(files[2], fcntl.LOCK_EX, 10, 5)
+fcntl.lockf(files[2], fcntl.LOCK_SH, 10, 100)
+ready()
+while not gone(): time.sleep(0.05)
+def refused(lock, *arguments):
+  try: lock(*arguments)
+  except BlockingIOError: return True
+  return False
+if os.fork() == 0:
+  again = [open(file.name, 'r+') for file in files]
+  tries = [refused(fcntl.flock, again[0], fcntl.LOCK_SH | fcntl.LOCK_NB), refused(fcntl.flock, again[1], fcntl.LOCK_EX | fcntl.LOCK_NB), refused(fcntl.flock, again[1], fcntl.LOCK_SH | fcntl.LOCK_NB)]
+  tries += [refused(fcntl.lockf, again[2], kind | fcntl.LOCK_NB, 1, at) for at in (4, 5, 14, 15, 100) for kind in (fcntl.LOCK_SH, fcntl.LOCK_EX)]
+  print(tries, flush=True)
+  os._exit(0)
+os.wait()`),
+  prints: '[True, True, False, False, False, True, True, True, True, False, False, False, True]\ngood\n',
+})
+
 test.serial('epoll, eventfd, signalfd, timerfd and timers', moved, {
   run: python(`import ctypes, select, signal, struct
 libc = ctypes.CDLL(None, use_errno=True)
@@ -204,5 +284,34 @@ assert struct.unpack('Q', os.read(clock, 8))[0] > 0
 end = time.time() + 30
 while alarms < before + 3 and time.time() < end: time.sleep(0.05)
 assert alarms >= before + 3`),
+  prints: 'good\n',
+})
+
+test.serial('a web server and its client, in one job', moved, {
+  run: python(`import http.client, http.server, threading
+class Count(http.server.BaseHTTPRequestHandler):
+  protocol_version = 'HTTP/1.1'
+  count = 0
+  def do_GET(self):
+    Count.count += 1
+    text = str(Count.count).encode()
+    self.send_response(200)
+    self.send_header('Content-Length', str(len(text)))
+    self.end_headers()
+    self.wfile.write(text)
+  def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Count)
+if os.fork() == 0:
+  client, number = http.client.HTTPConnection('127.0.0.1', server.server_port), 0
+  server.socket.close()
+  while number < 50 or not gone():
+    client.request('GET', '/')
+    number += 1
+    assert int(client.getresponse().read()) == number
+    if number == 30: ready()
+    time.sleep(0.005)
+  os._exit(5)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 5`),
   prints: 'good\n',
 })

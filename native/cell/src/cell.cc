@@ -87,7 +87,7 @@ bool Cell::send(uint16_t type, std::span<const uint8_t> payload, std::span<const
 }
 
 void Cell::say(uint16_t type, const nlohmann::json& value, std::span<const int> fds) {
-  const std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string text = json_text(value);
   send(type, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, fds);
 }
 
@@ -115,10 +115,10 @@ void Cell::take_frame() {
     }
     case relay::frame_control:
       id_ = header.id;
-      control(nlohmann::json::parse(payload.begin(), payload.end(), nullptr, false));
+      control(parse_json(payload));
       break;
     case relay::frame_confine:
-      make_narrower(nlohmann::json::parse(payload.begin(), payload.end(), nullptr, false));
+      make_narrower(parse_json(payload));
       break;
     case relay::frame_leaf:
       group_.reset(fds.empty() ? -1 : fds[0]);
@@ -126,6 +126,12 @@ void Cell::take_frame() {
       break;
   }
   for (const int fd : fds) close(fd);
+}
+
+int64_t job_clock_ms() {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
 }
 
 void Cell::make_narrower(const nlohmann::json& request) {
@@ -146,7 +152,10 @@ void Cell::spawn(relay::Reader& in, std::vector<int>& fds) {
     started.error = "cannot start job '" + order.job + "' on node '" + order.node + "' as its VO's policy wants it: " + unfit_;
     used_up_ = true;
   } else if (!readable || running_ || used_up_) started.error = readable ? "cannot start a job: the cell is in use" : "cannot start a job: its description is malformed";
-  else started = start(order, fds);
+  else {
+    began_ms_ = job_clock_ms();
+    started = start(order, fds);
+  }
   counters_ = group_ ? GroupCounters(group_.get()) : GroupCounters();
   group_.reset();
   if (!started.error.empty()) {

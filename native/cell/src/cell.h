@@ -1,10 +1,10 @@
 // Pid 1 of a cell: one job at a time, its signals and its end, its checkpoints.
 #pragma once
 #include "channel.h"
+#include "json.h"
 #include "spawn.h"
 #include "usage.h"
 
-#include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
 namespace xos::cell {
@@ -30,6 +30,7 @@ class Cell {
   std::string unfit_;    ///< not empty: the cell could not be made as its VO wants it, and runs nothing
   bool running_ = false, stopped_ = false, wants_terminal_ = false, used_up_ = false, frozen_ = false;
   int64_t tell_usage_at_ms_ = -1;
+  int64_t began_ms_ = 0;  ///< when the job began in this cell, by the clock of file times (job_clock_ms)
   int64_t kill_at_ms_ = -1;  ///< when what the job left behind is killed
 
   void take_frame();
@@ -55,5 +56,9 @@ class Cell {
   void fit(const nlohmann::json& request);
   void die_with_relay();  ///< called while the engine works
 };
+
+/// Unix time by the clock that gives files their times: it may lie a few milliseconds behind the precise one, and a file must never seem
+/// older than the job that made it.
+int64_t job_clock_ms();
 
 }  // namespace xos::cell

@@ -95,7 +95,7 @@ void Cell::control(const json& request) {
 void Cell::check() {
   if (!running_) return say(relay::frame_result, refusal("XOS_JOB_ENDED", "cannot check job '" + job_name_ + "': it has ended"));
   json list = json::array();
-  for (const Obstacle& obstacle : xos::checkpoint::check(job_.root, given(job_.streams)))
+  for (const Obstacle& obstacle : xos::checkpoint::check(job_.root, given(job_.streams), began_ms_))
     list.push_back({{"code", obstacle.code}, {"pid", obstacle.pid}, {"program", obstacle.program}, {"what", obstacle.what}, {"advice", obstacle.advice}, {"certain", obstacle.certain}});
   const NodeFacts here = nodeFacts();
   say(relay::frame_result, {{"ok", true}, {"obstacles", list}, {"cpu_features", here.cpu_features}, {"kernel", here.kernel}});
@@ -118,6 +118,7 @@ void Cell::checkpoint(const json& request) {
   dump_request.timeout_ms = request.value("timeout_ms", dump_request.timeout_ms);
   dump_request.facts = {job_name_, path_, request.value("vo", ""), request.value("user", ""), node_, request.value("session", ""), arguments_, cwd_, identity_.uid, identity_.gid};
   dump_request.streams = given(job_.streams);
+  dump_request.began_ms = began_ms_;
   let_criu_know_the_kernel();
   const RealIds ids(identity_);
   const auto outcome = dump(
@@ -154,6 +155,7 @@ void Cell::restore(const json& request) {
   }
   set_last_pid(1);  // CRIU's own processes must not take the pids that it restores
   let_criu_know_the_kernel();
+  began_ms_ = job_clock_ms();  // before its temporary files come back
   auto outcome = [&] {
     const RealIds ids({restore_request.uid, restore_request.uid, 0});
     return xos::checkpoint::restore(

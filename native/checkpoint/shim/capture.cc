@@ -311,7 +311,7 @@ __attribute__((constructor)) void begin(int argc, char** argv, char**) {
   report_fd = numberIn("XOS_CAPTURE_REPORT");
   hold_fd = numberIn("XOS_CAPTURE_HOLD");
   criu = getpid();
-  service_fd = argc == 3 ? fcntl(atoi(argv[2]), F_DUPFD_CLOEXEC, 3) : -1;
+  service_fd = report_fd >= 0 && argc == 3 ? fcntl(atoi(argv[2]), F_DUPFD_CLOEXEC, 3) : -1;
   // The engine's real ids: with those CRIU may look at the limits of the job's processes (prlimit(2)).
   const char* ids = getenv("XOS_CAPTURE_IDS");
   unsigned uid, gid;

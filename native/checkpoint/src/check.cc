@@ -1,7 +1,10 @@
 #include "engine.h"
 #include "fd.h"
 #include "obstacles.h"
+#include "paths.h"
+#include "temporary.h"
 #include <algorithm>
+#include <cstdlib>
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -17,6 +20,8 @@
 
 namespace xos::checkpoint {
 namespace {
+
+constexpr int vfork_ms_max = 2000;  // from a vfork to its exec, on a busy node
 
 std::string valueOf(const std::string& status, const std::string& key) {
   size_t at = status.find("\n" + key + ":");
@@ -123,7 +128,7 @@ void checkMappings(const Look& look, Findings& findings) {
 }
 
 void checkPlaces(const Look& look, Findings& findings) {
-  static const std::vector<std::string> local = {"/tmp/", "/var/tmp/", "/dev/shm/", "/run/", "/root/"};
+  static const std::vector<std::string> local = {"/run/", "/root/"};
   auto note = [&](const std::string& path, const std::string& verb) {
     if (startsWithAny(path, local))
       findings.add(look, "FILE", verb + " '" + path + "', which only this node has",
@@ -136,6 +141,24 @@ void checkPlaces(const Look& look, Findings& findings) {
   note(readLink("/proc/" + std::to_string(look.process.pid) + "/cwd") + "/", "works in");
 }
 
+/// Temporary files that would not go along.
+void checkTemporaries(const std::vector<Look>& looks, int64_t began_ms, Findings& findings) {
+  if (looks.empty()) return;
+  TemporaryScope scope{.uid = static_cast<uid_t>(std::strtoul(valueOf(looks[0].status, "Uid").c_str(), nullptr, 10)), .began_ms = began_ms, .held = {}};
+  std::map<std::string, const Look*> holders;
+  for (auto& look : looks)
+    for (auto& path : pathsOf(look.process.pid)) {
+      if (!temporaryRoot(path).empty()) holders.emplace(path, &look);
+      scope.held.insert(path);
+    }
+  for (auto& file : findTemporaries(scope).left) {
+    const auto holder = holders.find(file.path);
+    const Look& look = holder == holders.end() ? looks[0] : *holder->second;
+    findings.add(look, "FILE", std::string(holder == holders.end() ? "may need '" : "has open '") + file.path + "', which only this node has (" + file.why + ")",
+                 "it can be restarted on this node only; keep files in your home directory to restart it on others", false);
+  }
+}
+
 /// Files of mounts that the process cannot see: CRIU finds no name for them.
 void checkMounts(const Look& look, Findings& findings) {
   constexpr decltype(std::declval<struct statfs>().f_type) mqueue_magic = 0x19800202;  // fs/mqueue: no header of the kernel has it
@@ -146,29 +169,38 @@ void checkMounts(const Look& look, Findings& findings) {
   // The mount in which its root lies is not in the list when the root is a directory of it (chroot).
   struct statx root;
   if (statx(AT_FDCWD, (base + "/root").c_str(), AT_STATX_DONT_SYNC, STATX_MNT_ID, &root) == 0 && root.stx_mask & STATX_MNT_ID) mounts.insert(std::to_string(root.stx_mnt_id));
-  for (auto& [fd, target] : look.descriptors) {
+  for (auto& [fd, _] : look.descriptors) {
+    // The process runs and may be using the number anew: what is held here is one file, whose name and mount belong together.
+    Fd held(open((base + "/fd/" + std::to_string(fd)).c_str(), O_PATH | O_CLOEXEC));
+    const std::string target = held ? readLink("/proc/self/fd/" + std::to_string(held.get())) : "";
     if (target.empty() || target[0] != '/' || target.starts_with("/memfd:")) continue;
-    const std::string mount = valueOf(readFile(base + "/fdinfo/" + std::to_string(fd)), "mnt_id");
-    if (mount.empty() || mounts.empty() || mounts.count(mount)) continue;
+    struct statx file;
+    if (mounts.empty() || statx(held.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &file) < 0 || !(file.stx_mask & STATX_MNT_ID)) continue;
+    if (mounts.count(std::to_string(file.stx_mnt_id))) continue;
     const std::string where = " (descriptor " + std::to_string(fd) + ")";
     struct statfs status;
-    if (statfs((base + "/fd/" + std::to_string(fd)).c_str(), &status) == 0 && status.f_type == mqueue_magic)
+    if (fstatfs(held.get(), &status) == 0 && status.f_type == mqueue_magic)
       findings.add(look, "DEVICE", "has the POSIX message queue '" + target + "' open" + where, "close it (end what uses it) and try again");
     else
       findings.add(look, "MOUNT", "has '" + target + "' open" + where + ", of a file system that is mounted nowhere in the job", "close it (end what uses it) and try again");
   }
 }
 
-/// A child in the memory of its parent: vfork(2) until it executes something, or clone(2) with CLONE_VM for good.
+/// A child in the memory of its parent: clone(2) with CLONE_VM for good. One of vfork(2) that is about to execute something is
+/// waited for, as CRIU does when it stops the parent.
 void checkSharedMemory(const std::vector<Look>& looks, Findings& findings) {
   std::map<pid_t, const Look*> by_pid;
   for (auto& look : looks) by_pid[look.process.pid] = &look;
+  std::vector<const Look*> sharing;
   for (auto& look : looks)
-    if (by_pid.count(look.process.parent) && syscall(SYS_kcmp, look.process.pid, look.process.parent, KCMP_VM, 0, 0) == 0)
-      findings.add(look, "MEMORY", "shares all memory with its parent, process " + std::to_string(look.process.parent), "try again: a program does so for a moment when it starts another one");
+    if (by_pid.count(look.process.parent)) sharing.push_back(&look);
+  auto alone = [](const Look* look) { return syscall(SYS_kcmp, look->process.pid, look->process.parent, KCMP_VM, 0, 0) != 0; };
+  for (int waited_ms = 0; std::erase_if(sharing, alone), !sharing.empty() && waited_ms < vfork_ms_max; waited_ms += 10) usleep(10'000);
+  for (auto* look : sharing)
+    findings.add(*look, "MEMORY", "shares all memory with its parent, process " + std::to_string(look->process.parent), "try again: a program does so for a moment when it starts another one");
 }
 
-std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>&) {
+std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>&, int64_t began_ms) {
   std::vector<Look> looks;
   Findings findings;
   for (auto& process : processTree(root_pid)) {
@@ -182,6 +214,7 @@ std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>&) {
     checkMounts(look, findings);
     checkPlaces(look, findings);
   }
+  checkTemporaries(looks, began_ms, findings);
   checkSharedMemory(looks, findings);
   checkSockets(looks, findings);
   std::stable_sort(findings.list.begin(), findings.list.end(), [](auto& a, auto& b) { return a.certain > b.certain; });

@@ -8,6 +8,7 @@
 #include "place.h"
 #include "session.h"
 #include "signature.h"
+#include "temporary.h"
 #include "tree.h"
 #include <algorithm>
 #include <cstring>
@@ -65,7 +66,7 @@ class Dump {
     auto& tree = tree_;
     if (tree.empty()) return refuse("XOS_CHECKPOINT_STATE", "its root process " + std::to_string(request_.root_pid) + " is gone");
     for (auto& process : tree) memory_bytes_ += process.resident_bytes;
-    for (auto& obstacle : check(request_.root_pid, request_.streams))
+    for (auto& obstacle : check(request_.root_pid, request_.streams, request_.began_ms))
       if (obstacle.certain && !request_.try_all_the_same)
         return refuse(obstacle.code, "'" + obstacle.program + "' (process " + std::to_string(obstacle.pid) + ") " + obstacle.what +
                                          "; " + obstacle.advice);
@@ -105,15 +106,13 @@ class Dump {
     }
     // A small tree need not wait until it is stored, either: memory holds it meanwhile.
     if (request_.leave_running && !capture_ && memory_bytes_ < request_.capture_bytes_min) capture_ = std::make_unique<Capture>("");
-    auto started = startSwrk();
-    if (auto* failure = std::get_if<Failure>(&started)) return *failure;
-    criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
-    if (!capture_ || !capture_->clones() || knownCriu()) return std::nullopt;
-    capture_.reset();
-    started = startSwrk();
-    if (auto* failure = std::get_if<Failure>(&started)) return *failure;
-    criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
-    return std::nullopt;
+    for (;;) {
+      auto started = startSwrk();
+      if (auto* failure = std::get_if<Failure>(&started)) return *failure;
+      criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
+      if (!capture_ || !capture_->clones() || knownCriu()) return std::nullopt;
+      capture_.reset();  // and once more, without
+    }
   }
 
   std::variant<std::unique_ptr<Swrk>, Failure> startSwrk() {
@@ -173,7 +172,8 @@ class Dump {
       report(Progress::Phase::freezing);
     } else if (notification.notify_script == "post-dump") {
       // Everything stands still and CRIU kills the tree (or lets it run) only when we agree: the last chance to refuse.
-      if (capture_) return describeTree(), std::nullopt;
+      describeTree();
+      if (capture_) return takeTemporaries();
       report(Progress::Phase::checking);
       return seal();
     }
@@ -210,7 +210,7 @@ class Dump {
   std::optional<Failure> seal() {
     auto& facts = request_.facts;
     std::string failed;
-    describeTree();
+    if (auto failure = takeTemporaries()) return failure;
     if (!memory_->finish(facts.uid, facts.gid, request_.sync, manifest_.files, failed)) return cannotStore(failed);
     manifest_.frozen_ms = frozen_.elapsedMs();
     return sealState();
@@ -233,6 +233,15 @@ class Dump {
                   finishPlace(place_, facts.uid, facts.gid);
     if (!sealed) return cannotStore(manifest_name);
     return std::nullopt;
+  }
+
+  std::optional<Failure> takeTemporaries() {
+    auto& facts = request_.facts;
+    TemporaryScope scope{.uid = facts.uid, .began_ms = request_.began_ms, .bytes_max = request_.temporary_bytes_max, .held = {}};
+    for (auto& process : manifest_.processes) scope.held.insert(process.paths.begin(), process.paths.end());
+    manifest_.temporaries = findTemporaries(scope);
+    const bool stored = storeTemporaries(manifest_.temporaries, place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.files);
+    return stored ? std::nullopt : std::optional(cannotStore(temporary_name));
   }
 
   void describeTree() {

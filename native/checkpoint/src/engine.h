@@ -67,6 +67,8 @@ struct DumpRequest {
   bool copy_on_write = true;  ///< with leave_running: capture by clones where that pays (README, "Copy-on-write capture")
   uint64_t capture_bytes_min = 64u << 20;  ///< of memory; below it a plain dump stands still as briefly (decision 0028 has the figures)
   std::string capture_library = "/usr/lib/xos/lib/xos-capture.so";
+  int64_t began_ms = 0;  ///< when the job began here, Unix time: temporary files that are younger are its own; 0: only what it has open is
+  uint64_t temporary_bytes_max = 256u << 20;  ///< of temporary files that go along
   bool sync = false;  ///< have every image on the disk of its object server before the job is let go
   JobFacts facts;
   std::vector<GivenStream> streams;
@@ -97,6 +99,7 @@ struct RestoreRequest {
   std::string job;        ///< id that the manifest must name; empty: any
   uid_t uid = 0;          ///< owner that the manifest must name; 0: any
   std::string credentials = "/var/lib/xos/node";  ///< whose ca.pem vouches for the node that made it; empty: unsigned ones too (tests)
+  std::string library = "/usr/lib/xos/lib/xos-capture.so";  ///< preloaded into CRIU (shim/unsent.cc)
 };
 
 /// The relay's end of a stream of a restored job. The caller owns `fd` (CLOEXEC, blocking).
@@ -132,7 +135,8 @@ struct Obstacle {
 };
 
 /// Says what cannot be dumped in the tree below `root_pid`, without stopping it. Empty: nothing known stands in the way.
-std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>& streams);
+/// `began_ms`: as in DumpRequest.
+std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>& streams, int64_t began_ms = 0);
 
 /// Why a tree that was taken from a processor with `cpu_features` and from Linux `kernel` could not go on here; nothing when it can.
 std::optional<Failure> fitness(const std::vector<std::string>& cpu_features, const std::string& kernel);

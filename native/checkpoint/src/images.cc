@@ -92,17 +92,18 @@ void MemoryImages::follow() {
 
 /// Reads what is in the FIFO now.
 void MemoryImages::drain(Image& image) {
-  // As many pages as one read takes; only for those that are used: it is locked memory.
-  if (image.block.empty() && image.size == 0) fcntl(image.fifo.get(), F_SETPIPE_SZ, static_cast<int>(block_bytes));
+  if (!image.block) {
+    // As many pages as one read takes; only for those that are used: it is locked memory.
+    fcntl(image.fifo.get(), F_SETPIPE_SZ, static_cast<int>(block_bytes));
+    image.block = std::make_unique_for_overwrite<char[]>(block_bytes);
+  }
   for (;;) {
-    size_t filled = image.block.size();
-    image.block.resize(block_bytes);
-    ssize_t got = read(image.fifo.get(), image.block.data() + filled, block_bytes - filled);
-    image.block.resize(filled + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    ssize_t got = read(image.fifo.get(), image.block.get() + image.filled, block_bytes - image.filled);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return;
+    image.filled += static_cast<size_t>(got);
     bytes_seen_ += static_cast<uint64_t>(got);
-    if (image.block.size() == block_bytes) store(image);
+    if (image.filled == block_bytes) store(image);
   }
 }
 
@@ -110,21 +111,21 @@ void MemoryImages::drain(Image& image) {
 void MemoryImages::store(Image& image) {
   if (!image.file && !error_)
     image.file.reset(openat(directory_fd_, image.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  image.crc = crc32c(image.crc, image.block.data(), image.block.size());
-  image.size += image.block.size();
-  bool stored = !error_ && image.file && writeAll(image.file.get(), image.block.data(), image.block.size());
+  image.crc = crc32c(image.crc, image.block.get(), image.filled);
+  image.size += image.filled;
+  bool stored = !error_ && image.file && writeAll(image.file.get(), image.block.get(), image.filled);
   if (!stored && !error_) {
     error_ = errno;
     failed_name_ = image.name;
   }
-  image.block.clear();
+  image.filled = 0;
 }
 
 bool MemoryImages::finish(uid_t uid, gid_t gid, bool sync, std::vector<ImageFile>& files, std::string& failed_name) {
   stopThread();
   for (auto& image : images_) {
     drain(image);
-    if (!image.block.empty()) store(image);
+    if (image.filled > 0) store(image);
     if (error_ || !image.file) continue;
     bool kept = fchown(image.file.get(), uid, gid) == 0 && (!sync || fsync(image.file.get()) == 0);
     // close() reports what a network file system could not store (close(2), "Dealing with error returns").

@@ -27,7 +27,8 @@ class MemoryImages {
   struct Image {
     std::string name;
     Fd fifo, file;
-    std::vector<char> block;  ///< not yet written
+    std::unique_ptr<char[]> block = {};  ///< of 1 MiB, once something came; the first `filled` bytes are not yet written
+    size_t filled = 0;
     uint64_t size = 0;
     uint32_t crc = 0;
   };

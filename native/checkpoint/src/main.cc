@@ -6,9 +6,9 @@
 // {"bytes","bytes_total"} while it works, then {"result"} (status 0) or {"error": {"code","message"}} (status 1).
 #include "files.h"
 #include "fd.h"
+#include "json.h"
 #include <csignal>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 namespace {
 
@@ -31,7 +31,7 @@ std::string standardInput() {
 }
 
 void say(const Json& line) {
-  std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  std::string text = xos::json_text(line) + "\n";
   writeAll(STDOUT_FILENO, text.data(), text.size());
 }
 

@@ -1,10 +1,10 @@
 #include "manifest.h"
 #include "crc32c.h"
 #include "fd.h"
+#include "json.h"
 #include <algorithm>
 #include <cstring>
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <sys/stat.h>
@@ -29,9 +29,6 @@ StreamKind kindOf(const std::string& name) {
     if (name == kindName(kind)) return kind;
   throw std::invalid_argument("unknown stream kind '" + name + "'");
 }
-
-/// JSON strings are UTF-8; program names and arguments are any bytes: what is no UTF-8 is shown with replacement characters.
-std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json processesOf(const Manifest& manifest) {
   Json list = Json::array();
@@ -58,6 +55,36 @@ Json packOf(const Manifest& manifest) {
   Json entries = Json::array();
   for (auto& [name, size] : manifest.pack.entries) entries.push_back({{"name", name}, {"size", size}});
   return {{"name", pack_name}, {"size", manifest.pack.size}, {"sha256", manifest.pack.sha256}, {"entries", entries}};
+}
+
+const std::vector<std::pair<TemporaryFile::Kind, const char*>> temporary_kinds = {{TemporaryFile::Kind::directory, "directory"},
+                                                                                  {TemporaryFile::Kind::file, "file"},
+                                                                                  {TemporaryFile::Kind::fifo, "fifo"},
+                                                                                  {TemporaryFile::Kind::link, "link"},
+                                                                                  {TemporaryFile::Kind::same, "same"}};
+
+Json temporariesOf(const Temporaries& temporaries) {
+  Json taken = Json::array(), left = Json::array();
+  for (auto& file : temporaries.taken) {
+    const auto kind = std::find_if(temporary_kinds.begin(), temporary_kinds.end(), [&](auto& one) { return one.first == file.kind; });
+    taken.push_back({{"kind", kind->second}, {"path", file.path}, {"mode", file.mode}, {"modified_ns", file.modified_ns}, {"size", file.size}, {"held", file.held},
+                     {"extents", file.extents}, {"target", file.target}});
+  }
+  for (auto& file : temporaries.left) left.push_back({{"path", file.path}, {"why", file.why}, {"size", file.size}, {"held", file.held}});
+  return {{"taken", taken}, {"left", left}};
+}
+
+Temporaries temporariesFrom(const Json& json) {
+  Temporaries temporaries;
+  for (auto& file : json.at("taken")) {
+    const std::string name = file.at("kind");
+    const auto kind = std::find_if(temporary_kinds.begin(), temporary_kinds.end(), [&](auto& one) { return name == one.second; });
+    if (kind == temporary_kinds.end()) throw std::invalid_argument("unknown kind of file '" + name + "'");
+    temporaries.taken.push_back({.kind = kind->first, .path = file.at("path"), .mode = file.at("mode"), .modified_ns = file.at("modified_ns"), .size = file.at("size"),
+                                 .held = file.at("held"), .extents = file.at("extents").get<std::vector<std::pair<uint64_t, uint64_t>>>(), .target = file.at("target")});
+  }
+  for (auto& file : json.at("left")) temporaries.left.push_back({.path = file.at("path"), .why = file.at("why"), .size = file.at("size"), .held = file.at("held")});
+  return temporaries;
 }
 
 /// Names become file names of our own directories.
@@ -95,6 +122,8 @@ Manifest fromJson(const Json& json) {
   manifest.pack.size = pack.at("size");
   manifest.pack.sha256 = pack.at("sha256");
   for (auto& entry : pack.at("entries")) manifest.pack.entries.emplace_back(checkedName(entry.at("name")), entry.at("size"));
+  // Older checkpoints took none along.
+  if (json.contains("temporaries")) manifest.temporaries = temporariesFrom(json.at("temporaries"));
   manifest.certificate = json.at("certificate");
   return manifest;
 }
@@ -133,8 +162,8 @@ std::string encodeManifest(const Manifest& manifest) {
                {"cpu_features", manifest.cpu_features}, {"leave_running", manifest.leave_running},
                {"tcp_established", manifest.tcp_established}, {"bytes", manifest.bytes}, {"frozen_ms", manifest.frozen_ms},
                {"processes", processesOf(manifest)}, {"streams", streamsOf(manifest)}, {"files", filesOf(manifest)},
-               {"pack", packOf(manifest)}, {"certificate", manifest.certificate}};
-  return dumped(json);
+               {"pack", packOf(manifest)}, {"temporaries", temporariesOf(manifest.temporaries)}, {"certificate", manifest.certificate}};
+  return json_text(json);
 }
 
 std::string frameManifest(const std::string& json_line, const std::string& signature) {
@@ -156,7 +185,7 @@ std::variant<Manifest, Failure> decodeManifest(const std::string& text, const st
   if (text.compare(line + 8, 8, sum) != 0)
     return unusable(directory, "XOS_CHECKPOINT_DAMAGED", "its manifest was changed (checksum is wrong); take the checkpoint again");
   try {
-    Json json = Json::parse(text.begin(), text.begin() + static_cast<long>(line));
+    Json json = parse_json(std::string_view(text).substr(0, line));
     if (json.at("format") != "xtreemos-checkpoint")
       return unusable(directory, "XOS_CHECKPOINT_VERSION", "it is no checkpoint of XtreemOS");
     if (json.at("version") != manifest_version)

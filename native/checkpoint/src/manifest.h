@@ -39,6 +39,32 @@ struct StreamRecord {
   std::string pending;  ///< pipes: bytes that were written and not yet read, at either end
 };
 
+/// A file of the node's directories for temporary files that goes along (temporary.h). Its bytes are in temporary_name, those of one file
+/// after those of the one before; they are the owner's as memory is, and a checksum will do. What kind it is and where is signed.
+struct TemporaryFile {
+  enum class Kind { directory, file, fifo, link, same } kind = Kind::file;
+  std::string path;
+  uint32_t mode = 0;  ///< permissions and, of directories, the sticky bit
+  int64_t modified_ns = 0;  ///< Unix time
+  uint64_t size = 0;
+  bool held = false;  ///< some process of the tree had it
+  std::vector<std::pair<uint64_t, uint64_t>> extents;  ///< offset and length of what is no hole
+  std::string target;  ///< of a link; same: another name of the file that has this path, which comes before it
+};
+inline constexpr const char* temporary_name = "temporary.img";
+
+/// One that stayed where it was.
+struct LeftFile {
+  std::string path, why;
+  uint64_t size = 0;
+  bool held = false;
+};
+
+struct Temporaries {
+  std::vector<TemporaryFile> taken;  ///< a directory before what is in it
+  std::vector<LeftFile> left;
+};
+
 struct Manifest {
   std::string name;
   int64_t created_ms = 0;  ///< Unix time
@@ -53,6 +79,7 @@ struct Manifest {
   std::vector<StreamRecord> streams;
   std::vector<ImageFile> files;
   Pack pack;
+  Temporaries temporaries;
   std::string certificate;  ///< PEM of the node that signed; empty: not signed
   std::string signature;    ///< of the JSON line; not part of it
   std::string signed_text;  ///< the JSON line as it was read

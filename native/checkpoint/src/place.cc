@@ -1,27 +1,12 @@
 #include "place.h"
+#include "as_user.h"
 #include "images.h"
 #include <cstring>
 #include <fcntl.h>
-#include <sys/fsuid.h>
 #include <sys/stat.h>
 
 namespace xos::checkpoint {
 namespace {
-
-/// File accesses of this thread are those of the user while it lives (setfsuid(2) is per thread).
-class AsUser {
- public:
-  AsUser(uid_t uid, gid_t gid) : gid_(setfsgid(gid)), uid_(setfsuid(uid)) {}
-  ~AsUser() {
-    setfsuid(uid_);
-    setfsgid(gid_);
-  }
-  AsUser(const AsUser&) = delete;
-
- private:
-  gid_t gid_;
-  uid_t uid_;
-};
 
 Failure refuse(const std::string& path, const std::string& why, const std::string& code = "XOS_CHECKPOINT_DIRECTORY") {
   return {code, "cannot store a checkpoint in '" + path + "': " + why, ""};

@@ -6,15 +6,19 @@
 #include "paths.h"
 #include "session.h"
 #include "signature.h"
+#include "temporary.h"
 #include "tree.h"
+#include "unsent.h"
 #include <algorithm>
 #include <cstring>
 #include <fcntl.h>
 #include <future>
+#include <memory>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <system_error>
 
 namespace xos::checkpoint {
 namespace {
@@ -34,8 +38,12 @@ class Restore {
     if (auto failure = admit()) return *failure;
     if (auto failure = prepareImages()) return *failure;
     if (auto failure = prepareStreams()) return *failure;
+    TemporariesBack temporaries(manifest_, directory_.get());
+    if (auto trouble = temporaries.put()) return refuse(trouble->first, trouble->second);
     report(Progress::Phase::restoring);
-    return converseWithCriu();
+    auto result = converseWithCriu();
+    if (std::holds_alternative<RestoreResult>(result)) temporaries.keep();
+    return result;
   }
 
  private:
@@ -111,7 +119,13 @@ class Restore {
   std::variant<RestoreResult, Failure> converseWithCriu() {
     std::vector<int> inherited;
     for (auto& [key, fd] : inherit_) inherited.push_back(fd);
-    auto started = Swrk::start(inherited);
+    try {
+      unsent_ = std::make_unique<Unsent>(request_.library);
+    } catch (const std::system_error& error) {
+      return refuse("XOS_CHECKPOINT_ENGINE", error.what());
+    }
+    for (int fd : unsent_->inherited()) inherited.push_back(fd);
+    auto started = Swrk::start(inherited, unsent_->environment());
     if (auto* failure = std::get_if<Failure>(&started)) return *failure;
     auto criu = std::move(std::get<std::unique_ptr<Swrk>>(started));
     rpc::Options options{.images_dir_fd = images_.get(), .work_dir_fd = images_.get(), .restore_as_sibling = true,
@@ -136,7 +150,10 @@ class Restore {
     } else if (notification.notify_script == "pre-resume") {
       std::string why = finishVerification();
       if (!why.empty()) return damaged(why);
-      return checkPaths();
+      if (auto failure = checkPaths()) return failure;
+      // Last: the other end sees it.
+      why = unsent_->deliver(manifest_.processes);
+      if (!why.empty()) return refuse("XOS_CHECKPOINT_REFUSED", why);
     }
     return std::nullopt;
   }
@@ -217,6 +234,7 @@ class Restore {
   std::atomic<uint64_t> bytes_read_{0};
   std::atomic<bool> abort_{false};
   std::future<std::string> verifier_;
+  std::unique_ptr<Unsent> unsent_;
   RestoreResult result_;
 };
 

@@ -105,6 +105,21 @@ long sharedByProcesses() {  // a process, not a thread, in the memory of another
   return clone([](void*) { for (;;) pause(); return 0; }, stack + sizeof stack, CLONE_VM | SIGCHLD, nullptr);
 }
 
+/// Starts programs all the time: for a fifth of it there is a child of vfork(2) that has not executed anything yet.
+long vforks() {
+  if (fork() != 0) return 0;
+  for (;;) {
+    const pid_t child = vfork();
+    if (child == 0) {
+      usleep(25'000);
+      execl("/bin/true", "true", nullptr);
+      _exit(1);
+    }
+    waitpid(child, nullptr, 0);
+    usleep(100'000);
+  }
+}
+
 long queue() {
   mq_attr attributes{};
   attributes.mq_maxmsg = 4;
@@ -171,6 +186,7 @@ const Thing things[] = {
     {"detached-mount", detachedMount},
     {"huge-pages", hugePages},
     {"shared-memory-process", sharedByProcesses},
+    {"vforks", vforks},
     {"queue", queue},
     {"deleted-directory", deletedDirectory},
     {"large-deleted", largeDeleted},

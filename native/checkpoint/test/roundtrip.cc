@@ -85,6 +85,73 @@ TEST("256 MiB of memory come back unchanged") {
   });
 }
 
+TEST("a TCP connection inside the tree keeps what was sent, what was not yet sent and what was read") {
+  needCell();
+  Workplace at;
+  // Both directions are full, so that there is more than the other end's window takes.
+  const std::string program = R"(
+import os, socket, sys, hashlib
+server = socket.socket()
+server.bind(('127.0.0.1', 0))
+server.listen()
+def talk(end, seed):
+  end.setblocking(False)
+  sent = 0
+  try:
+    while True: sent += end.send(bytes((sent + i) * seed % 251 for i in range(4096)))
+  except BlockingIOError: pass
+  os.write(done[1], b'x')
+  go[0].recv(1)
+  end.setblocking(True)
+  end.send(b'end')
+  end.shutdown(socket.SHUT_WR)
+  got = b''
+  while True:
+    piece = end.recv(1 << 20)
+    if not piece: break
+    got += piece
+  their = 14 - seed
+  n = len(got) - 3
+  # Pieces may be cut short: each begins where the one before ended.
+  good = got[n:] == b'end' and all(got[i] == i * their % 251 for i in range(n))
+  os.write(done[1], b'+' if good and n > 100000 else b'-')
+done, go = os.pipe(), socket.socketpair()
+clients = []
+if os.fork() == 0:
+  client = socket.create_connection(server.getsockname())
+  talk(client, 5)
+  os._exit(0)
+end = server.accept()[0]
+if os.fork() == 0:
+  talk(end, 9)
+  os._exit(0)
+end.close()
+assert os.read(done[0], 1) + os.read(done[0], 1) == b'xx'
+print('ready', flush=True)
+sys.stdin.readline()
+go[1].send(b'gg')
+print(os.read(done[0], 1) + os.read(done[0], 1), 'told', flush=True)
+)";
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", program}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    mustDump(at, job);
+  });
+  for (int round = 0; round < 3; ++round)
+    inCell([&] {
+      auto result = restore({.directory = at.images(), .credentials = "", .library = XOS_CAPTURE_LIBRARY}, {});
+      if (auto* failure = std::get_if<Failure>(&result)) xos::test::fail(__FILE__, __LINE__, explain(*failure));
+      Job job = attach(std::get<RestoreResult>(result));
+      // Of what CRIU had for it nothing is left in the job.
+      CHECK(readFile("/proc/" + std::to_string(job.pid) + "/maps").find("xos-") == std::string::npos);
+      for (int fd = 0; fd < 64; ++fd) CHECK(readLink("/proc/" + std::to_string(job.pid) + "/fd/" + std::to_string(fd)).find("xos-") == std::string::npos);
+      type(job.in.get(), "\n");
+      const std::string all = expect(job.out.get(), "told");
+      if (all.find("b'++'") == all.npos) xos::test::fail(__FILE__, __LINE__, all);
+      kill(job.pid, SIGKILL);
+    });
+}
+
 TEST("threads go on") {
   needCell();
   Workplace at;

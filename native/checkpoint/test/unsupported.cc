@@ -88,4 +88,18 @@ TEST("each program that CRIU refuses is refused by check() for its true reason, 
     });
 }
 
+TEST("a child of vfork that has not executed anything yet is waited for") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    Job job = start({XOS_HOLDER_PROGRAM, "vforks"}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    for (int round = 0; round < 12; ++round) {
+      for (auto& obstacle : check(job.pid, job.streams)) CHECK(!obstacle.certain);
+      mustDump(at, job, true);
+    }
+    kill(job.pid, SIGKILL);
+  });
+}
+
 TEST_MAIN
