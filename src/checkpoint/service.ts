@@ -1,20 +1,23 @@
 import type { NodeContext } from '../daemon/context.ts';
 import { XosError } from '../core/errors.ts';
 import type { Service } from '../core/service.ts';
+import { Protector } from './protect/protector.ts';
 import { checkJob } from './ops/check-job.ts';
 import { createCheckpoint } from './ops/create-checkpoint.ts';
 import { migrateJob } from './ops/migrate-job.ts';
 import { restartCheckpoint } from './ops/restart-checkpoint.ts';
 import { tellAuthority } from './ops/tell-authority.ts';
 
-/** Checkpoints of jobs: names, places and who may; the engine is below the relay (native/checkpoint). Keeps no state: the files are it. */
+/** Checkpoints of jobs: names, places and who may, and those that are taken of protected jobs; the engine is below the relay (native/checkpoint). Keeps no state: the files are it. */
 export class CheckpointService implements Service {
   readonly name = 'checkpoint';
   readonly #context: NodeContext;
+  readonly #protector: Protector;
   readonly #undo: (() => void)[] = [];
 
   constructor(context: NodeContext) {
     this.#context = context;
+    this.#protector = new Protector(context);
   }
 
   async start(): Promise<void> {
@@ -32,9 +35,11 @@ export class CheckpointService implements Service {
           earlier: request.earlier === '' ? '' : text(request.earlier, 'earlier'), force: request.force === true,
         }, signal)),
     );
+    this.#protector.start();
   }
 
   async stop(): Promise<void> {
+    await this.#protector.stop();
     for (const undo of this.#undo.splice(0)) undo();
   }
 }

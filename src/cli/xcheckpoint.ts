@@ -1,5 +1,6 @@
 #!/usr/lib/xos/bin/node
 import type { CheckpointProgress, Created, Obstacle } from '../checkpoint/model.ts';
+import { isKeptName } from '../checkpoint/protect/kept.ts';
 import type { Stored } from './checkpoints.ts';
 import { ask } from './lib/api.ts';
 import { commonExitStatus, defineCommand, type Call } from './lib/command.ts';
@@ -107,7 +108,7 @@ async function list(call: Call, names: readonly string[]): Promise<number> {
       { title: 'NODE', value: ({ manifest }) => manifest?.node ?? '-' },
       { title: 'SIZE', value: ({ manifest }) => (manifest === null ? '-' : formatBytes(manifest.bytes)), align: 'right' },
       { title: 'TAKEN', value: ({ manifest }) => (manifest === null ? '-' : formatTime(manifest.created_ms, Date.now())) },
-      { title: 'STATE', value: ({ manifest, reason }) => (manifest === null ? `unusable: ${reason}` : 'whole') },
+      { title: 'STATE', value: ({ name, manifest, reason }) => (manifest === null ? `unusable: ${reason}` : isKeptName(name) ? 'whole, of a protected job' : 'whole') },
     ], stored, tableWidth(call.out)));
   }
   return 0;

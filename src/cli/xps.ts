@@ -1,4 +1,5 @@
 #!/usr/lib/xos/bin/node
+import { formatDuration } from '../core/units.ts';
 import type { JobRow } from '../job/rows.ts';
 import { askJobs } from './lib/api.ts';
 import { commonExitStatus, defineCommand, jsonOption } from './lib/command.ts';
@@ -13,6 +14,7 @@ export const command = defineCommand({
   summary: 'show the jobs of the grid',
   description: [
     'Shows your jobs on all nodes of the VO, from whichever node you ask: id, program, the node where it runs, state, CPU time and memory.',
+    'With protected jobs (`xrun` --protect) KEPT is the age of the checkpoint from which a job would go on if its node were lost; while it waits for that its state is `recovering`.',
     'A job that was lost because its node died stays in the list for ten minutes.',
     'Nodes that do not answer within a second are named on stderr; their jobs may be missing from the list.',
   ],
@@ -36,22 +38,29 @@ export const command = defineCommand({
     if (json) return call.json(jobs);
     if (quiet) return void jobs.forEach((job) => call.out.write(`${job.id}\n`));
     if (jobs.length === 0) return call.note(ended ? 'no jobs' : 'no jobs are running');
-    call.out.write(formatTable(columns({ all, ended, long }, Date.now()), jobs, tableWidth(call.out)));
+    call.out.write(formatTable(columns({ all, ended, long, kept: jobs.some(({ protect_s }) => protect_s !== null) }, Date.now()), jobs, tableWidth(call.out)));
   },
 });
 
-function columns(show: { all: boolean; ended: boolean; long: boolean }, nowMs: number): readonly Column<JobRow>[] {
+function columns(show: { all: boolean; ended: boolean; long: boolean; kept: boolean }, nowMs: number): readonly Column<JobRow>[] {
   return [
     { title: 'JOB', value: (job) => job.id },
     ...(show.all ? [{ title: 'USER', value: (job: JobRow) => job.user }] : []),
     { title: 'NODE', value: (job) => job.node },
     { title: 'STATE', value: (job) => job.state },
+    ...(show.kept ? [{ title: 'KEPT', value: (job: JobRow) => keptText(job, nowMs) }] : []),
     ...(show.ended ? [{ title: 'STATUS', value: statusOf }] : []),
     { title: 'CPU', value: (job) => formatCpu(job.cpu_seconds), align: 'right' },
     { title: 'MEMORY', value: (job) => (job.memory_bytes === 0 ? '-' : formatBytes(job.memory_bytes)), align: 'right' },
     { title: 'STARTED', value: (job) => (job.started_ms === null ? '-' : formatTime(job.started_ms, nowMs)) },
     { title: show.long ? 'COMMAND' : 'NAME', value: (job) => (show.long && job.argv.length > 0 ? shellWords(job.argv) : job.name), flexible: true },
   ];
+}
+
+/** Age of the checkpoint from which a protected job would go on. */
+function keptText({ protect_s, checkpoint_ms }: JobRow, nowMs: number): string {
+  if (protect_s === null) return '-';
+  return checkpoint_ms === null ? 'not yet' : `${formatDuration(Math.max(1000, nowMs - checkpoint_ms))} ago`;
 }
 
 function statusOf(job: JobRow): string {

@@ -24,6 +24,7 @@ const show: Command<typeof showOptions> = {
     const rows: [string, string][] = [
       ['volume', found.volume], ['type', found.type], ['owner', found.owner],
       ['new files', `stripes of ${formatBytes(policy.stripe_size)} over ${policy.width}, ${policy.placement}${found.own_policy ? '' : " (the volume's policy)"}`],
+      ['replication', policy.replication === 'none' ? 'none' : `${policy.replicas} copies, a write takes ${policy.replication === 'all' ? 'all' : 'more than half'} of them`],
       ['access times', policy.atime], ['access list', found.has_acl ? 'yes (getfacl shows it)' : 'no'],
       ...(stripes === null ? [] : [['stripes', `of ${formatBytes(stripes.stripe_size)} over ${stripes.width}: ${stripes.osds.map(({ osd, up }) => `${osd}${up ? '' : ' (down)'}`).join(', ')}`] as [string, string]]),
       ...(replicas === null || replicas.copies.length < 2 ? [] : [['replicas', replicasText(replicas)] as [string, string]]),
@@ -40,6 +41,7 @@ const set: Command<typeof setOptions> = {
   name: 'set', summary: 'change the policy for files that are made from now on',
   description: [
     'Of a volume, of what is made below a directory (directories that are made in it take its policy with them), or of one file as long as it was never written to. Files that have contents stay as they are.',
+    'With `--replication quorum` or `all` new files have `--replicas` copies, each at another object server, all of them written to. What write(2), fsync(2) or close(2) has answered for is at all copies that are in step. When a server dies its files go on after a pause of some seconds without it, as long as more than half of the copies are there (`all`: they can be read, and writers wait until there are as many as wanted); who comes back is caught up, who stays away for a minute is replaced at another server. `xtfsutil show` tells which copies are in step. Such files are not striped, and a volume that has them has no snapshots.',
     'For the owner, and for administrators of the VO.',
   ],
   options: setOptions, arguments: [pathArgument],

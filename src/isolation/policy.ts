@@ -8,7 +8,7 @@ import { parseNetwork } from './network.ts';
  */
 export const policy_keys = [
   'cpu.weight', 'cpu.max', 'memory.high', 'memory.max', 'pids.max', 'io.weight', 'io.read.max', 'io.write.max',
-  'network', 'isolated', 'trust', 'devices', 'firewall.allow', 'firewall.deny',
+  'network', 'isolated', 'trust', 'devices', 'firewall.allow', 'firewall.deny', 'protect', 'node.mtbf',
 ] as const;
 export type PolicyKey = (typeof policy_keys)[number];
 
@@ -83,7 +83,26 @@ export const policy_rules: Readonly<Record<PolicyKey, Rule>> = {
   devices: { ...words('all', 'few'), fallback: 'all', summary: 'devices in /dev: all, or null, zero, full, random, urandom and terminals' },
   'firewall.allow': { ...networks, fallback: 'none', summary: 'where its programs may connect to; all when nothing is said' },
   'firewall.deny': { ...networks, fallback: 'none', summary: 'where its programs may not connect to' },
+  protect: {
+    summary: "whether checkpoints are taken of its jobs by themselves, and how often (xrun --protect)", fallback: 'no', rule: 'no, auto, or a time from 10s to 18h such as 90s, 5m, 2h',
+    read: readProtect, narrower: (a, b) => (protectSeconds(a) >= protectSeconds(b) ? a : b),
+  },
+  'node.mtbf': { read: number(1, 1_000_000), narrower: least, rule: 'a number of hours from 1 to 1000000', fallback: '168', summary: 'hours between two failures of a node, for how often checkpoints are taken' },
 };
+
+/** As xrun reads it (native/relay/src/protect.h). */
+function readProtect(text: string): string | null {
+  if (text === 'no' || text === 'auto') return text;
+  const match = /^([0-9]{1,5})([smh]?)$/.exec(text);
+  const seconds = match === null ? 0 : Number(match[1]) * { s: 1, m: 60, h: 3600 }[(match[2] || 's') as 's' | 'm' | 'h'];
+  return seconds >= 10 && seconds <= 65_534 ? `${seconds}s` : null;
+}
+
+/** Of two wishes the one with fewer checkpoints holds. */
+function protectSeconds(text: string): number {
+  if (text === 'no') return Infinity;
+  return text === 'auto' ? 0 : Number.parseInt(text, 10);
+}
 
 export type Side = 'VO' | 'site' | 'default';
 

@@ -153,7 +153,7 @@ class IsolationService implements Service {
     const { directory, fence, settings } = this.#group;
     const memory_max = values['memory.max'].value === 'max' ? {} : { memory_max: Number(values['memory.max'].value) };
     const cells = { isolated: values.isolated.value === 'yes', untrusted: values.trust.value === 'untrusted', own_network: values.network.value === 'none', few_devices: values.devices.value === 'few' };
-    await native.relay.request('vo-limits', { vo, cells, directory, fence, settings, ...memory_max }, { signal: this.#stopping.signal, timeout_ms: 10_000 });
+    await native.relay.request('vo-limits', { vo, cells, protect: values.protect.value, directory, fence, settings, ...memory_max }, { signal: this.#stopping.signal, timeout_ms: 10_000 });
   }
 
   async #setFirewall(): Promise<void> {

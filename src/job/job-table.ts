@@ -9,6 +9,8 @@ export type JobEvent =
   | { readonly kind: 'started'; readonly job: Job }
   | { readonly kind: 'state'; readonly id: string; readonly state: JobState; readonly node?: string }
   | { readonly kind: 'ended'; readonly id: string; readonly exit_code: number | null; readonly exit_signal: number | null; readonly cpu_seconds: number | null }
+  /** A checkpoint of a protected job is whole. */
+  | { readonly kind: 'kept'; readonly id: string; readonly checkpoint_ms: number }
   | { readonly kind: 'lost'; readonly id: string; readonly node: string; readonly reason: string }
   /** A node left the VO or was declared dead: what ran there is lost, whether or not the relay has noticed yet. */
   | { readonly kind: 'node-gone'; readonly node: string; readonly reason: string }
@@ -45,6 +47,7 @@ export class JobTable {
       case 'started': return this.#started(event.job);
       case 'state': return this.#state(event.id, event.state, event.node);
       case 'ended': return this.#ended(event, now_ms);
+      case 'kept': return this.#kept(event.id, event.checkpoint_ms);
       case 'lost': return this.#lost(event.id, event.node, event.reason, now_ms);
       case 'node-gone': return this.#nodeGone(event.node, event.reason, now_ms);
       case 'resync': return this.#resync(event.jobs, event.newer ?? new Set(), now_ms);
@@ -91,6 +94,13 @@ export class JobTable {
     return this.#set({ ...known, state: 'ended', ended_ms: now_ms, exit_code, exit_signal, cpu_seconds });
   }
 
+  #kept(id: string, checkpoint_ms: number): Applied {
+    const known = this.#jobs.get(id);
+    if (known === undefined) return { changed: [], resync: true };
+    if (isFinal(known.state) || known.checkpoint_ms === checkpoint_ms) return nothing;
+    return this.#set({ ...known, checkpoint_ms });
+  }
+
   #lost(id: string, node: string, reason: string, now_ms: number): Applied {
     const known = this.#jobs.get(id);
     if (known === undefined) return { changed: [], resync: true };
@@ -129,5 +139,5 @@ export class JobTable {
 
 function same(a: Job, b: Job): boolean {
   return a.state === b.state && a.node === b.node && a.proxy_pid === b.proxy_pid && a.name === b.name && a.exit_code === b.exit_code
-    && a.exit_signal === b.exit_signal && a.ended_ms === b.ended_ms;
+    && a.exit_signal === b.exit_signal && a.ended_ms === b.ended_ms && a.checkpoint_ms === b.checkpoint_ms;
 }

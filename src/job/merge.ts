@@ -35,7 +35,7 @@ function row(job: Job, home: string, usage: Usage | undefined): JobRow {
     id: job.id, name: job.name, argv: job.argv, node: job.node, home, state: job.state, user: job.user, vo: job.vo, uid: job.uid,
     cpu_seconds: job.cpu_seconds ?? usage?.cpu_seconds ?? 0, memory_bytes: usage?.memory_bytes ?? 0, processes: usage?.processes ?? 0,
     proxy_pid: job.proxy_pid, started_ms: job.started_ms, ended_ms: job.ended_ms, exit_code: job.exit_code, exit_signal: job.exit_signal,
-    reason: job.reason,
+    reason: job.reason, protect_s: job.protect_s, checkpoint_ms: job.checkpoint_ms,
   };
 }
 
@@ -43,7 +43,7 @@ function orphan(usage: Usage, node: string, vo: string, user: string): JobRow {
   return {
     id: usage.job, name: '?', argv: [], node, home: usage.home, state: 'lost', user, vo, uid: usage.uid,
     cpu_seconds: usage.cpu_seconds, memory_bytes: usage.memory_bytes, processes: usage.processes, proxy_pid: 0, started_ms: null, ended_ms: null,
-    exit_code: null, exit_signal: null, reason: `its home node '${usage.home}' does not answer`,
+    exit_code: null, exit_signal: null, reason: `its home node '${usage.home}' does not answer`, protect_s: null, checkpoint_ms: null,
   };
 }
 

@@ -7,6 +7,7 @@ export const jobToMessage = (job: Job): JobMessage => ({
   ...job, argv: [...job.argv],
   ended_ms: job.ended_ms ?? undefined, exit_code: job.exit_code ?? undefined,
   exit_signal: job.exit_signal ?? undefined, cpu_seconds: job.cpu_seconds ?? undefined,
+  protect_s: job.protect_s ?? undefined, checkpoint_ms: job.checkpoint_ms ?? undefined,
 });
 
 /** @param home the node that answered: a job's id must carry its name */
@@ -17,6 +18,7 @@ export function jobFromMessage(message: JobMessage, home: string): Job | null {
     ...message, state,
     ended_ms: message.ended_ms ?? null, exit_code: message.exit_code ?? null,
     exit_signal: message.exit_signal ?? null, cpu_seconds: message.cpu_seconds ?? null,
+    protect_s: message.protect_s ?? null, checkpoint_ms: message.checkpoint_ms ?? null,
   };
 }
 

@@ -1,5 +1,5 @@
-/** What a job can be doing (docs/architecture.md, relayd.ctl). `ended` and `lost` are final unless a checkpoint of it is restored. */
-export const job_states = ['starting', 'running', 'stopped', 'checkpointing', 'checkpointed', 'restoring', 'ended', 'lost'] as const;
+/** What a job can be doing (docs/architecture.md, relayd.ctl). `recovering`: its node is lost, and it is to go on elsewhere from its checkpoint. `ended` and `lost` are final unless a checkpoint of it is restored. */
+export const job_states = ['starting', 'running', 'stopped', 'checkpointing', 'checkpointed', 'restoring', 'recovering', 'ended', 'lost'] as const;
 export type JobState = (typeof job_states)[number];
 
 export const isFinal = (state: JobState): boolean => state === 'ended' || state === 'lost';
@@ -27,6 +27,10 @@ export interface Job {
   readonly cpu_seconds: number | null;
   /** Why it is lost; empty otherwise. */
   readonly reason: string;
+  /** Seconds between the checkpoints that are taken of it, 0 when they are found; null when it is not protected. */
+  readonly protect_s: number | null;
+  /** When the one was made from which it would go on; null when there is none. */
+  readonly checkpoint_ms: number | null;
 }
 
 /** What a job uses on the node where it runs. */

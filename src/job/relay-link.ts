@@ -7,7 +7,7 @@ import { isFinal, type Job, type Usage } from './model.ts';
 import type { Candidate } from './placement.ts';
 import { readEvent, readJobs, readUsages } from './relay-messages.ts';
 
-const job_events = ['job-started', 'job-state', 'job-ended', 'job-lost'] as const;
+const job_events = ['job-started', 'job-state', 'job-ended', 'job-lost', 'job-kept'] as const;
 
 /** The connection to this node's `xos-relayd`: keeps the job table in step with it and pushes the placement table. */
 export class RelayLink {

@@ -18,7 +18,7 @@ export function readJob(value: unknown): Job | null {
     uid: count(fields['uid']), user: text(fields['user']), vo: text(fields['vo']), proxy_pid: count(fields['proxy_pid']),
     started_ms: count(fields['started_ms']), ended_ms: isFinal(state) ? count(fields['ended_ms']) : null,
     exit_code: maybe(fields['exit_code']), exit_signal: maybe(fields['exit_signal']), cpu_seconds: maybe(fields['cpu_seconds']),
-    reason: text(fields['reason']),
+    reason: text(fields['reason']), protect_s: maybe(fields['protect_s']), checkpoint_ms: maybe(fields['checkpoint_ms']),
   };
 }
 
@@ -58,6 +58,7 @@ export function readEvent(name: string, event: unknown): JobEvent | null {
     case 'job-ended':
       return { kind: 'ended', id, exit_code: maybe(fields['exit_code']), exit_signal: maybe(fields['exit_signal']), cpu_seconds: maybe(fields['cpu_seconds']) };
     case 'job-lost': return { kind: 'lost', id, node: text(fields['node']), reason: text(fields['reason']) };
+    case 'job-kept': return { kind: 'kept', id, checkpoint_ms: count(fields['checkpoint_ms']) };
     default: return null;
   }
 }

@@ -23,6 +23,10 @@ export interface JobRow {
   readonly exit_signal: number | null;
   /** Why it is lost; empty otherwise. */
   readonly reason: string;
+  /** Seconds between the checkpoints that are taken of it, 0 when they are found; null when it is not protected. */
+  readonly protect_s: number | null;
+  /** When the one was made from which it would go on; null when there is none. */
+  readonly checkpoint_ms: number | null;
 }
 
 /** A node as `xnode list --json` prints it. */

@@ -53,7 +53,7 @@ xlocal python3 typist.py`)
 test.serial('what cannot move is refused with its reason, and the job goes on where it was', async (t) => {
   const { stdout, stderr } = await grid.exec(`cat > stays.py <<'END'
 import os, time
-name = '/tmp/only-here-%d' % os.getpid()
+name = '/run/lock/only-here-%d' % os.getpid()
 held = open(name, 'w')
 open('stays.run', 'w').close()
 while not os.path.exists('enough'): time.sleep(0.05)
@@ -63,7 +63,7 @@ XOS_NODE=n2 python3 stays.py & job=$!; until [ -e stays.run ]; do sleep 0.1; don
 xmigrate $job --to n3; echo $?; xmigrate $job --to n9; echo $?; xmigrate $job --to n2; echo $?; xmigrate n1-99999; echo $?; xmigrate; echo $?
 ${where('python3')}; ls .xos/checkpoints; touch enough; wait $job; echo status $?; xmigrate $job; echo $?`)
   t.is(stdout, "1\n1\n1\n1\n2\n('n2', 'running')\nstatus 0\n1\n", stderr)
-  t.regex(stderr, /'python3' \(process \d+\) has open '\/tmp\/only-here-\d+', which only this node has; [^]*no node 'n9'[^]*runs on node 'n2' already[^]*no such job[^]*JOB\|PID[^]*xmigrate: /)
+  t.regex(stderr, /'python3' \(process \d+\) has open '\/run\/lock\/only-here-\d+', which only this node has; [^]*no node 'n9'[^]*runs on node 'n2' already[^]*no such job[^]*JOB\|PID[^]*xmigrate: /)
 })
 
 test.serial('when the restore on the other node fails, the job goes on where it was, once', async (t) => {

@@ -19,6 +19,11 @@ test('merging is the same from both sides, and with itself changes nothing', (t)
   t.is(values(some, other)['cpu.max'], '150%');
 });
 
+test('of two protections the one with fewer checkpoints holds', (t) => {
+  const held = (vo: string, site: string): string => merge({ protect: vo }, { protect: site }).values.protect.value;
+  t.deepEqual([held('auto', '300s'), held('300s', '60s'), held('no', 'auto'), held('60s', 'no')], ['300s', '300s', 'no', 'no']);
+});
+
 test('an untrusted VO has few devices, an isolated one no network', (t) => {
   const { values } = merge({ trust: 'untrusted', devices: 'all' }, { isolated: 'yes', network: 'host' });
   t.deepEqual(values.devices, { value: 'few', by: 'VO', instead_of: 'all' });
@@ -36,6 +41,7 @@ test('what is denied adds up, and what is allowed must be allowed by both', (t) 
 const good: readonly (readonly [string, string, string])[] = [
   ['cpu.weight', '1', '1'], ['cpu.weight', '10000', '10000'], ['cpu.max', '150%', '150%'], ['cpu.max', 'max', 'max'], ['memory.max', '512M', '536870912'], ['memory.max', '4096', '4096'],
   ['memory.high', '2T', '2199023255552'], ['pids.max', '0016', '16'], ['io.write.max', '50M', '52428800'], ['firewall.deny', ' *:25,  10.0.0.0/8 ', '*:25 10.0.0.0/8'], ['firewall.allow', 'none', ''],
+  ['protect', 'auto', 'auto'], ['protect', 'no', 'no'], ['protect', '5m', '300s'], ['protect', '90', '90s'], ['protect', '18h', '64800s'], ['node.mtbf', '0168', '168'],
 ];
 for (const [key, text, value] of good) test(`${key} may be '${text}'`, (t) => t.deepEqual(readSetting(key, text), { key, value } as never));
 
@@ -43,6 +49,7 @@ const bad: readonly (readonly [string, unknown])[] = [
   ['cpu.weight', '0'], ['cpu.weight', '10001'], ['cpu.weight', '1e3'], ['cpu.weight', 'max'], ['cpu.max', '150'], ['cpu.max', '0%'], ['memory.max', '-1'], ['memory.max', '4095'], ['memory.max', '99999999T'],
   ['memory.max', '1 G'], ['pids.max', '15'], ['pids.max', ''], ['network', 'private'], ['isolated', 'YES'], ['trust', null], ['devices', 7], ['firewall.deny', ''], ['firewall.deny', 'example.org'],
   ['firewall.deny', Array.from({ length: 65 }, (_, at) => `10.0.0.${at}`).join(' ')], ['cpu.weight\n', '1'], ['__proto__', 'x'], ['constructor', 'x'], ['', ''],
+  ['protect', '9s'], ['protect', '19h'], ['protect', 'yes please'], ['node.mtbf', '0'],
 ];
 for (const [key, text] of bad) {
   test(`${JSON.stringify(key)} may not be ${JSON.stringify(text).slice(0, 40)}`, (t) => {

@@ -21,6 +21,16 @@ test('a job starts, stops, goes on and ends with its status', (t) => {
   t.like(table.get('n1-1'), { state: 'ended', exit_code: 3, exit_signal: null, cpu_seconds: 1.5, ended_ms: 2_000_000 });
 });
 
+test('a protected job whose node is lost has its checkpoint, and goes on elsewhere as the same job', (t) => {
+  const table = run({ kind: 'started', job: sampleJob({ protect_s: 0 }) }, { kind: 'kept', id: 'n1-1', checkpoint_ms: 5 }, { kind: 'state', id: 'n1-1', state: 'recovering' });
+  t.like(table.get('n1-1'), { state: 'recovering', checkpoint_ms: 5, node: 'n2' });
+  t.deepEqual(table.apply({ kind: 'kept', id: 'n1-1', checkpoint_ms: 5 }, 0), { changed: [], resync: false });
+  t.true(table.apply({ kind: 'kept', id: 'n1-9', checkpoint_ms: 5 }, 0).resync);
+  table.apply({ kind: 'state', id: 'n1-1', state: 'restoring' }, 0);
+  table.apply({ kind: 'started', job: sampleJob({ node: 'n3', protect_s: 0, checkpoint_ms: 5 }) }, 0);
+  t.like(table.get('n1-1'), { node: 'n3', state: 'running', checkpoint_ms: 5 });
+});
+
 test('a job that was refused elsewhere, or restored, has its new node by a second start', (t) => {
   const table = run({ kind: 'started', job: sampleJob() }, { kind: 'started', job: sampleJob({ node: 'n1' }) });
   t.is(table.get('n1-1')?.node, 'n1');

@@ -5,7 +5,7 @@ import type { KnownNode } from '../../src/job/placement.ts';
 export const sampleJob = (changes: Partial<Job> = {}): Job => ({
   id: 'n1-1', name: 'python3', argv: ['python3', 'crunch.py'], node: 'n2', state: 'running', session: 'ab'.repeat(16), uid: 1879113729,
   user: 'alice', vo: 'demo', proxy_pid: 4242, started_ms: 1_000_000, ended_ms: null, exit_code: null, exit_signal: null, cpu_seconds: null,
-  reason: '', ...changes,
+  reason: '', protect_s: null, checkpoint_ms: null, ...changes,
 });
 
 export const sampleNode = (node: string, changes: { cpus?: number; running?: number; load?: number; memory_free_bytes?: number } & Partial<KnownNode> = {}): KnownNode => {

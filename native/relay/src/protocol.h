@@ -34,8 +34,8 @@ inline constexpr uint32_t data_bytes_max = 64u << 10;
 inline constexpr uint32_t careful_bytes = 64u << 10;
 
 enum Frame : uint16_t {
-  frame_ping = 0x0101,
-  frame_pong = 0x0102,
+  frame_ping = 0x0101,     ///< i64: the sender's clock
+  frame_pong = 0x0102,     ///< the payload of the ping that it answers
   frame_spawn = 0x0110,    ///< proxy→home: Prelude, Spec · home→far: session, job, Spec · far→cell: Identity, Spec with descriptors
   frame_attach = 0x0111,   ///< proxy→home: Prelude, job, window size
   frame_exit = 0x0112,     ///< Exit
@@ -81,6 +81,9 @@ enum StreamKind : uint8_t {
 
 enum JobState : uint8_t { state_running = 1, state_stopped = 2, state_checkpointed = 3, state_restored = 4 };
 
+/// Whether checkpoints of a job are taken by themselves (docs/decisions/0030-fault-tolerance.md). Any other value of SpecHead::protect: seconds between them.
+enum Protect : uint16_t { protect_unsaid = 0, protect_no = 1, protect_auto = 0xffff };
+
 #pragma pack(push, 1)
 struct WindowSize { uint16_t rows = 0, columns = 0, x = 0, y = 0; };
 
@@ -97,7 +100,7 @@ struct SpecHead {
   uint8_t streams[3] = {};
   uint8_t has_terminal = 0;
   uint8_t background = 0;  ///< begun in the background of its terminal
-  uint8_t pad[2] = {};
+  uint16_t protect = protect_unsaid;  ///< seconds between checkpoints, or one of the enum Protect; read at home only
   uint32_t umask = 022;
   int32_t nice = 0;
   uint64_t ignored = 0;  ///< bit n-1: signal n

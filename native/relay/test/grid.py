@@ -1,6 +1,6 @@
-"""Two nodes on this machine for tests of the job path: namespaces, certificates, relays, sessions.
+"""Nodes on this machine for tests of the job path: namespaces, certificates, relays, sessions.
 
-   n1 (10.99.0.1) ── veth ── n2 (10.99.0.2), each with a mount namespace of its own (/run/xos); /home is a tmpfs that both see.
+   n1 (10.99.0.1) ── veth ── n2 (10.99.0.2), and so to each other one, each with a mount namespace of its own (/run/xos); /home is a tmpfs that both see.
 
 Needs root. Run as:  unshare -m --propagation unchanged -n -p -f --kill-child python3 SCRIPT BUILD
 """
@@ -286,18 +286,21 @@ def clear_mark(program):
     mount(copy, os.path.realpath(program), None, MS_BIND)
 
 
-def build_grid(build):
+def build_grid(build, count=2):
     own_root()
     for program in ('/usr/bin/dash', '/usr/bin/env'):
         clear_mark(program)
     os.environ['PATH'] = '/home/bin:' + os.environ['PATH']
     os.symlink(f'{build}/relay/xexec', '/home/bin/xrun')
     os.symlink(f'{build}/relay/xexec', '/home/bin/xlocal')
-    nodes = [Node('n1', 1, build), Node('n2', 2, build)]
-    sh(f'ip link add v1 netns {nodes[0].holder} type veth peer name v2 netns {nodes[1].holder}')
-    for number, node in enumerate(nodes, 1):
-        inside = f'nsenter -t {node.holder} -n ip'
-        sh(f'{inside} addr add {node.address}/24 dev v{number}; {inside} link set v{number} up; {inside} link set lo up')
+    nodes = [Node(f'n{number}', number, build) for number in range(1, count + 1)]
+    home = f'nsenter -t {nodes[0].holder} -n ip'
+    sh(f'{home} link set lo up; {home} addr add {nodes[0].address}/32 dev lo')
+    for node in nodes[1:]:
+        inside, line = f'nsenter -t {node.holder} -n ip', f'v{node.name[1:]}'
+        sh(f'ip link add to-{node.name} netns {nodes[0].holder} type veth peer name {line} netns {node.holder}')
+        sh(f'{home} link set to-{node.name} up; {home} route add {node.address}/32 dev to-{node.name} src {nodes[0].address}')
+        sh(f'{inside} addr add {node.address}/24 dev {line}; {inside} link set {line} up; {inside} link set lo up')
     for node in nodes:
         node.start()
     for node in nodes:

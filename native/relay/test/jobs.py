@@ -2,28 +2,11 @@
 
    unshare -m --propagation unchanged -n -p -f --kill-child python3 jobs.py BUILD [NAME PART]
 """
-import fcntl, os, re, shutil, signal, struct, subprocess, sys, termios, time, traceback
+import fcntl, os, re, shutil, signal, struct, subprocess, sys, termios, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from grid import UID, SECRET, SESSION, Terminal, become_alice, build_grid, can_redirect, session, start
-
-tests = []
-
-
-class Skip(Exception):
-    pass
-
-
-def test(title):
-    def add(function):
-        tests.append((title, function))
-        return function
-    return add
-
-
-def equal(got, wanted, what='value'):
-    if got != wanted:
-        raise AssertionError(f'{what}: got {got!r}, wanted {wanted!r}')
+from harness import Skip, equal, processes, run, test, wait_until
 
 
 def needs_typed_names():
@@ -33,26 +16,6 @@ def needs_typed_names():
 
 def far(*argv, **options):
     return session(n1, ['xrun', '--node', 'n2', *argv], **options)
-
-
-def wait_until(check, seconds=30):
-    end = time.time() + seconds
-    while time.time() < end:
-        if check():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def processes(pattern):
-    found = []
-    for pid in filter(str.isdigit, os.listdir('/proc')):
-        try:
-            if pattern in open(f'/proc/{pid}/cmdline', 'rb').read().replace(b'\0', b' ').decode('utf8', 'replace'):
-                found.append(int(pid))
-        except OSError:
-            pass
-    return [pid for pid in found if pid != os.getpid()]
 
 
 @test('exit status, standard output and standard error are the job\'s, and it ran on the other node')
@@ -550,55 +513,6 @@ def _():
     equal(session(n1, ['nohup', 'xrun', '--node', 'n2', 'sh', '-c', 'kill -HUP $$; echo alive']).stdout, b'alive\n')
 
 
-@test('a node that is cut off is given up, its jobs end there too, and it is taken back when it is heard again')
-def _():
-    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1012'], stderr=subprocess.PIPE)
-    assert wait_until(lambda: len(processes('sleep 1012')) >= 2)
-    cut = lambda state: subprocess.run(['nsenter', '-t', str(n2.holder), '-n', 'ip', 'link', 'set', 'v2', state], check=True)
-    cut('down')
-    equal(proxy.wait(40), 137)
-    assert b"node 'n2' that ran 'sleep'" in proxy.stderr.read()
-    equal(session(n1, ['xrun', 'sh', '-c', 'echo $XOS_NODE_NAME']).stdout, b'n1\n')
-    assert wait_until(lambda: not processes('sleep 1012'), 60), 'the far job outlived the silence'
-    cut('up')
-    assert wait_until(lambda: far('/bin/true').returncode == 0, 40)
-
-
-@test('the death of the far relay is told at once in one line, with status 137, and it comes back')
-def _():
-    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1008'], stderr=subprocess.PIPE)
-    assert wait_until(lambda: len(processes('sleep 1008')) >= 2)
-    n2.relay.kill()
-    n2.relay.wait()
-    equal(proxy.wait(30), 137)
-    text = proxy.stderr.read().decode()
-    assert re.fullmatch(r"xos: node 'n2' that ran 'sleep' \(job n1-\d+\) was lost; .*\n", text), text
-    assert wait_until(lambda: not processes('sleep 1008')), 'the cell outlived its relay'
-    equal([j['state'] for j in n1.control.call('jobs')['jobs'] if j['name'] == 'sleep'][-1], 'lost')
-    n2.start()
-    n2.join([n1, n2], 'n1')
-    assert wait_until(lambda: far('/bin/true').returncode == 0)
-
-
-@test('the death of the home relay ends proxies with status 137, and no job id comes twice')
-def _():
-    proxy = start(n1, ['xrun', '--node', 'n2', 'sleep', '1009'], stderr=subprocess.PIPE)
-    assert wait_until(lambda: len(processes('sleep 1009')) >= 2)
-    last = max(int(j['job'].split('-')[1]) for j in n1.control.call('jobs')['jobs'])
-    n1.relay.kill()
-    n1.relay.wait()
-    equal(proxy.wait(30), 137)
-    assert wait_until(lambda: not processes('sleep 1009')), 'the far job outlived its home'
-    done = session(n1, ['xrun', 'sh', '-c', 'echo here'])
-    equal(done.stdout, b'here\n')
-    assert b'relay' in done.stderr
-    n1.start()
-    n1.join([n1, n2], 'n1')
-    assert wait_until(lambda: far('/bin/true').returncode == 0)
-    first = min(int(j['job'].split('-')[1]) for j in n1.control.call('jobs')['jobs'])
-    assert first > last, (first, last)
-
-
 @test('a job of an isolated and untrusted VO is checkpointed, and goes on on the other node as narrow as before')
 def _():
     narrow = {'isolated': True, 'untrusted': True, 'few_devices': True}
@@ -634,29 +548,5 @@ for i in range(900):
     equal(session(n1, ['xrun', '--node', 'n2', 'sh', '-c', 'grep NoNewPrivs /proc/self/status; ls /home']).stdout.count(b'bob'), 1)
 
 
-def main():
-    global n1, n2
-    n1, n2 = build_grid(sys.argv[1])
-    failed = passed = 0
-    for title, function in tests:
-        if len(sys.argv) > 2 and sys.argv[2] not in title:
-            continue
-        try:
-            function()
-            passed += 1
-            print('ok  ', title, flush=True)
-        except Skip as why:
-            print('skip', f'{title}: {why}', flush=True)
-        except Exception:
-            failed += 1
-            print('FAIL', title, flush=True)
-            print('     ' + traceback.format_exc(limit=4).replace('\n', '\n     '), flush=True)
-    if failed:
-        for node in (n1, n2):
-            print(f'--- log of {node.name}:\n' + open(f'/home/{node.name}.log').read()[-3000:])
-    print(f'{passed} passed, {failed} failed')
-    sys.stdout.flush()
-    os._exit(1 if failed or not passed else 0)
-
-
-main()
+n1, n2 = build_grid(sys.argv[1])
+run([n1, n2])

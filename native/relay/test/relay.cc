@@ -1,12 +1,20 @@
 #include "codec.h"
+#include "lease_guard.h"
+#include "loop.h"
 #include "placement.h"
 #include "policy.h"
+#include "protect.h"
 #include "protocol.h"
 #include "sessions.h"
 #include "test.h"
 
+#include <csignal>
+#include <poll.h>
 #include <random>
 #include <string>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <vector>
 
 using namespace xos::relay;
@@ -24,6 +32,24 @@ void write_spec(Buffer& buffer, const SpecHead& head = {}, const char* cwd = "/h
   out.strings(list, arguments);
   out.strings(environment, 3);
 }
+
+/// A process that lives until somebody ends it, and its pidfd.
+struct Victim {
+  pid_t pid = fork();
+  xos::unique_fd process;
+  Victim() {
+    while (pid == 0) pause();
+    process.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  }
+  ~Victim() {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  bool ends_within(int ms) const {
+    pollfd look{process.get(), POLLIN, 0};
+    return poll(&look, 1, ms) == 1;
+  }
+};
 
 bool readable(const uint8_t* data, size_t bytes, Spec& spec) {
   Reader in(data, bytes);
@@ -236,6 +262,40 @@ TEST("a session is proved by its secret and user, until it expires") {
   CHECK(!sessions.prove(session.id, "", 1000, 0));
   sessions.remove(session.id);
   CHECK(!sessions.find(session.id, 0));
+}
+
+TEST("a protection is a word or a time within its bounds") {
+  uint16_t protect = 0;
+  const std::pair<const char*, int> good[] = {{"auto", protect_auto}, {"yes", protect_auto}, {"1", protect_auto}, {"no", protect_no}, {"0", protect_no}, {"10", 10}, {"90s", 90},
+                                              {"5m", 300}, {"18h", 64800}, {"65534", 65534}};
+  for (const auto& [text, value] : good) {
+    CHECK(read_protect(text, protect));
+    CHECK_EQUAL(protect, value);
+  }
+  for (const char* text : {"", "9", "9s", "19h", "65535", "5d", "s", "-5", "5 m", "99999999999999999999s", "0x20", "10ss"}) CHECK(!read_protect(text, protect));
+}
+
+TEST("a guarded process is ended when its time is over, whatever the relay does, and not before") {
+  LeaseGuard guard;
+  Victim renewed, over, removed, late;
+  const int slot = guard.add(renewed.process.get(), Loop::boot_ms() + 200);
+  guard.renew(slot, Loop::boot_ms() + 3600000);
+  guard.add(over.process.get(), Loop::boot_ms() + 200);
+  guard.remove(guard.add(removed.process.get(), Loop::boot_ms() + 200));
+  CHECK(over.ends_within(30000));
+  guard.add(late.process.get(), Loop::boot_ms() - 1);
+  CHECK(late.ends_within(30000));
+  CHECK(!renewed.ends_within(0));
+  CHECK(!removed.ends_within(0));
+}
+
+TEST("when the relay is gone, what is guarded is ended") {
+  Victim victim;
+  {
+    LeaseGuard guard;
+    CHECK(guard.add(victim.process.get(), Loop::boot_ms() + 3600000) >= 0);
+  }
+  CHECK(victim.ends_within(30000));
 }
 
 TEST_MAIN

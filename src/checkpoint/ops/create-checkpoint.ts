@@ -3,13 +3,13 @@ import type { NodeContext } from '../../daemon/context.ts';
 import { notRunning } from '../errors.ts';
 import { askRelay, findJob } from '../home.ts';
 import type { CheckpointProgress, CreateRequest, Created } from '../model.ts';
-import { checkpointsOf, defaultName, parseCheckpointName } from '../names.ts';
+import { checkpointsOf, defaultName, parseNewName } from '../names.ts';
 
 /** xosd.sock `checkpoint-create`: stores a job with all its processes in its owner's home. A checkpoint of the same job and name is replaced. */
 export async function* createCheckpoint(
   context: NodeContext, caller: ApiCaller, request: CreateRequest, signal: AbortSignal,
 ): AsyncGenerator<CheckpointProgress, Created, void> {
-  const wanted = request.name === null ? null : parseCheckpointName(request.name);
+  const wanted = request.name === null ? null : parseNewName(request.name);
   const { job, home, uid } = await findJob(context, caller, request.job, 'checkpoint', signal);
   if (job.state !== 'running' && job.state !== 'stopped') throw notRunning('checkpoint', job.id, job.state);
   const place = checkpointsOf(`${context.paths.home}/${job.user}`);

@@ -15,7 +15,8 @@ export async function* migrateJob(
   if (request.node !== null && context.members.node(request.node)?.state !== 'admitted') throw noSuchNode(`migrate job '${request.job}'`, request.node, context.vo);
   const { job, home, uid } = await findJob(context, caller, request.job, 'migrate', signal);
   if (job.state !== 'running' && job.state !== 'stopped') throw notRunning('migrate', job.id, job.state);
-  const directory = `${checkpointsOf(`${context.paths.home}/${job.user}`)}/${movingName(job.id)}`;
+  const place = checkpointsOf(`${context.paths.home}/${job.user}`);
+  const directory = `${place}/${movingName(job.id, await context.ports.disk.list(place))}`;
   const answer = yield* askRelay(context, home, 'migrate', job.id, uid, { directory, node: request.node ?? '' }, signal);
   const number = (key: string): number => Number(answer[key] ?? 0);
   return {

@@ -10,7 +10,7 @@ import { manifest_name, parseManifest, type Manifest } from '../manifest.ts';
 import type { CheckpointProgress, RestartRequest, Restarted } from '../model.ts';
 import { checkpointsOf, parseCheckpointName } from '../names.ts';
 
-const active = new Set(['starting', 'running', 'stopped', 'checkpointing', 'restoring']);
+const active = new Set(['starting', 'running', 'stopped', 'checkpointing', 'restoring', 'recovering']);
 
 /** Where a restart takes place: the relay of `home`, under `session`, and whether a proxy waits there. */
 interface Plan {

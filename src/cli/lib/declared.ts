@@ -13,6 +13,7 @@ const jobStatus = [
 const jobEnvironment = [
   { name: 'XOS_LOCAL', summary: 'If set, and neither empty nor 0, programs stay on this node.' },
   { name: 'XOS_NODE', summary: 'The node where programs that leave this one go.' },
+  { name: 'XOS_PROTECT', summary: 'As `xrun` --protect, for programs that leave by their name: auto, no, or a time such as 5m.' },
 ] as const;
 
 const xrun: Command = {
@@ -21,17 +22,19 @@ const xrun: Command = {
   description: [
     'Runs COMMAND on a node of the VO that has room, as if it ran here: with this environment, working directory, umask and streams, under a proxy process that has its name, gets its signals and ends as it ends.',
     'Most programs need no xrun: in a session, a program that is worth it leaves by itself when its name is typed (`xwhere` -- COMMAND tells). xrun overrules the policy, and chooses the node.',
+    'With --protect (or XOS_PROTECT, or the policy `protect` of the VO) checkpoints of the job are taken while it runs, in its owner\'s `~/.xos/checkpoints`, and removed when it ends. When its node dies or is cut off, the job goes on on another node from the last one, under the same proxy with its terminal and pipes, some 25 s after the node was heard of last: so long it takes until a copy there has surely ended. Input from a pipe or file is given to it again from there on, what was typed is not; output, files and messages of the time since the checkpoint may come a second time. Without INTERVAL it is found from what a checkpoint takes and the VO\'s policy `node.mtbf`. A job that cannot be stored goes on unprotected, with a word why.',
     'What can never leave (a working directory or an inherited descriptor that exists on this node only) runs here with a word on stderr, or not at all when a node was named.',
   ],
-  synopsis: ['[--node NODE | --where QUERY] [--local] COMMAND [ARGUMENT...]'],
+  synopsis: ['[--node NODE | --where QUERY] [--protect[=INTERVAL]] [--local] COMMAND [ARGUMENT...]'],
   options: {
     node: { kind: 'text', value: 'NODE', summary: 'run on this node, or not at all', complete: 'node' },
     where: { kind: 'text', value: 'QUERY', summary: 'run on the best node that fits QUERY (xquery), or not at all' },
+    protect: { kind: 'flag', summary: 'let it go on elsewhere from a checkpoint when its node is lost; --protect=90s, 5m, 2h: so often, --protect=no: not though the VO says so' },
     local: { kind: 'flag', summary: 'run on this node, as xlocal does' },
   },
   arguments: [{ name: 'COMMAND', summary: 'the command; its own options follow it', complete: 'command' }],
   environment: jobEnvironment,
-  examples: [{ text: 'compress on node n2', line: 'xrun --node n2 gzip -9 big' }, { text: 'where there is memory and a free CPU', line: `xrun --where 'memory >= 16GiB, free_cpus >= 1' ./simulate` }],
+  examples: [{ text: 'a long computation that outlives its node', line: 'xrun --protect ./simulate' }, { text: 'compress on node n2', line: 'xrun --node n2 gzip -9 big' }, { text: 'where there is memory and a free CPU', line: `xrun --where 'memory >= 16GiB, free_cpus >= 1' ./simulate` }],
   exitStatus: jobStatus,
   seeAlso: [['xlocal', 1], ['xps', 1], ['xwhere', 1], ['xquery', 1], ['xos-policy', 5], ['xos', 7]],
 };

@@ -2,6 +2,7 @@
 //   interpreter of binfmt_misc (flags P): argv = xexec, path, argv[0], arguments…      xrun, xlocal: by these names
 //   the same of the kernel module xos_exec, with XOS_EXEC_ARGV0 for argv[0]
 //   xexec --attach JOB: the proxy of a job that runs already
+#include "protect.h"
 #include "proxy.h"
 #include "where.h"
 #include "xos_exec.h"
@@ -22,10 +23,12 @@ using namespace xos::relay;
 namespace {
 
 const char* const xrun_help =
-    "usage: xrun [--node NODE | --where QUERY] [--local] COMMAND [ARGUMENT…]\n"
+    "usage: xrun [--node NODE | --where QUERY] [--protect[=INTERVAL]] [--local] COMMAND [ARGUMENT…]\n"
     "Runs COMMAND on a node of the VO that has room, as if it ran here.\n"
     "  --node NODE   on this node, or not at all\n"
     "  --where QUERY on the best node that fits, or not at all: 'cores >= 8, free_cpus >= 2'\n"
+    "  --protect     checkpoints are taken of it; when its node is lost it goes on elsewhere from the last one,\n"
+    "                also when --node named that one. INTERVAL: auto, no, or a time such as 90s, 5m, 2h\n"
     "  --local       on this node, as xlocal does\n"
     "Exit status: the command's; 125 when xrun itself fails, 126 when the command cannot be run, 127 when it is not found, 137 when its node was lost.\n";
 const char* const xlocal_help =
@@ -68,6 +71,12 @@ bool find_command(const char* command, char* path, size_t size) {
   return false;
 }
 
+/// XOS_PROTECT, as --protect has it; what it cannot mean is told and left out.
+void read_protect_variable(Program& program) {
+  const char* text = getenv("XOS_PROTECT");
+  if (text && *text && !read_protect(text, program.protect)) say("XOS_PROTECT is '%s', which is none of auto, no, 90s, 5m, 2h (10s to 18h): left out", text);
+}
+
 [[noreturn]] void run_typed(char** argv) {
   static Program program;
   program.path = argv[1];
@@ -75,13 +84,17 @@ bool find_command(const char* command, char* path, size_t size) {
   program.typed = true;
   program.by_module = strcmp(argv[0], XOS_EXEC_ARGV0) == 0;
   char session[33], secret[33];
-  if (read_session_key(session, secret) && resolve(program) && !must_stay_local(program)) run_there(program, session, secret);
+  if (read_session_key(session, secret) && resolve(program) && !must_stay_local(program)) {
+    read_protect_variable(program);
+    run_there(program, session, secret);
+  }
   run_here(program);
 }
 
 [[noreturn]] void xrun(char** argv) {
   static Program program;
   const char* where = nullptr;
+  bool protect_said = false;
   int at = 1;
   for (; argv[at] && argv[at][0] == '-'; at++) {
     if (strcmp(argv[at], "--") == 0) {
@@ -99,6 +112,12 @@ bool find_command(const char* command, char* path, size_t size) {
     if (strncmp(argv[at], "--where=", 8) == 0 || (strcmp(argv[at], "--where") == 0 && argv[at + 1])) {
       where = argv[at][7] == '=' ? argv[at] + 8 : argv[++at];
       continue;
+    }
+    if (strcmp(argv[at], "--protect") == 0 || strncmp(argv[at], "--protect=", 10) == 0) {
+      protect_said = true;
+      if (read_protect(argv[at][9] ? argv[at] + 10 : "auto", program.protect)) continue;
+      say("xrun: '%s' is none of auto, no, or a time from 10s to 18h such as 90s, 5m, 2h", argv[at]);
+      _exit(125);
     }
     const char* node = strncmp(argv[at], "--node=", 7) == 0 ? argv[at] + 7 : strcmp(argv[at], "--node") == 0 && argv[at + 1] ? argv[++at] : nullptr;
     if (!node || !*node || strlen(node) >= sizeof program.node) {
@@ -133,6 +152,7 @@ bool find_command(const char* command, char* path, size_t size) {
   if (read_session_key(session, secret)) {
     why = "its working directory exists on this node only";
     const bool named = program.node[0];
+    if (!protect_said) read_protect_variable(program);
     if (resolve(program) && !must_stay_local(program)) {
       why = run_there(program, session, secret) == NotStarted::no_relay ? "the grid's relay on this node cannot be reached" : nullptr;
     }

@@ -16,6 +16,7 @@ struct Program {
   char real[4096] = {};             ///< path without symbolic links
   char cwd[4096] = {};
   char node[64] = {};               ///< wanted node; empty: any
+  uint16_t protect = 0;             ///< as SpecHead has it
   const char* name() const;         ///< last part of the path
 };
 

@@ -126,6 +126,7 @@ class Proxy {
     const mode_t mask = umask(0);
     umask(mask);
     head.umask = mask;
+    head.protect = program_.protect;
     head.nice = getpriority(PRIO_PROCESS, 0);
     head.ignored = signals.ignored;
     head.blocked = signals.blocked;
@@ -223,6 +224,19 @@ class Proxy {
     append_frame(out_, frame_foreground, 0, &payload, 1);
   }
 
+  /// A line about the job, which goes on. Its program may be in the middle of a line, on a terminal that is in its hands and adds no carriage returns.
+  void notice(const uint8_t* text, uint32_t bytes) {
+    const bool amid = terminal_.holds() && isatty(STDERR_FILENO);
+    if (amid && write(STDERR_FILENO, "\r\n", 2) < 0) return;
+    say("%.*s%s", static_cast<int>(bytes), reinterpret_cast<const char*>(text), amid ? "\r" : "");
+  }
+
+  void tell_window() {
+    if (!terminal_.there()) return;
+    const WindowSize window = terminal_.window();
+    append_frame(out_, frame_winsize, 0, &window, sizeof window);
+  }
+
   void flush_relay() {
     while (out_.size() && !ended_) {
       const ssize_t sent = send(relay_, out_.data(), out_.size(), MSG_NOSIGNAL);
@@ -298,7 +312,7 @@ class Proxy {
         return;
       case frame_notice:
         flush_outputs();
-        return say("%.*s", static_cast<int>(header.length), reinterpret_cast<const char*>(payload));
+        return notice(payload, header.length);
       case frame_yield:
         terminal_.yield(in.u8() != 0);
         return check_terminal();
@@ -374,6 +388,7 @@ class Proxy {
       frozen_ = false;
       terminal_.check();
       tell_foreground();
+      tell_window();  // it may have changed meanwhile
     }
   }
 
@@ -420,8 +435,7 @@ class Proxy {
       const int number = static_cast<int>(info.ssi_signo);
       if (number == SIGPIPE || number == SIGTTIN || number == SIGTTOU) continue;
       if (number == SIGWINCH) {
-        const WindowSize window = terminal_.window();
-        if (terminal_.there()) append_frame(out_, frame_winsize, 0, &window, sizeof window);
+        tell_window();
         continue;
       }
       if (info.ssi_code == SI_KERNEL && terminal_.echoes_signals()) echo_signal(number);

@@ -1,6 +1,7 @@
 #include "cells.h"
 
 #include "channel.h"
+#include "json.h"
 #include "log.h"
 
 #include <cerrno>
@@ -8,9 +9,9 @@
 #include <cstring>
 #include <fcntl.h>
 #include <linux/sched.h>
-#include <nlohmann/json.hpp>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,6 +26,7 @@ constexpr int64_t idle_ms_max = 60000, leftover_ms_max = 6000;
 struct Birth { const char* program; int channel; };
 
 int be_born(void* argument) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // should it ever be too busy to see the end of its socket
   const Birth& birth = *static_cast<Birth*>(argument);
   char* const arguments[] = {const_cast<char*>("xos-cell"), const_cast<char*>("--channel=3"), nullptr};
   char* const environment[] = {const_cast<char*>("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), nullptr};

@@ -37,6 +37,7 @@ class Cell : public Watcher {
   void send(uint16_t type, uint64_t id, std::initializer_list<std::span<const uint8_t>> payload, std::vector<unique_fd> fds = {});
   void ready(uint32_t events) override;
   pid_t pid() const { return pid_; }
+  int process() const { return process_.get(); }  ///< a pidfd, the cell's own
 
  private:
   friend class Cells;

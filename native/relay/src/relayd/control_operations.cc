@@ -1,6 +1,7 @@
 #include "control_operations.h"
 
 #include "log.h"
+#include "protect.h"
 
 #include <algorithm>
 #include <chrono>
@@ -84,6 +85,9 @@ void limit_vo(Parts& parts, const json& request) {
   limits.fence = request.value("fence", "");
   limits.settings = request.value("settings", std::map<std::string, std::string>());
   if (!limits.directory.empty() && !absolute(limits.directory)) throw CodedError("XOS_MALFORMED", "the control group '" + limits.directory + "' is no absolute path");
+  uint16_t protect = protect_no;
+  if (const std::string wanted = request.value("protect", "no"); !read_protect(wanted.c_str(), protect)) throw CodedError("XOS_MALFORMED", "jobs cannot be protected as '" + wanted + "' says");
+  parts.home.protect_by_default(vo, protect);
   const std::string failed = parts.far.limit_vo(vo, limits, request.value("memory_max", uint64_t{0}));
   if (!failed.empty()) throw CodedError("XOS_CGROUP", failed);
 }
@@ -156,6 +160,8 @@ void serve(Parts& parts, const std::string& op, const json& request, const Contr
     log(Priority::info, "session '%s' removed: %s", session.c_str(), request.value("reason", "no reason given").c_str());
   } else if (op == "jobs") {
     return reply(jobs(parts.home.jobs(), request));
+  } else if (op == "notice") {
+    parts.home.notice(request.at("job"), request.at("text"));
   } else if (op == "signal") {
     parts.home.signal(request.at("job"), request.at("signal"), request.at("uid"));
   } else if (op == "checkpoint" || op == "check" || op == "restore" || op == "migrate") {

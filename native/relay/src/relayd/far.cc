@@ -45,15 +45,17 @@ void Far::spawn(Link& link, uint64_t number, Bytes payload) {
 }
 
 void Far::control(Link& link, uint64_t number, Bytes payload) {
-  const json request = json::parse(payload.begin(), payload.end(), nullptr, false);
+  const json request = parse_json(payload);
   const auto fail = [&](const std::string& code, const std::string& message) {
-    const std::string text = json{{"ok", false}, {"error", {{"code", code}, {"message", message}}}}.dump(-1, ' ', false, json::error_handler_t::replace);
+    const std::string text = json_text({{"ok", false}, {"error", {{"code", code}, {"message", message}}}});
     link.send(frame_result, 0, number, {{reinterpret_cast<const uint8_t*>(text.data()), text.size()}});
   };
   const std::string op = request.is_object() ? request.value("op", "") : "";
   if (op != "restore" && op != "fit") return fail("XOS_JOB_UNKNOWN", "the job does not run on node '" + node_ + "' any more");
   const Session* session = sessions_.find(request.value("session", ""), Loop::clock_ms());
   if (!session || session->origin != link.node()) return fail("XOS_SESSION_UNKNOWN", "cannot restore on node '" + node_ + "': the session is not open there; log in again, or see whether the node's owner lets you in");
+  // The order may have lain here while nothing else did: its time is over, and another node may have had it since.
+  if (link.answered_ms() < Loop::boot_ms() - silent_home_ms) return fail("XOS_NODE_UNREACHABLE", "node '" + node_ + "' has heard nothing of the job's home for too long");
   auto fresh = std::make_unique<FarJob>(*this, link, number);
   FarJob& job = *fresh;
   jobs_[{&link, number}] = std::move(fresh);

@@ -2,11 +2,12 @@
 #pragma once
 #include "cells.h"
 #include "cgroup.h"
+#include "json.h"
+#include "lease_guard.h"
 #include "link.h"
 #include "sessions.h"
 
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 
 namespace xos::relay {
@@ -61,6 +62,7 @@ class FarJob : public CellUser, public Watcher {
   std::vector<uint8_t> typed_;  ///< for a restored job: what was typed before it was moved, and shown already
   Exit exit_;
   bool cell_released_ = false;
+  int lease_ = -1;  ///< with the guard
 
   void adopt(uint16_t stream, int fd);
   void set_watch(uint16_t stream, bool on);
@@ -82,12 +84,14 @@ class FarJob : public CellUser, public Watcher {
   void refuse(bool elsewhere, uint8_t status, const std::string& code, const std::string& message);
   void gone();
   bool enter_group(const Session& owner);
+  void take_lease();
+  void drop_lease();
   void tell_what_befell();
 };
 
 class Far : public End {
  public:
-  Far(Loop& loop, Sessions& sessions, Cells& cells, std::string node) : loop_(loop), sessions_(sessions), cells_(cells), node_(std::move(node)) {}
+  Far(Loop& loop, Sessions& sessions, Cells& cells, LeaseGuard& guard, std::string node) : loop_(loop), sessions_(sessions), cells_(cells), guard_(guard), node_(std::move(node)) {}
   /// What the jobs of a VO may have here. Returns what could not be done, empty when all was.
   std::string limit_vo(const std::string& vo, const cell::GroupLimits& limits, uint64_t memory_max);
   void take(Link& link, const Header& header, Bytes payload) override;
@@ -103,6 +107,7 @@ class Far : public End {
   Loop& loop_;
   Sessions& sessions_;
   Cells& cells_;
+  LeaseGuard& guard_;
   std::string node_;
   cell::Groups groups_;
   std::map<std::string, uint64_t> memory_max_;  ///< by VO, bytes; for what the user is told

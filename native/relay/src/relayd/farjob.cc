@@ -35,6 +35,7 @@ uint8_t scratch[data_bytes_max];  // of the loop's one thread
 void FarJob::send(uint16_t type, uint16_t flags, Bytes payload) { home_.send(type, flags, number_, {payload}); }
 
 FarJob::~FarJob() {
+  drop_lease();
   // Closing does not end the watch of a descriptor that has a copy elsewhere, and the cell keeps one of the terminal's master.
   for (const Source& source : sources_)
     if (source.fd) far_.loop_.unwatch(source.fd.get());
@@ -59,6 +60,17 @@ bool FarJob::enter_group(const Session& owner) {
   fds.push_back(std::move(leaf));
   cell_->send(frame_leaf, number_, {}, std::move(fds));
   return true;
+}
+
+/// The cell of a job that its home may start a second time ends with the time that it has from there.
+void FarJob::take_lease() {
+  if (home_.answered_ms() == INT64_MAX) return;  // its home is here
+  lease_ = far_.guard_.add(cell_->process(), home_.answered_ms() + silent_home_ms);
+}
+
+void FarJob::drop_lease() {
+  far_.guard_.remove(lease_);
+  lease_ = -1;
 }
 
 /// A program that was killed for its VO's limit would otherwise just be "Killed".
@@ -101,6 +113,7 @@ bool FarJob::start(const Session& owner, const std::string& name, Bytes spec_byt
   }
   cell_ = far_.cells_.acquire(uid, owner.vo, owner.home, this);
   if (!cell_ || !enter_group(owner)) return false;
+  if (spec.head.protect > protect_no) take_lease();
   Buffer buffer;
   Writer out(buffer);
   const Identity identity{owner.uid, owner.gid, static_cast<uint32_t>(owner.groups.size())};
@@ -122,6 +135,7 @@ bool FarJob::restore(const Session& owner, const std::string& name, const json& 
   typed_ = request.value("typed", std::vector<uint8_t>());
   cell_ = far_.cells_.acquire(uid, owner.vo, owner.home, this, true);
   if (!cell_ || !enter_group(owner)) return false;
+  take_lease();
   json order = request;
   order.erase("typed");
   order["uid"] = uid;
@@ -213,7 +227,7 @@ void FarJob::take(const Header& header, Bytes payload) {
         std::vector<int> none;
         return control_result({{"ok", false}, {"error", {{"code", "XOS_JOB_BUSY"}, {"message", "job '" + job + "' ends, or is being checkpointed or restored already"}}}}, none);
       }
-      const json request = json::parse(payload.begin(), payload.end(), nullptr, false);
+      const json request = parse_json(payload);
       if (request.is_object() && request.value("op", "") == "checkpoint") {
         checkpointing_ = true;
         leave_running_ = request.value("leave_running", false);
@@ -372,6 +386,7 @@ void FarJob::link_drained() {
 }
 
 void FarJob::tick() {
+  if (lease_ >= 0) far_.guard_.renew(lease_, home_.answered_ms() + silent_home_ms);
   Source& terminal = sources_[stream_tty];
   if (!terminal.fd || ended_ || paused_) return;
   check_termios();
@@ -470,6 +485,7 @@ void FarJob::cell_frame(const Header& header, std::span<const uint8_t> payload, 
     case frame_exit:
       in.raw(&exit_, sizeof exit_);
       tell_what_befell();
+      drop_lease();  // the cell may serve another job
       far_.cells_.release(cell_, exit_.reusable);
       cell_ = nullptr;
       ended_ = true;
@@ -480,6 +496,7 @@ void FarJob::cell_frame(const Header& header, std::span<const uint8_t> payload, 
       return finish_if_drained();
     case frame_refused:
       send(frame_refused, 0, payload);
+      drop_lease();
       far_.cells_.release(cell_, true);
       cell_ = nullptr;
       return gone();
@@ -487,7 +504,7 @@ void FarJob::cell_frame(const Header& header, std::span<const uint8_t> payload, 
     case frame_progress:
       return send(header.type, 0, payload);
     case frame_result:
-      return control_result(json::parse(payload.begin(), payload.end(), nullptr, false), fds);
+      return control_result(parse_json(payload), fds);
   }
 }
 
@@ -504,6 +521,7 @@ void FarJob::control_result(json result, std::vector<int>& fds) {
   }
   if (checkpointed) {
     checkpointing_ = paused_ = false;
+    if (good) result["input_taken_in"] = written_;  // what home would have to send again after it
     // stdin that has not reached the job's pipe is not in the checkpoint: it goes home and comes back with the restore.
     if (good && !leave_running_ && !input_queue_.empty()) send(frame_data, stream_in, {input_queue_.data(), input_queue_.size()});
     if (good && !leave_running_ && sources_[stream_tty].fd) {
@@ -519,7 +537,7 @@ void FarJob::control_result(json result, std::vector<int>& fds) {
     }
   }
   if (checkpointed && good && moving_) return_typed();  // it is typed again where the job goes on
-  const std::string text = result.dump(-1, ' ', false, json::error_handler_t::replace);
+  const std::string text = json_text(result);
   send(frame_result, 0, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   if ((restored && (!good || fitting_)) || (checkpointed && good && !leave_running_)) {
     kill_cell();
@@ -565,6 +583,7 @@ void FarJob::type_again() {
 }
 
 void FarJob::kill_cell() {
+  drop_lease();
   if (cell_) far_.cells_.drop(cell_);
   cell_ = nullptr;
 }

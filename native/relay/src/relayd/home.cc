@@ -109,7 +109,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
   }
   if (header.type == frame_close && header.flags == stream_in) job->input_closed = true;
   const bool awaits = !job->link && job->retry_until_ms && !job->begun;
-  if (!job->link && !awaits && !job->move && !(header.type == frame_data && header.flags == stream_in)) return;
+  if (!job->link && !awaits && !between_nodes(*job) && !(header.type == frame_data && header.flags == stream_in)) return;
   switch (header.type) {
     case frame_data:
       if (header.flags != stream_in && header.flags != stream_tty) return proxy_gone(proxy);
@@ -122,8 +122,8 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
         job->returned_input.insert(job->returned_input.end(), payload.begin(), payload.end());
         return;
       }
-      if (hold(*job, frame_data, header.flags, payload)) return;
       if (header.flags == stream_tty) proxy.typed.insert(proxy.typed.end(), payload.begin(), payload.end());
+      if (hold(*job, frame_data, header.flags, payload)) return;
       return to_far(*job, header, payload);
     case frame_close:
       if (header.flags == stream_in && holds_input(*job)) return;
@@ -142,6 +142,7 @@ void Home::take_proxy(Proxy& proxy, const Header& header, Bytes payload) {
         return ended(*job, {reinterpret_cast<const uint8_t*>(&exit), sizeof exit});
       }
       if (payload[0] == SIGCONT && continued_by_kernel(*job)) return;  // the kernel told it already, and in order with STOP
+      if (signal_recovering(*job, payload[0])) return;
       const uint8_t with_source[2] = {payload[0], static_cast<uint8_t>(payload.size() > 1 ? payload[1] : 0)};
       if (hold(*job, frame_signal, 0, with_source)) return;
       return to_far(*job, {sizeof with_source, frame_signal, 0, 0}, with_source);
@@ -188,6 +189,7 @@ void Home::spawn(Proxy& proxy, Bytes payload) {
   memcpy(job.kinds, spec.head.streams, 3);
   job.has_terminal = spec.head.has_terminal;
   job.started_ms = Loop::clock_ms();
+  decide_protection(job, spec);
   job.proxy = &proxy;
   job.proxy_pid = proxy.pid();
   proxy.job = &job;
@@ -196,7 +198,9 @@ void Home::spawn(Proxy& proxy, Bytes payload) {
   out.text(job.session);
   out.text(job.id);
   job.order.assign(order.data(), order.data() + order.size());
+  const size_t head_at = job.order.size();
   job.order.insert(job.order.end(), spec_bytes.begin(), spec_bytes.end());
+  memcpy(job.order.data() + head_at, &spec.head, sizeof spec.head);  // the protection is decided here
   jobs_[job.number] = std::move(fresh);
   kernel_.add(job.number, proxy.fd(), proxy.pid());
   if (job.has_terminal)
@@ -221,8 +225,9 @@ bool Home::place(Job& job) {
     placer_.started(node);
     job.counted = true;
     link->send(frame_spawn, 0, job.number, {Bytes(job.order)});
-    emit_({{"event", "job-started"}, {"job", job.id}, {"name", job.name}, {"argv", job.arguments}, {"node", node}, {"state", job.state}, {"session", job.session}, {"uid", job.uid},
-           {"user", job.user}, {"vo", job.vo}, {"proxy_pid", job.proxy_pid}, {"started_ms", job.started_ms}});
+    json event = describe(job);
+    event["event"] = "job-started";
+    emit_(event);
     return true;
   }
 }
@@ -238,10 +243,11 @@ void Home::give_up(Job& job, const std::string& code, const std::string& message
   end(job, "ended");
 }
 
-void Home::take(Link&, const Header& header, Bytes payload) {
+void Home::take(Link& link, const Header& header, Bytes payload) {
   const auto found = jobs_.find(header.id);
   if (found == jobs_.end() || found->second->ended) return;
   Job& job = *found->second;
+  if (&link != job.link && !(job.move && &link == job.move->fitting)) return;  // of a node where it is no more
   if (header.type != frame_refused && !job.begun) {
     job.begun = true;
     job.unbegun = {};
@@ -255,7 +261,7 @@ void Home::take(Link&, const Header& header, Bytes payload) {
       if (job.proxy) job.proxy->typed.insert(job.proxy->typed.begin(), payload.begin(), payload.end());  // older than what was not taken at all
       return;
     case frame_progress: {
-      json event = json::parse(payload.begin(), payload.end(), nullptr, false);
+      json event = parse_json(payload);
       if (!event.is_object()) return;
       event["event"] = "progress";
       event["job"] = job.id;
@@ -269,7 +275,7 @@ void Home::take(Link&, const Header& header, Bytes payload) {
     case frame_state: {
       const uint8_t state = in.u8();
       set_state(job, state == state_stopped ? "stopped" : "running");
-      if (const bool told = job.arrived_stopped; job.arrived_stopped = false, told && state == state_stopped) return;
+      if (const bool told = job.stops_quietly; job.stops_quietly = false, told && state == state_stopped) return;
       if (state == state_stopped && job.proxy_stopped) return;  // it would stop itself once more when it goes on
       return to_proxy(job, header, payload);
     }
@@ -282,16 +288,20 @@ void Home::take(Link&, const Header& header, Bytes payload) {
       return to_proxy(job, header, payload);
     }
     case frame_credit: {
-      const uint32_t bytes = in.u32();
+      uint32_t bytes = in.u32();
+      if (header.flags == stream_in && job.input_again) {
+        const uint32_t again = static_cast<uint32_t>(std::min<uint64_t>(bytes, job.input_again));
+        job.input_again -= again;
+        bytes -= again;
+        if (bytes == 0) return;
+        payload = {reinterpret_cast<const uint8_t*>(&bytes), sizeof bytes};
+      }
       if (header.flags < stream_count) job.in_flight[header.flags] -= std::min(bytes, job.in_flight[header.flags]);
       if (header.flags == stream_tty && job.proxy) job.proxy->typed.erase(job.proxy->typed.begin(), job.proxy->typed.begin() + std::min<size_t>(bytes, job.proxy->typed.size()));
       return to_proxy(job, header, payload);
     }
     case frame_data:
-      if (header.flags == stream_in) {
-        job.returned_input.insert(job.returned_input.begin(), payload.begin(), payload.end());  // older than what is held here
-        return;
-      }
+      if (header.flags == stream_in) return input_came_back(job, payload);
       [[fallthrough]];
     case frame_close:
     case frame_notice:
@@ -402,6 +412,8 @@ void Home::tell_end(Job& job, Bytes exit) {
 void Home::ended(Job& job, Bytes payload) {
   Reader in(payload.data(), payload.size());
   in.raw(&job.exit, sizeof job.exit);
+  job.exit.consumed += job.input_base;  // a restored job's far end counts from its restore
+  payload = {reinterpret_cast<const uint8_t*>(&job.exit), sizeof job.exit};
   if (job.proxy) {
     // Before it is told to end: who waits for it sees what the job has used.
     kernel_.use(job.number, {job.exit.cpu_us - std::min(job.exit.cpu_us, job.exit.system_us), job.exit.system_us, 0}, job.exit.memory_kb_max);
@@ -425,6 +437,7 @@ void Home::end(Job& job, const std::string& state) {
   if (!job.awaits_proxy) job.waiting = {};
   if (job.reads_terminal) yield_terminal(job);
   job.move = nullptr;
+  job.held = {};
   if (job.control) {
     const auto answer = std::move(job.control);
     job.control = nullptr;
@@ -443,22 +456,6 @@ void Home::end(Job& job, const std::string& state) {
   }
 }
 
-void Home::lost(Job& job, const std::string& reason) {
-  log(Priority::warning, "job '%s' ('%s') was lost with node '%s': %s", job.id.c_str(), job.name.c_str(), job.node.c_str(), reason.c_str());
-  Buffer buffer;
-  Writer out(buffer);
-  out.text("node '" + job.node + "' that ran '" + job.name + "' (job " + job.id + ") was lost; a checkpoint of it, if there is one, goes on with 'xrestart'");
-  to_proxy(job, {static_cast<uint32_t>(buffer.size()), frame_lost, 0, 0}, bytes_of(buffer));
-  if (job.proxy) {
-    job.proxy->job = nullptr;
-    job.proxy->finish();
-    job.proxy = nullptr;
-  }
-  job.exit.code = 137;
-  emit_({{"event", "job-lost"}, {"job", job.id}, {"node", job.node}, {"reason", reason}});
-  end(job, "lost");
-}
-
 void Home::link_up(Link& link) { emit_({{"event", "peer-up"}, {"node", link.node()}}); }
 
 void Home::link_down(Link& link, const std::string& reason, bool began) {
@@ -468,8 +465,13 @@ void Home::link_down(Link& link, const std::string& reason, bool began) {
     if ((job->link == &link || (job->move && job->move->fitting == &link)) && !job->ended) affected.push_back(job.get());
   for (Job* job : affected) {
     if (move_cut(*job, link, reason)) continue;
+    if (!began && job->control && job->control_op == "restore") {
+      const std::string result = json{{"ok", false}, {"error", {{"code", "XOS_NODE_UNREACHABLE"}, {"message", "node '" + job->node + "' cannot be reached: " + reason}}}}.dump();
+      control_done(*job, {reinterpret_cast<const uint8_t*>(result.data()), result.size()});
+      continue;
+    }
     if (began) {
-      lost(*job, reason);
+      lost(*job, link, reason);
       continue;
     }
     if (job->counted) placer_.ended(job->node);
@@ -490,8 +492,9 @@ void Home::proxy_gone(Proxy& proxy) {
     job->proxy = nullptr;
     kernel_.remove(job->number);
     job->proxy_stopped = false;
-    // A checkpointed job has no link: it stays, and may be restored with another proxy.
-    if (job->link) job->link->send(frame_kill, 0, job->number, {});
+    // A checkpointed job has no link: it stays, and may be restored with another proxy. One that waits to go on elsewhere had this one.
+    if (recovering(*job)) end_waiting(*job, SIGKILL);
+    else if (job->link) job->link->send(frame_kill, 0, job->number, {});
   }
   const auto found = proxies_.find(&proxy);
   if (found != proxies_.end()) {
@@ -533,14 +536,19 @@ void Home::attach(Proxy& proxy, Bytes payload) {
 }
 
 void Home::end_session(const std::string& session) {
-  for (auto& [number, job] : jobs_)
-    if (job->session == session && !job->ended && job->link) job->link->send(frame_kill, 0, job->number, {});
+  for (auto& [number, job] : jobs_) {
+    if (job->session != session || job->ended) continue;
+    if (recovering(*job)) end_waiting(*job, SIGKILL);
+    else if (job->link) job->link->send(frame_kill, 0, job->number, {});
+  }
 }
 
 void Home::tick() {
   kernel_.open();
   place_awaiting();
   move_tick();
+  for (const auto& [number, job] : jobs_)
+    if (job->state == "recovering" && !job->link && Loop::now_ms() >= job->fenced_until_ms) recover(*job);
   const int64_t now = Loop::clock_ms();
   while (!ended_.empty()) {
     const auto found = jobs_.find(ended_.front());
@@ -550,11 +558,21 @@ void Home::tick() {
   }
 }
 
+json Home::describe(const Job& job) const {
+  json entry{{"job", job.id}, {"name", job.name}, {"argv", job.arguments}, {"node", job.node}, {"state", job.state}, {"session", job.session}, {"uid", job.uid},
+             {"user", job.user}, {"vo", job.vo}, {"proxy_pid", job.proxy_pid}, {"started_ms", job.started_ms}};
+  if (job.protect > protect_no) entry["protect_s"] = job.protect == protect_auto ? 0 : job.protect;
+  if (!job.kept.directory.empty()) {
+    entry["checkpoint"] = job.kept.directory;
+    entry["checkpoint_ms"] = job.kept.made_ms;
+  }
+  return entry;
+}
+
 json Home::jobs() const {
   json list = json::array();
   for (const auto& [number, job] : jobs_) {
-    json entry{{"job", job->id}, {"name", job->name}, {"argv", job->arguments}, {"node", job->node}, {"state", job->state}, {"session", job->session}, {"uid", job->uid},
-               {"user", job->user}, {"vo", job->vo}, {"proxy_pid", job->proxy_pid}, {"started_ms", job->started_ms}};
+    json entry = describe(*job);
     if (job->ended) {
       entry["ended_ms"] = job->ended_ms;
       entry["cpu_seconds"] = job->exit.cpu_us / 1e6;

@@ -1,5 +1,6 @@
 // The home end of jobs: proxies, placement, the job table.
 #pragma once
+#include "json.h"
 #include "kernel_proxies.h"
 #include "link.h"
 #include "placement.h"
@@ -9,7 +10,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <set>
 
 namespace xos::relay {
@@ -17,24 +17,26 @@ namespace xos::relay {
 class Home;
 class Proxy;
 
-/// A frame of a proxy that waits while its job is between two nodes.
-struct Held {
-  uint16_t type, flags;
-  std::vector<uint8_t> payload;
-};
-
 /// A job that is being moved to another node (move.cc).
 struct Move {
   std::string from, to, directory;
   Link* fitting = nullptr;       ///< to the node that is asked whether it is fit
   bool holds = false;            ///< from its last moment where it was
-  std::vector<Held> held;
-  uint32_t held_typed = 0;       ///< bytes of terminal input in it
   std::vector<uint8_t> typed;    ///< terminal input that the job had not read there
   nlohmann::json refusal;        ///< why it could not go where it should; null: nothing is against it
+  nlohmann::json cut;            ///< the result of a restore whose node was lost, once its copy has surely ended
   uint64_t bytes = 0;
   int64_t frozen_ms = 0;         ///< it stood still until `gone_ms`
-  int64_t gone_ms = 0, due_ms = 0;
+  int64_t gone_ms = 0;
+  int64_t due_ms = 0;            ///< Loop::now_ms() when it goes on without what it waits for: an answer, or the end of a copy; 0: it waits for nothing
+};
+
+/// The checkpoint from which a protected job goes on when its node is lost.
+struct Kept {
+  std::string directory;   ///< empty: none yet
+  int64_t made_ms = 0;     ///< since 1970
+  uint64_t input = 0;      ///< position in the job's stdin that it holds
+  bool stopped = false;
 };
 
 struct Job {
@@ -64,16 +66,34 @@ struct Job {
   bool begun = false, ended = false, counted = false;
   bool proxy_stopped = false;         ///< by SIGSTOP, as the kernel told; the job was stopped for it
   std::function<void(const nlohmann::json&)> control;  ///< who waits for the result of a checkpoint, check or restore
-  std::string control_op, state_before;
-  bool control_leaves_running = false;
+  std::string control_op, control_directory, state_before;
+  bool control_leaves_running = false, control_protects = false;
+  int64_t control_began_ms = 0;
   std::unique_ptr<Move> move;
-  bool arrived_stopped = false;       ///< it was stopped when it was moved: its new cell tells so, the proxy knows
+  std::vector<uint8_t> held;          ///< frames of the proxy that came while the job was between two nodes
+  uint32_t held_typed = 0;            ///< bytes of terminal input in it: the last ones of Proxy::typed
+
+  // Fault tolerance (homeprotect.cc). Positions count the bytes of stdin from the job's start.
+  uint16_t protect = 0;               ///< as SpecHead has it; at most protect_no: not protected
+  Kept kept;
+  uint64_t input_sent = 0;            ///< position of the next byte that goes to the far end
+  uint64_t input_base = 0;            ///< position where the far end began to count
+  uint64_t input_again = 0;           ///< bytes sent a second time: the proxy has had their credit
+  std::vector<uint8_t> input_log;     ///< what was sent since the kept checkpoint, up to input_sent
+  int64_t fenced_until_ms = 0;        ///< Loop::now_ms() from which on the lost copy has surely ended
+  std::string recovery_failure;       ///< why the last node could not restore it
+  bool stopped_before = false;        ///< as its proxy is
+  bool stops_quietly = false;         ///< it arrives stopped: its new cell tells so, the proxy knows
 };
 
 /// So long after a login a node may not have heard of it.
 inline constexpr int64_t session_spread_ms = 20000;
 
 void append_frame(std::vector<uint8_t>& frames, uint16_t type, uint16_t flags, Bytes payload);
+/// A JSON request to the cell of a job, by the link of its node; the answer comes as frame_result.
+void send_order(Link& link, const Job& job, const nlohmann::json& order);
+/// The answer of an operation that came to nothing.
+nlohmann::json failure(const std::string& code, const std::string& message);
 
 /// A connection of /run/xos/relay.sock.
 class Proxy : public Watcher {
@@ -124,6 +144,10 @@ class Home : public End {
   void tick();
 
   nlohmann::json jobs() const;
+  /// A line for the job's user. Throws CodedError.
+  void notice(const std::string& job, const std::string& text);
+  /// Whether a VO's jobs are protected when nobody says anything.
+  void protect_by_default(const std::string& vo, uint16_t protect) { protect_default_[vo] = protect; }
   void signal(const std::string& job, int number, uid_t uid);
   void control(const nlohmann::json& request, Answer answer);
 
@@ -142,6 +166,7 @@ class Home : public End {
   std::map<Proxy*, std::unique_ptr<Proxy>> proxies_;
   std::vector<std::unique_ptr<Proxy>> graves_;
   KernelProxies kernel_;
+  std::map<std::string, uint16_t> protect_default_;  ///< by VO
 
   uint64_t new_number();
   void reserve_numbers();
@@ -160,7 +185,31 @@ class Home : public End {
   void take_last_typed(Proxy& proxy, const Header& header, Bytes payload);
   void give_back_typed(Proxy& proxy);
   void ended(Job& job, Bytes payload);
-  void lost(Job& job, const std::string& reason);
+  void lost(Job& job, const Link& link, const std::string& reason);
+  void lost_for_good(Job& job, const std::string& reason);
+  nlohmann::json describe(const Job& job) const;
+
+  uint16_t default_protection(const std::string& vo) const;
+  void decide_protection(Job& job, Spec& spec);
+  void keep(Job& job, const nlohmann::json& result);
+  void note_input(Job& job, Bytes data);
+  void input_came_back(Job& job, Bytes data);
+  bool recoverable(const Job& job) const;
+  static int64_t fence_of(const Link& link);
+  void begin_recovery(Job& job, const std::string& what, const std::string& reason, int64_t fenced_until_ms);
+  void recover(Job& job);
+  void recovered(Job& job);
+  bool signal_recovering(Job& job, int number);
+  void end_waiting(Job& job, int number);
+  /// It waits for the time of its lost copy to be over, or is being restored after that.
+  bool recovering(const Job& job) const { return job.state == "recovering" || (job.state == "restoring" && job.state_before == "recovering"); }
+  /// It runs nowhere just now: what comes for it would be lost.
+  bool between_nodes(const Job& job) const { return (job.move && job.move->holds) || recovering(job); }
+  bool hold(Job& job, uint16_t type, uint16_t flags, Bytes payload);
+  void release_held(Job& job);
+  void replay(Job& job, Bytes frames);
+  void say_to(Job& job, const std::string& text);
+  void send_restore(Job& job, Link& link, const std::string& node, nlohmann::json order);
   void end(Job& job, const std::string& state);
   void set_state(Job& job, const std::string& state);
   void proxy_signalled(uint64_t number, KernelProxies::Event event);
@@ -177,7 +226,6 @@ class Home : public End {
   void arrived(Job& job, const nlohmann::json& result);
   void stranded(Job& job, const nlohmann::json& result);
   void move_over(Job& job, nlohmann::json result);
-  bool hold(Job& job, uint16_t type, uint16_t flags, Bytes payload);
   bool move_cut(Job& job, Link& link, const std::string& why);
   void move_tick();
   bool holds_input(const Job& job) const;

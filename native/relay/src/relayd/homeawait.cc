@@ -1,5 +1,5 @@
-// Jobs for a named node that has not heard of their session yet: a login does not wait for slow nodes, so who names one right after it is
-// not refused for that. The job is offered again for a while, with all that its proxy has sent meanwhile.
+// What proxies send while their jobs are nowhere: between two nodes, or not yet with a named node that has not heard of their session. A login does
+// not wait for slow nodes, so who names one right after it is not refused for that: the job is offered again for a while, with all that its proxy has sent meanwhile.
 #include "home.h"
 
 #include "log.h"
@@ -10,7 +10,8 @@
 namespace xos::relay {
 
 namespace {
-constexpr size_t unbegun_bytes_max = 4 * window_bytes;
+/// Input is bounded by its windows, the rest is for the other frames.
+constexpr size_t unbegun_bytes_max = 4 * window_bytes, held_bytes_max = 4 * window_bytes;
 }
 
 void append_frame(std::vector<uint8_t>& frames, uint16_t type, uint16_t flags, Bytes payload) {
@@ -21,6 +22,7 @@ void append_frame(std::vector<uint8_t>& frames, uint16_t type, uint16_t flags, B
 }
 
 void Home::to_far(Job& job, const Header& header, Bytes payload) {
+  if (header.type == frame_data && header.flags == stream_in) note_input(job, payload);
   if (job.retry_until_ms && !job.begun) {
     append_frame(job.unbegun, header.type, header.flags, payload);
     if (job.unbegun.size() > unbegun_bytes_max && job.proxy) {
@@ -49,12 +51,34 @@ void Home::place_awaiting() {
       give_up(job, "XOS_NODE_UNREACHABLE", "cannot run '" + job.name + "' on node '" + job.node + "': it cannot be reached; see 'xnode'", false, 125);
       continue;
     }
-    for (size_t at = 0; at < job.unbegun.size();) {
-      Header header;
-      memcpy(&header, job.unbegun.data() + at, sizeof header);
-      job.link->send(header.type, header.flags, job.number, {Bytes(job.unbegun).subspan(at + sizeof header, header.length)});
-      at += sizeof header + header.length;
-    }
+    replay(job, job.unbegun);
+  }
+}
+
+/// True when it waits: the job is between two nodes, where a signal or a line that was typed would be lost.
+bool Home::hold(Job& job, uint16_t type, uint16_t flags, Bytes payload) {
+  if (!between_nodes(job)) return false;
+  const bool input = type == frame_data && flags == stream_tty;
+  if (!input && type != frame_signal && type != frame_winsize && type != frame_termios && type != frame_foreground && type != frame_close) return false;
+  if (job.held.size() > held_bytes_max) return true;
+  append_frame(job.held, type, flags, payload);
+  if (input) job.held_typed += static_cast<uint32_t>(payload.size());
+  return true;
+}
+
+/// The job is where it was or elsewhere, and takes what waited for it.
+void Home::release_held(Job& job) {
+  replay(job, std::exchange(job.held, {}));
+  job.held_typed = 0;
+}
+
+/// Sends what append_frame() has kept.
+void Home::replay(Job& job, Bytes frames) {
+  while (!frames.empty()) {
+    Header header;
+    memcpy(&header, frames.data(), sizeof header);
+    job.link->send(header.type, header.flags, job.number, {frames.subspan(sizeof header, header.length)});
+    frames = frames.subspan(sizeof header + header.length);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "log.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace xos::relay {
@@ -10,7 +11,7 @@ constexpr size_t congested_bytes = 1 << 20;
 }
 
 WireLink::WireLink(Loop& loop, End& end, wire::TlsContext& tls, const std::string& node, const std::string& address, uint16_t port)
-    : loop_ref_(loop), end_(end), connection_(wire::AsyncConnection::connect(tls, address, port)), client_(true), heard_ms_(Loop::now_ms()) {
+    : loop_ref_(loop), end_(end), connection_(wire::AsyncConnection::connect(tls, address, port)), client_(true), heard_ms_(Loop::now_ms()), answered_ms_(Loop::boot_ms()) {
   node_ = node;
   if (connection_->fd() >= 0) loop.watch(*this, connection_->fd(), watched_ = connection_->events());
   loop.later([this, alive = std::weak_ptr(alive_)] {
@@ -19,7 +20,7 @@ WireLink::WireLink(Loop& loop, End& end, wire::TlsContext& tls, const std::strin
 }
 
 WireLink::WireLink(Loop& loop, End& end, wire::TlsContext& tls, int fd)
-    : loop_ref_(loop), end_(end), connection_(wire::AsyncConnection::accept(tls, fd)), client_(false), heard_ms_(Loop::now_ms()) {
+    : loop_ref_(loop), end_(end), connection_(wire::AsyncConnection::accept(tls, fd)), client_(false), heard_ms_(Loop::now_ms()), answered_ms_(Loop::boot_ms()) {
   loop.watch(*this, connection_->fd(), watched_ = connection_->events());
 }
 
@@ -50,8 +51,9 @@ void WireLink::drive() {
     if (!up_) came_up();
     if (over_) return;
     heard_ms_ = Loop::now_ms();
-    if (header.type == frame_ping) return send(frame_pong, 0, 0, {});
-    if (header.type == frame_pong) return;
+    const Bytes bytes(reinterpret_cast<const uint8_t*>(payload.data()), payload.size());
+    if (header.type == frame_ping) return send(frame_pong, 0, 0, {bytes.first(std::min<size_t>(bytes.size(), sizeof answered_ms_))});
+    if (header.type == frame_pong) return answered(bytes);
     end_.take(*this, {header.length, header.type, header.flags, header.id}, {reinterpret_cast<const uint8_t*>(payload.data()), payload.size()});
   });
   if (alive.expired()) return;
@@ -63,9 +65,19 @@ void WireLink::drive() {
     });
 }
 
+/// The clock comes back from the other end; what it cannot have been is not taken.
+void WireLink::answered(Bytes clock) {
+  int64_t sent_ms;
+  if (clock.empty()) answered_ms_ = Loop::boot_ms();  // a relay of before 0030, which starts no job a second time
+  if (clock.size() != sizeof sent_ms) return;
+  memcpy(&sent_ms, clock.data(), sizeof sent_ms);
+  if (sent_ms <= Loop::boot_ms()) answered_ms_ = std::max(answered_ms_, sent_ms);
+}
+
 void WireLink::came_up() {
   up_ = true;
   heard_ms_ = Loop::now_ms();
+  if (client_) answered_ms_ = Loop::boot_ms();
   if (!client_) node_ = connection_->peer().node;
   else if (node_ != connection_->peer().node) return end_link("it is node '" + connection_->peer().node + "'");
   end_.link_up(*this);
@@ -81,10 +93,11 @@ void WireLink::settle() {
   was_congested_ = now;
 }
 
-void WireLink::beat(int64_t silence_ms) {
+void WireLink::beat(int64_t silence_ms, bool answered) {
   if (over_) return;
-  if (Loop::now_ms() - heard_ms_ > silence_ms) return end_link("it has been silent for " + std::to_string(silence_ms / 1000) + " s");
-  if (up_) send(frame_ping, 0, 0, {});
+  const int64_t now = Loop::boot_ms();
+  if ((answered ? now - answered_ms_ : Loop::now_ms() - heard_ms_) > silence_ms) return end_link("it has been silent for " + std::to_string(silence_ms / 1000) + " s");
+  if (up_) send(frame_ping, 0, 0, {{reinterpret_cast<const uint8_t*>(&now), sizeof now}});
 }
 
 void WireLink::end_link(const std::string& reason) {

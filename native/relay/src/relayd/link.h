@@ -12,7 +12,7 @@
 namespace xos::relay {
 
 inline constexpr int64_t silent_far_ms = 8000;    ///< so long nothing is heard of a node that runs our jobs: it is given up
-inline constexpr int64_t silent_home_ms = 20000;  ///< of a node whose jobs run here: later, so that it has given them up already
+inline constexpr int64_t silent_home_ms = 20000;  ///< a node whose jobs run here has answered no heartbeat: later, so that it has given them up already
 
 using Bytes = std::span<const uint8_t>;
 
@@ -37,6 +37,10 @@ class Link {
   /// Too much is queued already: streams should wait for link_drained.
   virtual bool congested() const = 0;
   const std::string& node() const { return node_; }
+  /// When the other end was heard of last, on Loop::now_ms(); 0 when it is this process.
+  virtual int64_t heard_ms() const { return 0; }
+  /// When the newest heartbeat that the other end answered was sent, on Loop::boot_ms(); INT64_MAX when it is this process.
+  virtual int64_t answered_ms() const { return INT64_MAX; }
 
  protected:
   std::string node_;  ///< the other end's
@@ -54,9 +58,11 @@ class WireLink : public Link, public Watcher {
   void ready(uint32_t events) override;
   bool open() const { return up_; }
   bool over() const { return over_; }
-  int64_t heard_ms() const { return heard_ms_; }
-  /// Sends a heartbeat; ends the link when nothing was heard for `silence_ms`.
-  void beat(int64_t silence_ms);
+  int64_t heard_ms() const override { return heard_ms_; }
+  int64_t answered_ms() const override { return answered_ms_; }
+  /// Sends a heartbeat; ends the link when nothing was heard for `silence_ms`. With `answered` when no heartbeat of the last `silence_ms` was answered:
+  /// what arrives late, because the network held it up, does not count then (docs/decisions/0030-fault-tolerance.md).
+  void beat(int64_t silence_ms, bool answered);
   void end_link(const std::string& reason);
 
  private:
@@ -65,11 +71,12 @@ class WireLink : public Link, public Watcher {
   std::unique_ptr<wire::AsyncConnection> connection_;
   bool client_, up_ = false, over_ = false, flush_due_ = false, was_congested_ = false;
   uint32_t watched_ = 0;
-  int64_t heard_ms_;
+  int64_t heard_ms_, answered_ms_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   void settle();
   void drive();
   void came_up();
+  void answered(Bytes clock);
 };
 
 /// Both ends of jobs that run on their home node. Frames wait until the end of the loop's round, so that nobody is called back inside a call.

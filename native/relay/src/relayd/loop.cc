@@ -34,6 +34,7 @@ Loop::Loop() : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_CLOEXE
 }
 
 int64_t Loop::now_ms() { return read_clock(CLOCK_MONOTONIC); }
+int64_t Loop::boot_ms() { return read_clock(CLOCK_BOOTTIME); }
 int64_t Loop::clock_ms() { return read_clock(CLOCK_REALTIME); }
 
 void Loop::watch(Watcher& watcher, int fd, uint32_t events, uint16_t tag) {

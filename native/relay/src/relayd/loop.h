@@ -39,6 +39,7 @@ class Loop {
   void run();
   void stop() { stopped_ = true; }
   static int64_t now_ms();      ///< monotonic
+  static int64_t boot_ms();     ///< monotonic, and goes on while the machine sleeps: what is promised to another one counts by it
   static int64_t clock_ms();    ///< since 1970
 
  private:

@@ -76,8 +76,9 @@ int serve(const DaemonFlags& flags, const char* self) {
     throw CodedError("XOS_IDENTITY", "the certificate in '" + flags.credentials + "' is of node '" + tls.self().node + "' of VO '" + tls.self().vo + "', not of '" + flags.node + "' of '" + flags.vo + "'");
   Sessions sessions;
   Placer placer(flags.node);
+  LeaseGuard guard;  // before any thread
   Cells cells(loop, cell_program(self));
-  Far far(loop, sessions, cells, flags.node);
+  Far far(loop, sessions, cells, guard, flags.node);
   End* home_end = nullptr;
   Peers peers(loop, tls, home_end);
   LocalLink* local = nullptr;

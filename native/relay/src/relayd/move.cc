@@ -15,14 +15,6 @@ namespace {
 
 /// How long the other node may take to say whether it is fit.
 constexpr int64_t fit_ms_max = 30000;
-/// A relay that hears nothing of a job's home for that long ends the job's cell; before this is over another copy could still be running.
-constexpr int64_t fence_ms = silent_home_ms + 2000;
-/// Of frames that wait; input is bounded by its window, this is for the others.
-constexpr size_t held_frames_max = 10000;
-
-Bytes bytes_of(const std::string& text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
-
-json failure(const std::string& code, const std::string& message) { return {{"ok", false}, {"error", {{"code", code}, {"message", message}}}}; }
 
 std::string reason(const json& result) { return result.contains("error") ? result["error"].value("message", "no reason given") : "no reason given"; }
 std::string code_of(const json& result) { return result.contains("error") ? result["error"].value("code", "XOS_INTERNAL") : "XOS_INTERNAL"; }
@@ -53,7 +45,7 @@ void Home::migrate(const json& request, Answer answer) {
   job.move->directory = request.at("directory").get<std::string>();
   job.control = std::move(answer);
   job.control_op = "check";
-  job.link->send(frame_control, 0, job.number, {bytes_of(json{{"op", "check"}}.dump())});
+  send_order(*job.link, job, json{{"op", "check"}});
 }
 
 /// A step of the move is done, or has failed.
@@ -101,7 +93,7 @@ void Home::ask_fitness(Job& job, const json& checked) {
   job.move->fitting = link;
   job.move->due_ms = Loop::now_ms() + fit_ms_max;
   const json order{{"op", "fit"}, {"session", job.session}, {"job", job.id}, {"cpu_features", checked.value("cpu_features", json::array())}, {"kernel", checked.value("kernel", "")}};
-  link->send(frame_control, 0, job.number, {bytes_of(order.dump())});
+  send_order(*link, job, order);
 }
 
 void Home::move_out(Job& job) {
@@ -112,7 +104,7 @@ void Home::move_out(Job& job) {
   job.move->holds = true;
   set_state(job, "checkpointing");
   const json order{{"op", "checkpoint"}, {"move", true}, {"user", job.user}, {"vo", job.vo}, {"session", job.session}, {"directory", job.move->directory}, {"leave_running", false}};
-  job.link->send(frame_control, 0, job.number, {bytes_of(order.dump())});
+  send_order(*job.link, job, order);
 }
 
 void Home::move_in(Job& job, const std::string& node) {
@@ -125,24 +117,30 @@ void Home::move_in(Job& job, const std::string& node) {
   job.link = link;
   placer_.started(node);
   job.counted = true;
-  if (job.proxy) job.move->typed = job.proxy->typed;
+  job.input_base = job.input_sent;
+  // What was typed since it stood still is held, and sent as it came.
+  if (job.proxy) job.move->typed.assign(job.proxy->typed.begin(), job.proxy->typed.end() - std::min<ptrdiff_t>(job.held_typed, std::ssize(job.proxy->typed)));
   json order{{"op", "restore"}, {"directory", job.move->directory}, {"session", job.session}, {"job", job.id}, {"manifest_job", job.id}, {"remove", true}};
   if (!job.move->typed.empty()) order["typed"] = job.move->typed;
-  link->send(frame_control, 0, job.number, {bytes_of(order.dump())});
+  send_order(*link, job, order);
 }
 
 void Home::arrived(Job& job, const json& result) {
   const int64_t stood_ms = job.move->frozen_ms + (Loop::now_ms() - job.move->gone_ms);
   restored(job, result);
-  job.arrived_stopped = job.state == "stopped";
+  job.stops_quietly = job.state == "stopped";
   const json refusal = job.move->refusal;
   if (!refusal.is_null())
     return move_over(job, failure(code_of(refusal), "cannot migrate job '" + job.id + "' to node '" + job.move->to + "': " + reason(refusal) + "; it goes on on node '" + job.node + "'"));
   move_over(job, {{"ok", true}, {"job", job.id}, {"from", job.move->from}, {"node", job.node}, {"bytes", job.move->bytes}, {"processes", result.value("processes", 0)}, {"standstill_ms", stood_ms}});
 }
 
-/// It could be restored on neither node. It is not lost: its images stay, and its proxy waits as it does after a checkpoint.
+/// It could be restored on neither node. When it is protected it goes on from its last checkpoint. Otherwise its images stay, and its proxy waits as it does after a checkpoint.
 void Home::stranded(Job& job, const json& result) {
+  if (recoverable(job)) {
+    job.tried.clear();
+    return begin_recovery(job, "'" + job.name + "' (job " + job.id + ") could be restored neither on node '" + job.move->to + "' nor on node '" + job.move->from + "'", reason(result), Loop::now_ms());
+  }
   set_state(job, "checkpointed");
   const std::string name = job.move->directory.substr(job.move->directory.rfind('/') + 1);
   const std::string text = "job " + job.id + " ('" + job.name.substr(0, 64) + "') could be restored neither on node '" + job.move->to + "' nor on node '" + job.move->from + "'; 'xrestart " + name + "' lets it go on";
@@ -166,23 +164,11 @@ void Home::move_over(Job& job, json result) {
   job.control = nullptr;
   if (job.link && move->holds) {
     if (job.control_op == "checkpoint") release_input(job);  // restored() has done it otherwise
-    for (const Held& held : move->held) {
-      if (held.type == frame_data && job.proxy) job.proxy->typed.insert(job.proxy->typed.end(), held.payload.begin(), held.payload.end());
-      job.link->send(held.type, held.flags, job.number, {Bytes(held.payload)});
-    }
+    release_held(job);
   }
+  job.held = {};  // a stranded job's: its proxy stops
+  job.held_typed = 0;
   if (answer) answer(result);
-}
-
-/// True when it waits: the job is between two nodes, where a signal or a line that was typed would be lost.
-bool Home::hold(Job& job, uint16_t type, uint16_t flags, Bytes payload) {
-  if (!job.move || !job.move->holds) return false;
-  const bool input = type == frame_data && flags == stream_tty;
-  if (!input && type != frame_signal && type != frame_winsize && type != frame_termios && type != frame_foreground && type != frame_close) return false;
-  if (job.move->held.size() >= held_frames_max) return true;
-  job.move->held.push_back({type, flags, {payload.begin(), payload.end()}});
-  if (input) job.move->held_typed += static_cast<uint32_t>(payload.size());
-  return true;
 }
 
 /// A connection ended on which the move depends. True when that has been dealt with, and the job is not lost.
@@ -196,9 +182,8 @@ bool Home::move_cut(Job& job, Link& link, const std::string& why) {
   if (job.counted) placer_.ended(job.node);
   job.counted = false;
   job.link = nullptr;
-  const json result = failure("XOS_NODE_UNREACHABLE", "the connection to node '" + job.node + "' ended: " + why);
-  if (job.node == job.move->from) stranded(job, result);
-  else job.move->refusal = result, job.move->due_ms = Loop::now_ms() + fence_ms;
+  job.move->cut = failure("XOS_NODE_UNREACHABLE", "the connection to node '" + job.node + "' ended: " + why);
+  job.move->due_ms = fence_of(link);  // it may run there until then
   return true;
 }
 
@@ -209,7 +194,7 @@ void Home::move_tick() {
   for (Job* job : due) {
     job->move->due_ms = 0;
     if (job->control_op == "fit" && job->move->fitting) job->move->fitting->send(frame_kill, 0, job->number, {});  // its answer is that it failed
-    else if (job->control_op == "restore" && !job->link) move_in(*job, job->move->from);
+    else if (job->control_op == "restore" && !job->link) moved(*job, job->move->cut);
   }
 }
 

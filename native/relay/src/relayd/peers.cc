@@ -62,7 +62,7 @@ void Peers::tick() {
     if (peer.link) links.push_back(peer.link.get());
     else if (Loop::now_ms() >= peer.retry_ms) open(node, peer);
   }
-  for (WireLink* link : links) link->beat(silent_far_ms);
+  for (WireLink* link : links) link->beat(silent_far_ms, false);
 }
 
 void Peers::link_up(Link& link) {
@@ -110,7 +110,7 @@ void Guests::ready(uint32_t) {
 void Guests::tick() {
   std::vector<WireLink*> links;
   for (const auto& link : links_) links.push_back(link.get());
-  for (WireLink* link : links) link->beat(silent_home_ms);
+  for (WireLink* link : links) link->beat(silent_home_ms, true);
 }
 
 void Guests::link_down(Link& link, const std::string& reason, bool began) {
