@@ -10,17 +10,19 @@ import { build } from './lib/paths.mjs'
 import { createProgress } from './lib/progress.mjs'
 import { program, setUp, setupLog } from './setup.mjs'
 
-const USAGE = `usage: npm run image -- FLAVOUR [--output FOLDER] [--version V] [--key FOLDER] [--packages FOLDER] [--only OUTPUT,…] [--json]
+const usage = () => `usage: npm run image -- FLAVOUR [--output FOLDER] [--version V] [--key FOLDER] [--packages FOLDER] [--only OUTPUT,…] [--json]
        npm run image -- boot FLAVOUR [--uefi | --bios] [--iso] [--memory MIB] [--keep] [--output FOLDER]
 
-Flavours: ${flavourNames().join(', ')}. Outputs: ${OUTPUTS.join(', ')}.
+${flavourNames().map((name) => readFlavour(name)).map(({ name, title, outputs }) => `  ${name.padEnd(17)} ${title.replace(/^XtreemOS /, '')}; makes ${outputs.join(', ')}`).join('\n')}
 
   --output FOLDER   where the image files go (build/image/FLAVOUR)
   --version V       the image's version: digits, letters, dots (of package.json, and the time of the last commit)
   --key FOLDER      sign with the keys in FOLDER: update.key update.pub boot.key boot.crt (image/README.md); else development keys of this clone
   --packages FOLDER take our Debian packages from there instead of building them
-  --only OUTPUTS    make these outputs only
+  --only OUTPUTS    make these outputs only: root (its parts as files), netboot (for the head of a cluster), disk, iso, update (for xos-update)
   --json            print what was made as JSON
+
+boot starts the newest image of that flavour in QEMU; this terminal is its serial console. The first login is root's, who sets a password.
 
   --uefi, --bios    the firmware that the machine starts with (UEFI)
   --iso             start the ISO instead of the disk
@@ -30,14 +32,15 @@ Flavours: ${flavourNames().join(', ')}. Outputs: ${OUTPUTS.join(', ')}.
 await program(async (signal) => {
   const { values, positionals } = readArguments(process.argv.slice(2))
   if (values.help || positionals.length === 0) {
-    process.stdout.write(`${USAGE}\n`)
+    process.stdout.write(`${usage()}\n`)
     return values.help ? 0 : 2
   }
+  const extra = positionals[positionals[0] === 'boot' ? 2 : 1]
+  if (extra !== undefined) throw new SetupError('XOS_USAGE', `'${extra}' is one word too many\n${usage()}`)
   if (positionals[0] === 'boot') {
     const { bootImage } = await import('./image/boot.mjs')
     return await bootImage({ flavour: readFlavour(positionals[1] ?? 'pc').name, ...values, output: values.output && resolve(values.output), log: setupLog, signal })
   }
-  if (positionals.length > 1) throw new SetupError('XOS_USAGE', `'${positionals[1]}' is one word too many\n${USAGE}`)
   return await make(positionals[0], values, signal)
 })
 
@@ -70,6 +73,6 @@ function readArguments(args) {
       uefi: { type: 'boolean' }, bios: { type: 'boolean' }, iso: { type: 'boolean' }, keep: { type: 'boolean' }, memory: { type: 'string' },
     } })
   } catch (error) {
-    throw new SetupError('XOS_USAGE', `${error.message}\n${USAGE}`)
+    throw new SetupError('XOS_USAGE', `${error.message}\n${usage()}`)
   }
 }

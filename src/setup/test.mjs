@@ -1,5 +1,5 @@
 // npm test: sets up what is missing and runs everything, of the system tests a part. `npm test -- unit|native|grid|system [FILE…]` runs one of them, whole;
-// `npm test -- conformance [NAME]` what is no part of everything.
+// `npm test -- conformance [NAME]` what is no part of everything, `npm test -- --help` tells.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -12,19 +12,23 @@ import { tryLock } from './lib/lock.mjs'
 import { startTime } from './lib/process.mjs'
 import { createProgress } from './lib/progress.mjs'
 import { program, setUp, setupLog } from './setup.mjs'
+import { readArguments, USAGE } from './test/arguments.mjs'
 import { conformance } from './test/conformance.mjs'
 import { ctest, tap, runSuite } from './test/suite.mjs'
 import { systemTests } from './test/system.mjs'
 
-const PARTS = ['unit', 'native', 'grid', 'system', 'conformance']
 const avaProgram = join(clone, 'node_modules/.bin/ava')
 const testEnvironment = {
   PATH: `${dirname(node24)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`, NODE_OPTIONS: '--disable-warning=ExperimentalWarning', FORCE_COLOR: '0',
 }
 
 await program(async (signal) => {
-  const [part, ...files] = process.argv.slice(2)
-  if (part !== undefined && !PARTS.includes(part)) throw new SetupError('XOS_USAGE', `unknown part '${part}': there are ${PARTS.join(', ')}`)
+  const wish = readArguments(process.argv.slice(2))
+  if (wish.help) {
+    process.stdout.write(`${USAGE}\n`)
+    return 0
+  }
+  const { part, files } = wish
   const wanted = (name) => part === undefined || part === name
   const progress = createProgress(process.stdout)
   const { root, typeErrors, missing } = await setUp('npm test', { progress, signal })

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { SetupError } from '../lib/errors.mjs'
 import { build } from '../lib/paths.mjs'
+import { readFlavour } from './flavour.mjs'
 import { imageArguments, makeOverlay, makeVariables } from './qemu.mjs'
 import { ensureToolsRoot, toolsCommand } from './tools.mjs'
 
@@ -16,6 +17,8 @@ export async function bootImage(options) {
   if (options.uefi && options.bios) throw new SetupError('XOS_USAGE', 'a machine starts with --uefi or with --bios, not with both')
   const memory_mib = Number(options.memory ?? 1024)
   if (!Number.isInteger(memory_mib) || memory_mib < 256) throw new SetupError('XOS_USAGE', `'${options.memory}' is no amount of memory: a number of MiB, at least 256`)
+  const output = iso ? 'iso' : 'disk'
+  if (!readFlavour(flavour).outputs.includes(output)) throw new SetupError('XOS_IMAGE_BOOT', `cannot start '${flavour}': no ${output} is made of it${iso ? '' : ', its machines start from the network of a head (image/README.md, "A cluster")'}`)
   const image = newest(options.output ?? join(build, 'image', flavour), iso ? '.iso' : '.img', flavour)
   const tools = await ensureToolsRoot({ log, signal })
   const folder = mkdtempSync(join(build, 'image/boot-'))

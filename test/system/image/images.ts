@@ -2,12 +2,16 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ExecutionContext } from 'ava'
 import { buildImage } from '../../../src/setup/image/builder.mjs'
+import { makeOverlay, makeVariables } from '../../../src/setup/image/qemu.mjs'
 import { imageRoot } from '../../../src/setup/image/root.mjs'
+import { toolsRoot } from '../../../src/setup/image/tools.mjs'
 import { writeSigned } from '../../../src/setup/image/update.mjs'
 import { hashInputs } from '../../../src/setup/lib/hash.mjs'
 import { waitLock } from '../../../src/setup/lib/lock.mjs'
 import { build, clone } from '../../../src/setup/lib/paths.mjs'
+import { scratch } from './machine.ts'
 
 const folder = join(build, 'image/test')
 const log = join(build, 'image-test.log')
@@ -54,6 +58,29 @@ export async function smallImage (flavour: keyof typeof small): Promise<{ readon
   const where = join(build, `image/test-${flavour}`)
   await once(where, roots, async (common) => void await buildImage({ ...common, flavour, version: '1.0', outputs: ['root', output] }))
   return { path: join(where, `xtreemos-${flavour}-1.0${file}`), root_bytes: statSync(join(where, `xtreemos-${flavour}-1.0.squashfs`)).size }
+}
+
+export interface FreshDisk {
+  readonly images: Images
+  /** The tools root. */
+  readonly tools: string
+  /** For further files of the test. */
+  readonly folder: string
+  /** Version 1.0 as it is written to a disk; what a machine changes on it is gone with the test. */
+  readonly disk: string
+  /** The memory of a UEFI that was never started. */
+  readonly variables: string
+}
+
+/** A machine's disk before its first start, larger than the image as real ones are, and its firmware's memory. */
+export async function freshDisk (t: ExecutionContext): Promise<FreshDisk> {
+  const images = await testImages()
+  const tools = toolsRoot().path
+  const folder = scratch(t)
+  const [disk, variables] = [join(folder, 'disk.qcow2'), join(folder, 'variables.fd')]
+  await makeOverlay(tools, images.disk, disk)
+  makeVariables(tools, variables)
+  return { images, tools, folder, disk, variables }
 }
 
 type Common = Omit<Parameters<typeof buildImage>[0], 'flavour'>

@@ -3,12 +3,9 @@
 //                         └─▶ 2.0 whose kernel, initrd or command line was changed ──▶ is not started ──▶ 1.0
 //  bundles are further disks of the machine: /dev/vdb good, /dev/vdc tampered, /dev/vdd broken
 // Needs: the tools root, QEMU (TCG). Six boots of each firmware, five and four more of the tests after them.
-import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { makeOverlay, makeVariables } from '../../../src/setup/image/qemu.mjs'
-import { toolsRoot } from '../../../src/setup/image/tools.mjs'
-import { testImages } from './images.ts'
-import { boot_ms, type ImageMachine, scratch, startImage } from './machine.ts'
+import { freshDisk } from './images.ts'
+import { boot_ms, type ImageMachine, startImage } from './machine.ts'
 
 interface Updated {
   readonly machine: ImageMachine
@@ -19,12 +16,7 @@ interface Updated {
 }
 
 async function startDisk (t: ExecutionContext, firmware: 'uefi' | 'bios'): Promise<Updated> {
-  const images = await testImages()
-  const tools = toolsRoot().path
-  const folder = scratch(t)
-  const [disk, variables] = [join(folder, 'disk.qcow2'), join(folder, 'variables.fd')]
-  await makeOverlay(tools, images.disk, disk)
-  makeVariables(tools, variables)
+  const { images, disk, variables } = await freshDisk(t)
   const machine = await startImage(t, { firmware, disk, variables, drives: [images.update, images.tampered, images.broken] })
   await machine.logIn({ first: true })
   const restart = async (): Promise<void> => {
