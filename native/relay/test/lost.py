@@ -34,6 +34,23 @@ def newest():
     return max(jobs(), key=lambda job: int(job.split('-')[1]))
 
 
+class Asking:
+    """A request to n1's relay on a connection of its own: `answer` is None until it has come."""
+
+    def __init__(self, op, **fields):
+        self.answer, self.relay = None, Control(f'/proc/{n1.holder}/root/run/xos/relayd.ctl')
+        self.relay.socket.settimeout(120)
+        self.thread = threading.Thread(target=self.ask, args=(op, fields))
+        self.thread.start()
+
+    def ask(self, op, fields):
+        self.answer = self.relay.call(op, **fields)
+
+    def result(self):
+        self.thread.join()
+        return self.answer
+
+
 def keep(job, number=1, **options):
     """As xosd does with protected jobs."""
     done = n1.control.call('checkpoint', job=job, uid=0, directory=f'{HOME}/kept-{job}-{number}', leave_running=True, protect=True, **options)
@@ -133,15 +150,11 @@ def _():
     equal([reader.stdout.readline() for _ in range(2)], ['4\n', '5\n'])
 
     # n2 is cut off in the middle of a checkpoint, which never comes to be.
-    relay = Control(f'/proc/{n1.holder}/root/run/xos/relayd.ctl')
-    relay.socket.settimeout(60)
-    answers = []
-    asking = threading.Thread(target=lambda: answers.append(relay.call('checkpoint', job=kept_twice.job, uid=0, directory=f'{HOME}/kept-{kept_twice.job}-2', leave_running=True, protect=True)))
-    asking.start()
+    asking = Asking('checkpoint', job=kept_twice.job, uid=0, directory=f'{HOME}/kept-{kept_twice.job}-2', leave_running=True, protect=True)
     cut(n2)
     assert wait_until(lambda: jobs()[plain.job]['state'] == 'recovering'), jobs()
-    asking.join()
-    assert answers[0]['ok'] or answers[0]['error']['code'] == 'XOS_JOB_LOST', answers
+    answer = asking.result()
+    assert answer['ok'] or answer['error']['code'] == 'XOS_JOB_LOST', answer
 
     equal(unprotected.wait(30), 137)
     assert b"node 'n2' that ran 'sleep'" in unprotected.stderr.read()
@@ -213,16 +226,12 @@ def _():
         victim, moment = (n2, 'checkpointing') if turn % 2 == 0 else (n3, 'restoring')
         counter = Counter(n2, f'turn{turn}', 128 << 20)
         keep(counter.job)
-        relay = Control(f'/proc/{n1.holder}/root/run/xos/relayd.ctl')
-        relay.socket.settimeout(120)
-        answers = []
-        moving = threading.Thread(target=lambda: answers.append(relay.call('migrate', job=counter.job, uid=UID, node='n3', directory=f'{HOME}/moving-{counter.job}')))
-        moving.start()
-        assert wait_until(lambda: jobs()[counter.job]['state'] == moment), (answers, jobs())
+        moving = Asking('migrate', job=counter.job, uid=UID, node='n3', directory=f'{HOME}/moving-{counter.job}')
+        assert wait_until(lambda: jobs()[counter.job]['state'] == moment), (moving.answer, jobs())
         time.sleep(0.02 * (turn // 2))
         victim.relay.kill()
         victim.relay.wait()
-        moving.join()
+        moving.result()
         assert wait_until(lambda: jobs()[counter.job]['state'] == 'running', 90), jobs()
         assert counter.goes_on()
         nodes = len(glob.glob(f'{HOME}/first-{counter.tag}-*'))
@@ -234,6 +243,25 @@ def _():
         victim.join([n1, n2, n3], 'n1')
         assert wait_until(lambda: session(n1, ['xrun', '--node', victim.name, '/bin/true']).returncode == 0)
         prefer(n3, n2, n1)
+
+
+@test('a job is moved to, and restarted on, a node that has not heard of its session yet, once that has')
+def _():
+    n3.control.call('session-remove', session=SESSION, reason='test', kill=False)
+    n1.join([n1, n2, n3], 'n1')  # as a login does
+    moved, back = Counter(n2, 'early'), Counter(n2, 'back')
+    stored = f'{HOME}/stored-{back.job}'
+    equal(n1.control.call('checkpoint', job=back.job, uid=UID, directory=stored, leave_running=False)['ok'], True)
+    early = [Asking('migrate', job=moved.job, uid=UID, node='n3', directory=f'{HOME}/moving-{moved.job}'), Asking('restore', job=back.job, uid=UID, node='n3', directory=stored, session=SESSION)]
+    time.sleep(2.5)  # refused there, more than once
+    equal([each.answer for each in early], [None, None])
+    assert moved.goes_on()
+    n3.join([n1, n2, n3], 'n1')
+    equal([(each.result()['ok'], jobs()[job]['node']) for each, job in zip(early, (moved.job, back.job))], [(True, 'n3')] * 2)
+    assert moved.goes_on() and back.goes_on()
+    enough()
+    moved.check(0, 2), back.check(0, 2)
+    os.unlink(f'{HOME}/enough')
 
 
 @test('the death of the far relay is told at once in one line, with status 137, and it comes back')

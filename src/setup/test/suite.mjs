@@ -9,7 +9,7 @@ import { finished } from 'node:stream/promises'
 /** @typedef {{name: string, result: 'passed' | 'failed' | 'skipped'}} Test */
 
 /** Of what a failed test printed, so many lines are shown; the log has all. */
-const shown_lines = 60
+const shown_lines = 200
 
 /** Carriage returns become spaces: a program's line of progress is no line of the report, which would end where it begins. */
 const withoutReturns = () => new Transform({ transform: (bytes, _, done) => done(null, bytes.map((/** @type {number} */ byte) => (byte === 13 ? 32 : byte))) })

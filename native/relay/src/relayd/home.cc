@@ -466,8 +466,7 @@ void Home::link_down(Link& link, const std::string& reason, bool began) {
   for (Job* job : affected) {
     if (move_cut(*job, link, reason)) continue;
     if (!began && job->control && job->control_op == "restore") {
-      const std::string result = json{{"ok", false}, {"error", {{"code", "XOS_NODE_UNREACHABLE"}, {"message", "node '" + job->node + "' cannot be reached: " + reason}}}}.dump();
-      control_done(*job, {reinterpret_cast<const uint8_t*>(result.data()), result.size()});
+      control_over(*job, failure("XOS_NODE_UNREACHABLE", "node '" + job->node + "' cannot be reached: " + reason));
       continue;
     }
     if (began) {

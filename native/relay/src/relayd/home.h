@@ -21,6 +21,8 @@ class Proxy;
 struct Move {
   std::string from, to, directory;
   Link* fitting = nullptr;       ///< to the node that is asked whether it is fit
+  nlohmann::json needs;          ///< what that node must have
+  bool asks_again = false;       ///< soon, since the node may not have heard of the session yet
   bool holds = false;            ///< from its last moment where it was
   std::vector<uint8_t> typed;    ///< terminal input that the job had not read there
   nlohmann::json refusal;        ///< why it could not go where it should; null: nothing is against it
@@ -67,6 +69,7 @@ struct Job {
   bool proxy_stopped = false;         ///< by SIGSTOP, as the kernel told; the job was stopped for it
   std::function<void(const nlohmann::json&)> control;  ///< who waits for the result of a checkpoint, check or restore
   std::string control_op, control_directory, state_before;
+  nlohmann::json restore_order;       ///< of the restore that is under way
   bool control_leaves_running = false, control_protects = false;
   int64_t control_began_ms = 0;
   std::unique_ptr<Move> move;
@@ -162,7 +165,7 @@ class Home : public End {
   uint64_t next_ = 1, reserved_ = 1;
   std::map<uint64_t, std::unique_ptr<Job>> jobs_;
   std::deque<uint64_t> ended_;
-  std::vector<uint64_t> awaiting_;  ///< jobs for a named node that has not heard of their session yet
+  std::vector<uint64_t> awaiting_;  ///< jobs for a node that has not heard of their session yet
   std::map<Proxy*, std::unique_ptr<Proxy>> proxies_;
   std::vector<std::unique_ptr<Proxy>> graves_;
   KernelProxies kernel_;
@@ -180,6 +183,8 @@ class Home : public End {
   void refused(Job& job, Bytes payload);
   void to_far(Job& job, const Header& header, Bytes payload);
   bool await_session(Job& job);
+  bool await_session_to_restore(Job& job, const nlohmann::json& result);
+  bool spreads(const std::string& session) const;
   void place_awaiting();
   void tell_end(Job& job, Bytes exit);
   void take_last_typed(Proxy& proxy, const Header& header, Bytes payload);
@@ -210,17 +215,20 @@ class Home : public End {
   void replay(Job& job, Bytes frames);
   void say_to(Job& job, const std::string& text);
   void send_restore(Job& job, Link& link, const std::string& node, nlohmann::json order);
+  void order_restore(Job& job, Link& link, const std::string& node);
+  void restore_again(Job& job);
   void end(Job& job, const std::string& state);
   void set_state(Job& job, const std::string& state);
   void proxy_signalled(uint64_t number, KernelProxies::Event event);
   void to_proxy(Job& job, const Header& header, Bytes payload);
   void control_done(Job& job, Bytes payload);
+  void control_over(Job& job, nlohmann::json result);
   void yield_terminal(Job& reader);
   void restore(const nlohmann::json& request, Answer answer);
   void restored(Job& job, const nlohmann::json& result);
   void migrate(const nlohmann::json& request, Answer answer);
   void moved(Job& job, nlohmann::json result);
-  void ask_fitness(Job& job, const nlohmann::json& checked);
+  void ask_fitness(Job& job);
   void move_out(Job& job);
   void move_in(Job& job, const std::string& node);
   void arrived(Job& job, const nlohmann::json& result);

@@ -41,11 +41,32 @@ bool Home::await_session(Job& job) {
   return true;
 }
 
+/// The same for a restore that ended so.
+bool Home::await_session_to_restore(Job& job, const nlohmann::json& result) {
+  if (result.value("ok", false) || result["error"].value("code", "") != "XOS_SESSION_UNKNOWN" || recovering(job) || !spreads(job.session)) return false;
+  if (job.counted) placer_.ended(job.node);
+  job.counted = false;
+  job.link = nullptr;
+  awaiting_.push_back(job.number);
+  return true;
+}
+
+/// Whether a node that has not heard of the session may hear of it yet.
+bool Home::spreads(const std::string& session) const {
+  const Session* found = sessions_.find(session, Loop::clock_ms());
+  return found && Loop::clock_ms() < found->added_ms + session_spread_ms;
+}
+
 void Home::place_awaiting() {
   for (const uint64_t number : std::exchange(awaiting_, {})) {
     const auto found = jobs_.find(number);
-    if (found == jobs_.end() || found->second->ended || !found->second->proxy) continue;
+    if (found == jobs_.end() || found->second->ended) continue;
     Job& job = *found->second;
+    if (job.control_op == "restore" && job.control) {
+      restore_again(job);
+      continue;
+    }
+    if (!job.proxy) continue;
     job.tried.clear();
     if (!place(job)) {
       give_up(job, "XOS_NODE_UNREACHABLE", "cannot run '" + job.name + "' on node '" + job.node + "': it cannot be reached; see 'xnode'", false, 125);

@@ -136,17 +136,27 @@ void Home::restore(const json& request, Answer answer) {
 }
 
 void Home::send_restore(Job& job, Link& link, const std::string& node, json order) {
-  job.link = &link;
-  job.node = node;
   job.begun = true;
   job.state_before = job.state;
   job.control_op = "restore";
-  placer_.started(node);
-  job.counted = true;
   set_state(job, "restoring");
   order["session"] = job.session;
   order["job"] = job.id;
-  send_order(link, job, order);
+  job.restore_order = std::move(order);
+  order_restore(job, link, node);
+}
+
+void Home::order_restore(Job& job, Link& link, const std::string& node) {
+  job.link = &link;
+  job.node = node;
+  placer_.started(node);
+  job.counted = true;
+  send_order(link, job, job.restore_order);
+}
+
+void Home::restore_again(Job& job) {
+  if (Link* link = link_to_(job.node, true)) return order_restore(job, *link, job.node);
+  control_over(job, failure("XOS_NODE_UNREACHABLE", "node '" + job.node + "' cannot be reached"));
 }
 
 /// While a checkpoint or a restore works, and between them, stdin waits here: the far end could neither put it into the checkpoint nor
@@ -201,9 +211,13 @@ void Home::restored(Job& job, const json& result) {
 
 void Home::control_done(Job& job, Bytes payload) {
   json result = parse_json(payload);
-  if (!result.is_object()) result = failure("XOS_INTERNAL", "the cell's answer cannot be read");
+  control_over(job, result.is_object() ? std::move(result) : failure("XOS_INTERNAL", "the cell's answer cannot be read"));
+}
+
+void Home::control_over(Job& job, json result) {
   const bool good = result.value("ok", false);
   if (job.move) return moved(job, std::move(result));
+  if (job.control_op == "restore" && await_session_to_restore(job, result)) return;
   const auto answer = std::move(job.control);
   job.control = nullptr;
   if (job.control_op == "restore") {

@@ -38,7 +38,7 @@ void Home::migrate(const json& request, Answer answer) {
   if (job.control) throw CodedError("XOS_JOB_BUSY", attempt + ": another checkpoint, check or restore of it is under way; try again");
   const std::string to = wanted.empty() ? placer_.choose({job.node}) : wanted;
   if (to == job.node) throw CodedError("XOS_NO_NODE", attempt + (wanted.empty() ? ": no other node can take it now; see 'xnode'" : ": it runs on node '" + to + "' already"));
-  if (!link_to_(to, false)) throw CodedError("XOS_NODE_UNREACHABLE", attempt + " to node '" + to + "': it is unknown or cannot be reached; see 'xnode'");
+  if (!link_to_(to, true) && !spreads(job.session)) throw CodedError("XOS_NODE_UNREACHABLE", attempt + " to node '" + to + "': it is unknown or cannot be reached; see 'xnode'");
   job.move = std::make_unique<Move>();
   job.move->from = job.node;
   job.move->to = to;
@@ -57,10 +57,19 @@ void Home::moved(Job& job, json result) {
     if (const json* obstacle = obstacle_in(obstacles))
       return move_over(job, failure(obstacle->value("code", ""), "cannot migrate job '" + job.id + "': '" + obstacle->value("program", "") + "' (process " + std::to_string(obstacle->value("pid", 0)) +
                                                                      ") " + obstacle->value("what", "") + "; " + obstacle->value("advice", "")));
-    return ask_fitness(job, result);
+    job.move->needs = {{"op", "fit"}, {"session", job.session}, {"job", job.id}, {"cpu_features", result.value("cpu_features", json::array())}, {"kernel", result.value("kernel", "")}};
+    job.control_op = "fit";
+    job.move->due_ms = Loop::now_ms() + fit_ms_max;
+    return ask_fitness(job);
   }
   if (job.control_op == "fit") {
     job.move->fitting = nullptr;
+    const std::string code = good ? "" : code_of(result);
+    if ((code == "XOS_SESSION_UNKNOWN" || code == "XOS_NODE_UNREACHABLE") && spreads(job.session)) {
+      job.move->asks_again = true;
+      return;
+    }
+    job.move->due_ms = 0;
     if (!good) return move_over(job, failure(code_of(result), "cannot migrate job '" + job.id + "' to node '" + job.move->to + "': " + reason(result)));
     return move_out(job);
   }
@@ -86,14 +95,11 @@ void Home::moved(Job& job, json result) {
   move_in(job, job.move->from);
 }
 
-void Home::ask_fitness(Job& job, const json& checked) {
-  Link* link = link_to_(job.move->to, false);
-  if (!link) return move_over(job, failure("XOS_NODE_UNREACHABLE", "cannot migrate job '" + job.id + "' to node '" + job.move->to + "': it cannot be reached; see 'xnode'"));
-  job.control_op = "fit";
+void Home::ask_fitness(Job& job) {
+  Link* link = link_to_(job.move->to, true);
+  if (!link) return moved(job, failure("XOS_NODE_UNREACHABLE", "it is unknown or cannot be reached; see 'xnode'"));
   job.move->fitting = link;
-  job.move->due_ms = Loop::now_ms() + fit_ms_max;
-  const json order{{"op", "fit"}, {"session", job.session}, {"job", job.id}, {"cpu_features", checked.value("cpu_features", json::array())}, {"kernel", checked.value("kernel", "")}};
-  send_order(*link, job, order);
+  send_order(*link, job, job.move->needs);
 }
 
 void Home::move_out(Job& job) {
@@ -188,9 +194,14 @@ bool Home::move_cut(Job& job, Link& link, const std::string& why) {
 }
 
 void Home::move_tick() {
-  std::vector<Job*> due;
+  std::vector<Job*> due, again;
   for (auto& [number, job] : jobs_)
-    if (job->move && job->move->due_ms && Loop::now_ms() >= job->move->due_ms) due.push_back(job.get());
+    if (job->move && job->move->asks_again) again.push_back(job.get());
+    else if (job->move && job->move->due_ms && Loop::now_ms() >= job->move->due_ms) due.push_back(job.get());
+  for (Job* job : again) {
+    job->move->asks_again = false;
+    ask_fitness(*job);
+  }
   for (Job* job : due) {
     job->move->due_ms = 0;
     if (job->control_op == "fit" && job->move->fitting) job->move->fitting->send(frame_kill, 0, job->number, {});  // its answer is that it failed
