@@ -1,24 +1,16 @@
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
-import { createPublicKey, webcrypto, type KeyObject } from 'node:crypto';
-import { XosError } from '../core/errors.ts';
-import { nodeHost, nodeUri, registryUri, userUri } from '../core/ids.ts';
+import { webcrypto, type KeyObject } from 'node:crypto';
+import { nodeHost, nodeUri, registryUri } from '../core/ids.ts';
 import { limits } from '../core/limits.ts';
 import { keyToPem, newKey, publicDer } from './keys.ts';
-import { vo_extension_oid, type UserClaims } from './credential.ts';
-import { encodeClaims } from './credential.ts';
+import { newSerial, type Entropy, type Issuer } from './leaf.ts';
 
 /**
- * Issues certificates. Only the registry's node loads this module (and with it @peculiar/x509). Reading and verifying is in
- * credential.ts, trust.ts and node:crypto.
+ * Issues the certificates of authorities and nodes; those of users are leaf.ts's. Only the registry's node loads this module (and with it
+ * @peculiar/x509). Reading and verifying is in credential.ts, trust.ts and node:crypto.
  */
 const algorithm = { name: 'Ed25519' } as const;
-
-export interface Issuer {
-  readonly key: KeyObject;
-  /** PEM of the issuer's certificate. */
-  readonly certificate: string;
-}
 
 interface Order {
   readonly subject: string;
@@ -80,17 +72,6 @@ async function issue(order: Order): Promise<string> {
   return `${certificate.toString('pem')}\n`;
 }
 
-export interface Entropy {
-  bytes(count: number): Buffer;
-}
-
-/** A positive serial number of 127 bits. */
-export function newSerial(random: Entropy): Buffer {
-  const serial = random.bytes(16);
-  serial[0] = (serial[0]! & 0x3f) | 0x40;
-  return serial;
-}
-
 /** The keys and certificates of a new VO. `root_key` is for a file that is moved away; the others stay with the registry. */
 export interface Founding {
   readonly root: string;
@@ -108,7 +89,7 @@ export interface Founding {
 }
 
 export async function foundAuthorities(vo: string, now_ms: number, random: Entropy): Promise<Founding> {
-  const [root_key, user_ca_key, node_ca_key, registry_key] = await Promise.all([newKey(), newKey(), newKey(), newKey()]);
+  const [root_key, user_ca_key, node_ca_key, registry_key] = [newKey(), newKey(), newKey(), newKey()];
   const span = { not_before_ms: now_ms - limits.backdate_ms, not_after_ms: now_ms + limits.authority_ms };
   const authority = (key: KeyObject, name: string, issuer: Issuer | null, pathLength: number): Promise<string> =>
     issue({
@@ -149,19 +130,6 @@ export async function foundAuthorities(vo: string, now_ms: number, random: Entro
   };
 }
 
-/** The key that a PKCS #10 request asks a certificate for, as DER; throws XOS_BAD_REQUEST unless it is Ed25519 and signed by itself. */
-export async function keyOfRequest(csr: Uint8Array): Promise<Buffer> {
-  try {
-    const request = new x509.Pkcs10CertificateRequest(Buffer.from(csr));
-    const key = Buffer.from(request.publicKey.rawData);
-    if (createPublicKey({ key, format: 'der', type: 'spki' }).asymmetricKeyType !== 'ed25519') throw new Error('its key is not Ed25519');
-    if (!(await request.verify())) throw new Error('its signature is not by its key');
-    return key;
-  } catch (cause) {
-    throw new XosError('XOS_BAD_REQUEST', `cannot take the certificate request: ${(cause as Error).message}`, {}, { cause });
-  }
-}
-
 /** A node's certificate: server and client, found by name and by URI. */
 export function issueNodeCertificate(order: { vo: string; node: string; publicKey: Buffer; serial: Buffer; now_ms: number; expires_ms: number; issuer: Issuer }): Promise<string> {
   return issue({
@@ -180,28 +148,6 @@ export function issueNodeCertificate(order: { vo: string; node: string; publicKe
         { type: 'dns', value: nodeHost(order.vo, order.node) },
         { type: 'dns', value: 'xos-node' },
       ]),
-    ],
-  });
-}
-
-/**
- * A user's credential. The critical VO extension makes every TLS stack that does not know it refuse the certificate: it is no key to
- * anything but the grid.
- */
-export function issueCredential(order: { claims: UserClaims; publicKey: Buffer; serial: Buffer; now_ms: number; expires_ms: number; issuer: Issuer }): Promise<string> {
-  const { vo, user } = order.claims;
-  return issue({
-    subject: `O=${vo}, CN=${user}`,
-    publicKey: order.publicKey,
-    not_before_ms: order.now_ms - limits.backdate_ms,
-    not_after_ms: order.expires_ms,
-    serial: order.serial,
-    issuer: order.issuer,
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: userUri(vo, user) }]),
-      new x509.Extension(vo_extension_oid, true, encodeClaims(order.claims)),
     ],
   });
 }

@@ -36,6 +36,14 @@ export const encodeClaims = (claims: UserClaims): Buffer => {
   return writeTlv(tag.utf8, Buffer.from(JSON.stringify({ vo, number, user, uid, groups, roles, session })));
 };
 
+let lastIssuer: { readonly pem: string; readonly certificate: X509Certificate } | null = null;
+
+/** Of a node's own VO nearly always: read once. */
+function issuerOf(pem: string): X509Certificate {
+  if (lastIssuer?.pem !== pem) lastIssuer = { pem, certificate: new X509Certificate(pem) };
+  return lastIssuer.certificate;
+}
+
 const refused = (why: string, cause?: unknown): XosError => new XosError('XOS_CREDENTIAL', `cannot accept the credential: ${why}`, {}, { cause });
 
 /**
@@ -51,7 +59,7 @@ export function verifyCredential(pem: string, trust: { readonly vo: string; read
   } catch (cause) {
     throw refused('it is not a certificate', cause);
   }
-  const issuer = new X509Certificate(trust.user_ca);
+  const issuer = issuerOf(trust.user_ca);
   if (!certificate.checkIssued(issuer) || !certificate.verify(issuer.publicKey)) throw refused(`it was not issued by the CDA of VO '${trust.vo}'`);
   if (certificate.publicKey.asymmetricKeyType !== 'ed25519') throw refused('its key is not Ed25519');
   const claims = claimsOf(certificate, trust);

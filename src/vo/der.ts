@@ -1,8 +1,8 @@
 import { XosError } from '../core/errors.ts';
 
 /**
- * The little of DER (X.690) that is needed to read an extension of a certificate, which node:crypto does not give, and to write a
- * certificate request. Reading is strict: lengths are definite, minimal and inside their parent.
+ * The little of DER (X.690) that is needed to read an extension of a certificate, which node:crypto does not give, and to write
+ * certificate requests and the certificates of users. Reading is strict: lengths are definite, minimal and inside their parent.
  */
 export interface Tlv {
   readonly tag: number;
@@ -48,7 +48,7 @@ export function writeTlv(tag: number, ...values: readonly Uint8Array[]): Buffer 
   return Buffer.concat([Buffer.from([tag, 0x80 | length.length, ...length]), value]);
 }
 
-export const tag = { boolean: 0x01, integer: 0x02, bits: 0x03, octets: 0x04, oid: 0x06, utf8: 0x0c, sequence: 0x30, set: 0x31 } as const;
+export const tag = { boolean: 0x01, integer: 0x02, bits: 0x03, octets: 0x04, oid: 0x06, utf8: 0x0c, printable: 0x13, utcTime: 0x17, generalizedTime: 0x18, sequence: 0x30, set: 0x31 } as const;
 
 /** Dotted form → content octets. Arcs may be larger than 2^53 (2.25.UUID). */
 export function encodeOid(dotted: string): Buffer {

@@ -43,7 +43,7 @@ export class IdentityStore {
   async joiningKey(): Promise<KeyObject> {
     const kept = await this.#disk.read(`${this.#directory}/key.pem`);
     if (kept !== null) return keyFromPem(kept.toString('utf8'));
-    const key = await newKey();
+    const key = newKey();
     await this.#disk.makeDirectory(this.#directory, 0o700);
     await this.#disk.writeAtomic(`${this.#directory}/key.pem`, keyToPem(key));
     return key;

@@ -11,7 +11,8 @@ import { signDocument } from './document.ts';
 import { keyFromPem, keyToPem, newKey, publicDer } from './keys.ts';
 import { membershipOf, registryMachine, revocationOf, type RegistryCommand, type RegistryEffect, type RegistryState, type VoState } from './state.ts';
 import { fingerprint, type Trust } from './trust.ts';
-import type { Founding, Issuer } from './authority.ts';
+import type { Founding } from './authority.ts';
+import { newSerial, type Issuer } from './leaf.ts';
 
 export interface RegistryPorts {
   readonly clock: Clock;
@@ -193,7 +194,7 @@ export class Registry {
     await disk.writeAtomic(root_key_file, root_key);
     await disk.writeAtomic(`${this.directory}/authorities.json`, JSON.stringify(authorities));
     this.#authorities = authorities;
-    const key = await newKey();
+    const key = newKey();
     const made = await this.#certify(vo, place.node, key);
     await this.propose({ kind: 'found', vo, number, ...place, serial: made.serial, expires_ms: made.expires_ms, at_ms });
     return { identity: { key: keyToPem(key), certificate: made.certificate, trust: this.trust(), expires_ms: made.expires_ms }, root_key_file };
@@ -202,7 +203,7 @@ export class Registry {
   /** A certificate for the registry's own node, when its files are lost or old. */
   async ownIdentity(place: NodePlace): Promise<NodeIdentity> {
     const vo = this.require();
-    const key = await newKey();
+    const key = newKey();
     const made = await this.#certify(vo.vo, vo.registry, key);
     await this.propose({ kind: 'node-renew', node: vo.registry, serial: made.serial, expires_ms: made.expires_ms, at_ms: this.ports.clock.now_ms() });
     await this.placeNode(place);
@@ -222,7 +223,7 @@ export class Registry {
 
   /** Issues a node's certificate; the caller notes its serial in the state. `publicKey` is DER. */
   async certifyNode(vo: string, node: string, publicKey: Buffer): Promise<{ certificate: string; serial: string; expires_ms: number }> {
-    const { issueNodeCertificate, newSerial } = await import('./authority.ts');
+    const { issueNodeCertificate } = await import('./authority.ts');
     const now_ms = this.ports.clock.now_ms();
     const expires_ms = now_ms + limits.node_certificate_ms;
     const serial = newSerial(this.ports.random);

@@ -13,10 +13,10 @@ import { SessionsDefinition, type OpenRequest } from '../../src/proto/xos/sessio
 import { Homes, OfflineLogins, PendingLogins, SessionTable, Spread, SshAgents, sessionService, type SessionParts } from '../../src/session/index.ts';
 import type { HeldSession } from '../../src/session/table.ts';
 import { signDocument, type DocumentMember, type DocumentNode } from '../../src/vo/document.ts';
-import { keyFromPem, keyToPem, signBytes } from '../../src/vo/keys.ts';
+import { keyFromPem, keyOfRequest, keyToPem, signBytes } from '../../src/vo/keys.ts';
 import { MembersView } from '../../src/vo/members.ts';
 import { ProofGate, renewProofBytes, sessionProofBytes } from '../../src/vo/proof.ts';
-import { issueCredential, keyOfRequest, newSerial } from '../../src/vo/authority.ts';
+import { writeCredential, newSerial } from '../../src/vo/leaf.ts';
 import { verifyCredential } from '../../src/vo/credential.ts';
 import { CredentialsDefinition } from '../../src/proto/xos/credential/v1/credential.ts';
 import { renewLogin } from '../../src/session/ops/renew.ts';
@@ -261,8 +261,8 @@ asRoot('a session is renewed with a new key; relay and other node learn the new 
     renew: async ({ credential, csr, issued_ms, nonce, signature }) => {
       const { claims, publicKey } = verifyCredential(credential, demo.trust, Date.now());
       await gate.check(publicKey, renewProofBytes({ vo: 'demo', session: claims.session, origin: 'n1', csr, issued_ms, nonce }), signature, { issued_ms, nonce }, Date.now());
-      const order = { claims, publicKey: await keyOfRequest(csr), serial: newSerial(systemRandom), now_ms: Date.now(), expires_ms: Date.now() + 28_800_000 };
-      return { credential: await issueCredential({ ...order, issuer: { key: keyFromPem(demo.founding.user_ca_key), certificate: demo.founding.user_ca } }), expires_ms: order.expires_ms, change: false, ssh_certificate: Buffer.alloc(0) };
+      const order = { claims, publicKey: keyOfRequest(csr), serial: newSerial(systemRandom), now_ms: Date.now(), expires_ms: Date.now() + 28_800_000 };
+      return { credential: writeCredential({ ...order, issuer: { key: keyFromPem(demo.founding.user_ca_key), certificate: demo.founding.user_ca } }), expires_ms: order.expires_ms, change: false, ssh_certificate: Buffer.alloc(0) };
     },
     changePassword: async () => ({}),
   });

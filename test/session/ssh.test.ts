@@ -34,7 +34,7 @@ async function agentOf(t: ExecutionContext, uid = own_uid): Promise<Made> {
   const ports = systemPorts(log, noManager);
   const context = { node: 'n1', vo: 'demo', paths: { run: directory }, ports } as unknown as NodeContext;
   const table = new SessionTable(`${directory}/sessions.json`, ports);
-  const key = await newKey();
+  const key = newKey();
   const certificate = issueSshCertificate({
     kind: 'user', publicKey: publicDer(key), serial: Buffer.alloc(8, 1), nonce: Buffer.alloc(32), key_id: 'x', principals: ['alice@demo'], not_before_ms: 0, expires_ms: Date.now() + 3_600_000,
     session: `${session} n1`, authority: keyFromPem(demo.founding.user_ca_key),
@@ -94,7 +94,7 @@ asRoot('nothing else is signed: no proof of the session, no other key, user or s
   const wrong: readonly (readonly [string, Buffer])[] = [
     ['a proof', signRequest(certificate, proof)], ['nothing', signRequest(certificate, Buffer.alloc(0))], ['64 KiB', signRequest(certificate, Buffer.alloc(60_000, 50))],
     ['another user', signRequest(certificate, statement(certificate, { user: 'bob@demo' }))], ['another service', signRequest(certificate, statement(certificate, { service: 'ssh-userauth' }))],
-    ['a plain key', signRequest(sshKeyBlob(publicDer(await newKey())), good)], ['a statement by another certificate', signRequest(certificate, statement(hostOf('n2')))],
+    ['a plain key', signRequest(sshKeyBlob(publicDer(newKey())), good)], ['a statement by another certificate', signRequest(certificate, statement(hostOf('n2')))],
     ['something behind it', signRequest(certificate, Buffer.concat([good, Buffer.from([0])]))], ['cut', signRequest(certificate, good.subarray(0, -1))],
   ];
   for (const [what, request] of wrong) t.is((await ask(request))[4], message.failure, what);
@@ -104,7 +104,7 @@ asRoot('nothing else is signed: no proof of the session, no other key, user or s
 
 asRoot('a host that cannot prove that it is a node gets no visit', async (t) => {
   const { agents, certificate, ask } = await agentOf(t);
-  const forged = await newKey();
+  const forged = newKey();
   for (const host of [hostOf('n2', keyToPem(forged)), hostOf('n2', demo.founding.node_ca_key, ['n3']), sshKeyBlob(publicDer(forged)), Buffer.alloc(0), hostOf('n2').subarray(0, 100)]) {
     await ask(signRequest(certificate, statement(certificate, { host })));
     t.false(agents.takeVisit(session, 'n2', Date.now()));

@@ -4,7 +4,8 @@ import { NodeRpc, type TlsIdentity } from '../../src/platform/rpc.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import type { XosError } from '../../src/core/errors.ts';
 import type { PeerIdentity } from '../../src/core/rpc.ts';
-import { issueNodeCertificate, newSerial } from '../../src/vo/authority.ts';
+import { issueNodeCertificate } from '../../src/vo/authority.ts';
+import { newSerial } from '../../src/vo/leaf.ts';
 import { keyFromPem, keyToPem, newKey, publicDer } from '../../src/vo/keys.ts';
 import { chainOf } from '../../src/vo/trust.ts';
 import type { TestVo } from '../vo/authority.ts';
@@ -12,7 +13,7 @@ import { quietLog } from './ports.ts';
 
 /** A node's TLS identity as the RCA of `vo` issues it; `change` makes it wrong in one way. */
 export async function testIdentity(vo: TestVo, node: string, change: { now_ms?: number; life_ms?: number; issuer?: { key: string; certificate: string }; named?: string } = {}): Promise<TlsIdentity> {
-  const key = await newKey();
+  const key = newKey();
   const now_ms = change.now_ms ?? Date.now();
   const issuer = change.issuer ?? { key: vo.founding.node_ca_key, certificate: vo.founding.node_ca };
   const certificate = await issueNodeCertificate({

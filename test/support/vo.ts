@@ -11,7 +11,8 @@ import { ControlServer, ReconnectingControlClient, type ControlCall } from '../.
 import { systemPorts } from '../../src/platform/ports.ts';
 import { NodeRpc } from '../../src/platform/rpc.ts';
 import { noManager } from '../../src/platform/service-manager.ts';
-import { foundAuthorities, issueNodeCertificate, newSerial, type Founding } from '../../src/vo/authority.ts';
+import { foundAuthorities, issueNodeCertificate, type Founding } from '../../src/vo/authority.ts';
+import { newSerial } from '../../src/vo/leaf.ts';
 import { keyFromPem, keyToPem, newKey, publicDer } from '../../src/vo/keys.ts';
 import { quietLog } from './ports.ts';
 
@@ -80,7 +81,7 @@ function membersOf(records: Map<string, NodeRecord>, changes: Listeners<[]>): Me
 
 async function startNode(node: string, directory: string, founding: Founding, records: Map<string, NodeRecord>, members: Members): Promise<TestNode> {
   const ports = systemPorts(quietLog, noManager);
-  const key = await newKey();
+  const key = newKey();
   const now_ms = ports.clock.now_ms();
   const certificate = await issueNodeCertificate({
     vo: 'demo', node, publicKey: publicDer(key), serial: newSerial(ports.random), now_ms, expires_ms: now_ms + 3_600_000,

@@ -1,6 +1,7 @@
 import { fingerprint, type Trust } from '../../src/vo/trust.ts';
-import { foundAuthorities, issueCredential, keyOfRequest, newSerial, type Founding } from '../../src/vo/authority.ts';
-import { certificateRequest, keyFromPem, newKey } from '../../src/vo/keys.ts';
+import { foundAuthorities, type Founding } from '../../src/vo/authority.ts';
+import { writeCredential, newSerial } from '../../src/vo/leaf.ts';
+import { certificateRequest, keyFromPem, keyOfRequest, newKey } from '../../src/vo/keys.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import { groupsOf, uidOf } from '../../src/account/uid.ts';
 import type { UserClaims } from '../../src/vo/credential.ts';
@@ -26,12 +27,12 @@ export const claimsOf = (change: Partial<UserClaims> = {}): UserClaims => ({
 
 /** A credential as the CDA of `vo` would issue it, whatever the claims are. */
 export async function testCredential(vo: TestVo, options: { claims?: Partial<UserClaims>; now_ms?: number; life_ms?: number; issuer?: { key: string; certificate: string } } = {}): Promise<{ pem: string; key: KeyObject; claims: UserClaims }> {
-  const key = await newKey();
+  const key = newKey();
   const claims = claimsOf(options.claims);
   const now_ms = options.now_ms ?? Date.now();
   const issuer = options.issuer ?? { key: vo.founding.user_ca_key, certificate: vo.founding.user_ca };
-  const pem = await issueCredential({
-    claims, publicKey: await keyOfRequest(certificateRequest(key, claims.user)), serial: newSerial(systemRandom), now_ms,
+  const pem = writeCredential({
+    claims, publicKey: keyOfRequest(certificateRequest(key, claims.user)), serial: newSerial(systemRandom), now_ms,
     expires_ms: now_ms + (options.life_ms ?? 3_600_000), issuer: { key: keyFromPem(issuer.key), certificate: issuer.certificate },
   });
   return { pem, key, claims };

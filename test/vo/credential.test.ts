@@ -4,8 +4,7 @@ import { X509Certificate } from 'node:crypto';
 import { XosError } from '../../src/core/errors.ts';
 import { verifyCredential } from '../../src/vo/credential.ts';
 import { certificateExtensions, encodeOid, readTlv } from '../../src/vo/der.ts';
-import { certificateRequest, newKey } from '../../src/vo/keys.ts';
-import { keyOfRequest } from '../../src/vo/authority.ts';
+import { newKey } from '../../src/vo/keys.ts';
 import { verifyTrust, type Trust } from '../../src/vo/trust.ts';
 import { uidOf } from '../../src/account/uid.ts';
 import { testCredential, testVo } from './authority.ts';
@@ -107,17 +106,6 @@ test('any damage to a certificate is refused by the reader of DER with an error 
 test('lengths of DER that are indefinite, not minimal or too long are refused', (t) => {
   for (const bytes of ['3080', '308101', '30820001', '3085ffffffffff', '3003ff', '1f', '']) t.is(codeOf(() => readTlv(Buffer.from(bytes, 'hex'))), 'XOS_MALFORMED');
   t.is(encodeOid('2.5.29.17').toString('hex'), '551d11');
-});
-
-test('a request for a certificate is taken with its own signature and an Ed25519 key only', async (t) => {
-  const key = await newKey();
-  const csr = certificateRequest(key, 'alice');
-  t.is((await keyOfRequest(csr)).length, 44);
-  const forged = Buffer.from(csr);
-  forged[forged.length - 1]! ^= 1;
-  for (const bad of [forged, Buffer.alloc(0), Buffer.from('hello'), csr.subarray(0, 50)]) {
-    t.is((await t.throwsAsync<XosError>(keyOfRequest(bad))).code, 'XOS_BAD_REQUEST');
-  }
 });
 
 test('trust that does not hang on the pinned root is refused', async (t) => {

@@ -7,7 +7,7 @@ import { newKey, signBytes, keyToPem } from '../../src/vo/keys.ts';
 import { ProofGate, adminProofBytes, renewProofBytes, sessionProofBytes } from '../../src/vo/proof.ts';
 import { quietLog } from '../support/ports.ts';
 
-const key = await newKey();
+const key = newKey();
 const publicKey = createPublicKey(keyToPem(key));
 const folder = await mkdtemp('/tmp/xos-proof-');
 test.after.always(() => rm(folder, { recursive: true, force: true }));
@@ -49,7 +49,7 @@ test('a proof of one kind is none of another, nor of another key', async (t) => 
   const admin = adminProofBytes({ vo: 'demo', origin: 'n1', operation: 'member-add', request: Buffer.from('{}'), ...at });
   const renew = renewProofBytes({ vo: 'demo', session: 's1', origin: 'n1', csr: Buffer.alloc(0), ...at });
   for (const bytes of [admin, renew]) t.is(await code(() => newGate().check(publicKey, bytes, signature, at, 1_000_000)), 'XOS_PROOF');
-  const other = createPublicKey(keyToPem(await newKey()));
+  const other = createPublicKey(keyToPem(newKey()));
   t.is(await code(() => newGate().check(other, sessionProofBytes({ ...session, ...at }), signature, at, 1_000_000)), 'XOS_PROOF');
 });
 

@@ -56,13 +56,13 @@ async function founded(t: ExecutionContext): Promise<Vo> {
   serveRegistry(n1, registry);
   await nodes.listen(n1, 'n1');
   const { token } = await administer(registry, 'node-invite', { node: 'n2' }, root);
-  const key = await newKey();
+  const key = newKey();
   const { certificate } = await joinNode(registry, { ...place('n2'), roles: ['relay'], secret: Buffer.from(decodeToken(token).secret, 'hex'), csr: certificateRequest(key, 'n2') });
   return Object.assign(made, { registry, n2: nodes.rpc(tls('n2', keyToPem(key), certificate)), store, directory });
 }
 
 async function credential(vo: Vo, user: string): Promise<{ pem: string; key: KeyObject }> {
-  const key = await newKey();
+  const key = newKey();
   const request = { user, password, csr: certificateRequest(key, user), session, service: 'login', tty: '', rhost: '' };
   return { pem: (await vo.n2.client('n1', CredentialsDefinition).issue(request)).credential, key };
 }
@@ -98,7 +98,7 @@ test('a verifier of before is replaced at the next login, and neither age nor hi
 test('renewal: by a proof of the key of a credential that is still good, once', async (t) => {
   const vo = await founded(t);
   const { pem, key } = await credential(vo, 'alice');
-  const fresh = await newKey();
+  const fresh = newKey();
   const csr = certificateRequest(fresh, 'alice');
   const request = (signer: KeyObject, change: { origin?: string } = {}) => {
     const at = moment();
@@ -184,7 +184,7 @@ test('documents are signed anew long before they expire, with the same version',
 
 test('a node renews its certificate by the one it has; the old one is void too when it is revoked', async (t) => {
   const vo = await founded(t);
-  const key = await newKey();
+  const key = newKey();
   const renew = (): Promise<unknown> => vo.n2.client('n1', ResourcesDefinition).renew({ csr: certificateRequest(key, 'ignored') });
   const answer = (await renew()) as { certificate: string };
   t.regex(new X509Certificate(answer.certificate).subjectAltName ?? '', /URI:xos:\/\/demo\/node\/n2, DNS:n2\.demo\.xos, DNS:xos-node/);

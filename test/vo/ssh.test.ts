@@ -7,8 +7,8 @@ import { XosError } from '../../src/core/errors.ts';
 import { newKey, publicDer, signBytes } from '../../src/vo/keys.ts';
 import { issueSshCertificate, sshKeyBlob, sshLine, sshString, sshUserKeyId, verifySshCertificate, type SshOrder } from '../../src/vo/ssh.ts';
 
-const authority = await newKey();
-const key = await newKey();
+const authority = newKey();
+const key = newKey();
 const now_ms = Date.UTC(2026, 5, 1);
 const order = (change: Partial<SshOrder> = {}): SshOrder => ({
   kind: 'user', publicKey: publicDer(key), serial: Buffer.alloc(16, 7), nonce: Buffer.alloc(32, 9), key_id: sshUserKeyId('demo', 'alice', 1_879_113_729), principals: ['alice@demo'],
@@ -31,7 +31,7 @@ test('a certificate says whose it is, for which session, and is for the key', (t
 });
 
 test('forged, expired, early, foreign and mistaken ones are refused', async (t) => {
-  const other = await newKey();
+  const other = newKey();
   const refused: readonly (readonly [string, () => unknown, string])[] = [
     ['another CA', () => verifySshCertificate(issueSshCertificate(order({ authority: other })), expected, now_ms), 'XOS_SSH'],
     ['a day late', () => verifySshCertificate(issueSshCertificate(order()), expected, now_ms + 86_400_000), 'XOS_CREDENTIAL_EXPIRED'],

@@ -79,7 +79,7 @@ export async function askCda(parts: SessionParts, user: string, request: AuthReq
   const { context, members, trust } = parts;
   const { clock, random } = context.ports;
   const session = random.bytes(16).toString('hex');
-  const key = await newKey();
+  const key = newKey();
   const cda = context.rpc.client(members.registryNode(), CredentialsDefinition);
   const { password, service, tty, rhost } = request;
   const deadline_ms = members.connected() || members.registryNode() === context.node ? cda_ms : cda_away_ms;

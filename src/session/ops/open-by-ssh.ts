@@ -29,7 +29,7 @@ export async function reachedBySsh(parts: SessionParts, user: string, said: stri
   // A name that was given again is another user: the certificate of the earlier one is void.
   if (certificate.key_id !== sshUserKeyId(context.vo, user, member!.uid)) throw new XosError('XOS_REVOKED', `the ssh certificate is of an earlier '${user}'`, { user });
   const [from = '', origin = ''] = (certificate.session ?? '').split(' ');
-  const key = await newKey();
+  const key = newKey();
   const target_session = random.bytes(16).toString('hex');
   const asked = { session: parseSessionId(from), target_session, csr: requestFor(key, user) };
   const { credential: pem, ssh_certificate } = await context.rpc.client(parseNodeId(origin), SessionsDefinition).delegate(asked, { signal });

@@ -11,7 +11,7 @@ import type { OwnSession } from '../table.ts';
 /** A new credential, with a new key, for a session of this node; relay and other nodes learn the new expiry. */
 export async function renewLogin(parts: SessionParts, held: OwnSession, signal: AbortSignal): Promise<void> {
   const { context, members, table, trust } = parts;
-  const key = await newKey();
+  const key = newKey();
   const csr = requestFor(key, held.user);
   const proof = prove(held, context.ports, (moment) => renewProofBytes({ vo: context.vo, session: held.session, origin: context.node, csr, ...moment }));
   const cda = context.rpc.client(members.registryNode(), CredentialsDefinition);

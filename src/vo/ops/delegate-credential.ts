@@ -24,5 +24,5 @@ export async function delegateCredential(registry: Registry, gate: ProofGate, re
   const member = Object.hasOwn(vo.members, claims.user) ? vo.members[claims.user]! : null;
   if (member === null || member.uid !== claims.uid || member.state === 'revoked') throw new XosError('XOS_REVOKED', `member '${claims.user}@${vo.vo}' is revoked`, { user: claims.user });
   registry.ports.log.info('credential delegated', { user: `${claims.user}@${vo.vo}`, from: call.peer!.node, to: target });
-  return await credentialFor(registry, vo, member, { session: target_session, node: target }, csr);
+  return credentialFor(registry, vo, member, { session: target_session, node: target }, csr);
 }

@@ -3,6 +3,8 @@ import { limits } from '../../core/limits.ts';
 import type { RpcCall } from '../../core/rpc.ts';
 import { groupsOf } from '../../account/uid.ts';
 import type { IssueRequest, IssueResponse } from '../../proto/xos/credential/v1/credential.ts';
+import { keyOfRequest } from '../keys.ts';
+import { newSerial, writeCredential } from '../leaf.ts';
 import { passwordExpired, policyOf } from '../login-policy.ts';
 import type { Registry } from '../registry.ts';
 import { issueSshCertificate, sshUserKeyId } from '../ssh.ts';
@@ -23,9 +25,9 @@ export async function issueCredential(registry: Registry, request: IssueRequest,
   const facts = { user: `${user}@${vo.vo}`, node: call.peer?.node, service: request.service, tty: request.tty, rhost };
   let member: MemberEntry;
   let making = null as Promise<IssueResponse> | null;
-  // Made while the password is compared, which is on another thread. Nobody gets it unless the password is right.
+  // Made while the password is compared, which has begun on another thread by then. Nobody gets it unless the password is right.
   const make = (of: MemberEntry): void => {
-    making = credentialFor(registry, vo, of, { session, node: call.peer!.node }, request.csr);
+    making = Promise.resolve().then(() => credentialFor(registry, vo, of, { session, node: call.peer!.node }, request.csr));
     making.catch(() => {});
   };
   try {
@@ -45,15 +47,14 @@ export async function issueCredential(registry: Registry, request: IssueRequest,
 }
 
 /** A credential of 8 hours for the key of the request, which is on `at.node`, and an OpenSSH certificate for the same key. */
-export async function credentialFor(registry: Registry, vo: VoState, member: MemberEntry, at: { readonly session: string; readonly node: string }, csr: Uint8Array): Promise<IssueResponse> {
-  const { issueCredential: issue, keyOfRequest, newSerial } = await import('../authority.ts');
-  const publicKey = await keyOfRequest(csr);
+export function credentialFor(registry: Registry, vo: VoState, member: MemberEntry, at: { readonly session: string; readonly node: string }, csr: Uint8Array): IssueResponse {
+  const publicKey = keyOfRequest(csr);
   const now_ms = registry.ports.clock.now_ms();
   const expires_ms = now_ms + limits.credential_ms;
   const claims = { vo: vo.vo, number: vo.number, user: member.user, uid: member.uid, groups: groupsOf(vo.number, member.uid), roles: member.roles, session: at.session };
   const serial = newSerial(registry.ports.random);
   const issuer = registry.userIssuer();
-  const credential = await issue({ claims, publicKey, serial, now_ms, expires_ms, issuer });
+  const credential = writeCredential({ claims, publicKey, serial, now_ms, expires_ms, issuer });
   const ssh_certificate = issueSshCertificate({
     kind: 'user', publicKey, serial, nonce: registry.ports.random.bytes(32), key_id: sshUserKeyId(vo.vo, member.user, member.uid),
     principals: [`${member.user}@${vo.vo}`], not_before_ms: now_ms - limits.backdate_ms, expires_ms, session: `${at.session} ${at.node}`, authority: issuer.key,

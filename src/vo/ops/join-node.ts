@@ -3,6 +3,7 @@ import { XosError, describe } from '../../core/errors.ts';
 import { parseNodeId } from '../../core/ids.ts';
 import { node_roles, type NodeRole } from '../../core/model.ts';
 import type { JoinRequest, JoinResponse } from '../../proto/xos/admission/v1/admission.ts';
+import { keyOfRequest } from '../keys.ts';
 import type { Registry } from '../registry.ts';
 import { tokenFits } from '../state.ts';
 import { secretHash } from '../token.ts';
@@ -19,8 +20,7 @@ export async function joinNode(registry: Registry, request: JoinRequest): Promis
   const token = secretHash(request.secret);
   const entry = Object.hasOwn(vo.nodes, node) ? vo.nodes[node]! : null;
   try {
-    const { keyOfRequest } = await import('../authority.ts');
-    const publicKey = entry === null ? null : await keyOfRequest(request.csr);
+    const publicKey = entry === null ? null : keyOfRequest(request.csr);
     const key = createHash('sha256').update(publicKey ?? '').digest('hex');
     if (entry === null || publicKey === null || !tokenFits(entry, token, key)) throw new XosError('XOS_BAD_TOKEN', `the join token of node '${node}' is not (or no more) good; a token works once; make a new one with 'xvo node invite ${vo.vo} ${node}'`, { node });
     const made = await registry.certifyNode(vo.vo, node, publicKey);

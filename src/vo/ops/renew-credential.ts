@@ -15,5 +15,5 @@ export async function renewCredential(registry: Registry, gate: ProofGate, reque
   await gate.check(publicKey, renewProofBytes({ vo: vo.vo, session: claims.session, origin: call.peer!.node, csr, issued_ms, nonce }), request.signature, { issued_ms, nonce }, now_ms);
   const member = Object.hasOwn(vo.members, claims.user) ? vo.members[claims.user]! : null;
   if (member === null || member.uid !== claims.uid || member.state === 'revoked') throw new XosError('XOS_REVOKED', `member '${claims.user}@${vo.vo}' is revoked`, { user: claims.user });
-  return await credentialFor(registry, vo, member, { session: claims.session, node: call.peer!.node }, csr);
+  return credentialFor(registry, vo, member, { session: claims.session, node: call.peer!.node }, csr);
 }

@@ -5,7 +5,8 @@ import { Book, CertificateVerifier, KnownPeers, Metrics, Random, encodeDescripto
 import { decodeDescriptor } from '../../../src/overlay/core/descriptor.ts';
 import { WireError } from '../../../src/overlay/core/wire.ts';
 import { descriptor_bytes } from '../../../src/overlay/membership/index.ts';
-import { issueNodeCertificate, newSerial } from '../../../src/vo/authority.ts';
+import { issueNodeCertificate } from '../../../src/vo/authority.ts';
+import { newSerial } from '../../../src/vo/leaf.ts';
 import { keyFromPem, newKey, publicDer } from '../../../src/vo/keys.ts';
 import { systemRandom } from '../../../src/platform/random.ts';
 import { testVo, type TestVo } from '../../vo/authority.ts';
@@ -18,7 +19,7 @@ interface TestNode {
 }
 
 async function testNode(vo: TestVo, node: string): Promise<TestNode> {
-  const key = await newKey();
+  const key = newKey();
   const pem = await issueNodeCertificate({
     vo: 'demo', node, publicKey: publicDer(key), serial: newSerial(systemRandom), now_ms, expires_ms: now_ms + 3_600_000,
     issuer: { key: keyFromPem(vo.founding.node_ca_key), certificate: vo.founding.node_ca },

@@ -6,7 +6,8 @@ import type { Clock } from '../../../src/core/ports.ts';
 import type { NodeContext } from '../../../src/daemon/context.ts';
 import type { OverlayOptions, OverlayService } from '../../../src/overlay/service/index.ts';
 import { systemRandom } from '../../../src/platform/random.ts';
-import { issueNodeCertificate, newSerial } from '../../../src/vo/authority.ts';
+import { issueNodeCertificate } from '../../../src/vo/authority.ts';
+import { newSerial } from '../../../src/vo/leaf.ts';
 import { keyFromPem, keyToPem, newKey, publicDer } from '../../../src/vo/keys.ts';
 import type { TestVo } from '../../vo/authority.ts';
 import { makeInstance } from './instance.ts';
@@ -22,7 +23,7 @@ export interface Instances {
 
 /** Key and certificate (PEM) of a node, good for a day. */
 export async function identityOf (vo: TestVo, node: string): Promise<{ readonly key: string; readonly certificate: string }> {
-  const key = await newKey();
+  const key = newKey();
   const issuer = { key: keyFromPem(vo.founding.node_ca_key), certificate: vo.founding.node_ca };
   const certificate = await issueNodeCertificate({ vo: vo.trust.vo, node, publicKey: publicDer(key), serial: newSerial(systemRandom), now_ms: Date.now(), expires_ms: Date.now() + 24 * 3_600_000, issuer });
   return { key: keyToPem(key), certificate };

@@ -5,7 +5,8 @@ import { Book, CertificateVerifier, KnownPeers, Metrics, encodeDescriptor, limit
 import { limits } from '../../../src/overlay/service/limits.ts';
 import { newOwnKey, type OwnKey } from '../../../src/overlay/service/session.ts';
 import { Transport, key_attribute, split } from '../../../src/overlay/service/transport.ts';
-import { issueNodeCertificate, newSerial } from '../../../src/vo/authority.ts';
+import { issueNodeCertificate } from '../../../src/vo/authority.ts';
+import { newSerial } from '../../../src/vo/leaf.ts';
 import { systemRandom } from '../../../src/platform/random.ts';
 import { keyFromPem, newKey, publicDer } from '../../../src/vo/keys.ts';
 import { testVo, type TestVo } from '../../vo/authority.ts';
@@ -22,7 +23,7 @@ class Wire {
   constructor(vo: TestVo) { this.vo = vo; }
 
   async node(name: string, port: number, options: { epoch?: number; long?: KeyObject } = {}): Promise<Node> {
-    const long = options.long ?? await newKey();
+    const long = options.long ?? newKey();
     const issuer = { key: keyFromPem(this.vo.founding.node_ca_key), certificate: this.vo.founding.node_ca };
     const certificate = await issueNodeCertificate({ vo: 'demo', node: name, publicKey: publicDer(long), serial: newSerial(systemRandom), now_ms: Date.now(), expires_ms: Date.now() + 3_600_000, issuer });
     const metrics = new Metrics();
