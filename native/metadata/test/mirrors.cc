@@ -467,16 +467,65 @@ int Process::handle(const Capability& c, uint16_t type, uint16_t flags, std::str
   return -(c.session != 0 && !c.members.empty() ? mirror.perform(c, type, flags, arguments, here) : here());
 }
 
-void one_world(uint64_t seed) {
-  World w(seed);
-  std::vector<std::thread> threads;
+/// Ends the threads of a world, also of a test that failed in the middle.
+struct End {
+  World& w;
+  std::vector<std::jthread> threads;
+  ~End() { w.over = true; }
+};
+
+/// The MRC's messages that keep the sessions of all OSDs alive, until the world is over.
+void keep_leases(World& w, std::vector<std::jthread>& threads) {
   for (uint16_t n = 0; n < nodes; ++n)
-    threads.emplace_back([&, n] {
+    threads.emplace_back([&w, n] {
       while (!w.over) {
         w.ping(n);
         sleep_us(lease_us / 5);
       }
     });
+}
+
+/// Who leads is cut off from everybody but a client that has a right for it, another one leads and takes a write: the first one answers that client no more.
+void cut_off_leader(bool restarted) {
+  World w(5);
+  End end{w, {}};
+  keep_leases(w, end.threads);
+  const int64_t bound = now_us() + 60'000'000;
+  const auto write = [&](const Capability& c, char value) {
+    std::string out;
+    return w.send(client, static_cast<int>(c.uid), c, object::write, 0, Writer().put<uint64_t>(0).raw(std::string(4096, value)).bytes(), out);
+  };
+  const auto read = [&](const Capability& c, std::string& out) { return w.send(client, static_cast<int>(c.uid), c, object::read, 0, Writer().put<uint64_t>(0).put<uint32_t>(4096).bytes(), out); };
+  // A right by which this can be written; on a busy machine a lease may lapse before.
+  const auto written = [&](char value) {
+    for (;;) {
+      CHECK(now_us() < bound);
+      Capability c;
+      if (w.right(c) && write(c, value) == 0) return c;
+      w.failed(c.epoch);
+      w.activate({});
+    }
+  };
+  const Capability old = written('a');
+  const int last = static_cast<int>(old.uid);
+  {
+    std::lock_guard lock(w.net_mutex);
+    w.cut.insert({mrc, last});
+    for (int n = 0; n < nodes; ++n)
+      if (n != last) w.cut.insert({last, n});
+  }
+  if (restarted) w.restart_mrc();
+  w.failed(old.epoch);
+  CHECK(written('b').uid != old.uid);
+  std::string data;
+  CHECK_EQUAL(read(old, data), ESTALE);
+}
+
+void one_world(uint64_t seed) {
+  World w(seed);
+  End end{w, {}};
+  auto& threads = end.threads;
+  keep_leases(w, threads);
   threads.emplace_back([&] {
     while (!w.over) {
       sleep_us(10'000);
@@ -526,5 +575,8 @@ TEST("each block looks like one to everybody, whatever dies or is cut off") {
   const uint64_t from = seed ? strtoull(seed, nullptr, 10) : 1, count = rounds && atoi(rounds) > 0 ? strtoull(rounds, nullptr, 10) : 1;
   for (uint64_t n = 0; n < count; ++n) one_world(from + n);
 }
+
+TEST("who led and is cut off answers no reader any more once another one leads") { cut_off_leader(false); }
+TEST("the same when the MRC has forgotten to whom it gave a lease") { cut_off_leader(true); }
 
 TEST_MAIN
