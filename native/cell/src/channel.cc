@@ -9,6 +9,17 @@
 
 namespace xos::cell {
 
+void Ancillary::put(msghdr& message, std::span<const int> fds) {
+  if (fds.empty()) return;
+  message.msg_control = space;
+  message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+  cmsghdr* part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(fds.size_bytes());
+  memcpy(CMSG_DATA(part), fds.data(), fds.size_bytes());
+}
+
 void Ancillary::collect(msghdr& message, std::vector<int>& fds) {
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
@@ -28,15 +39,7 @@ bool send_frame(int socket, uint16_t type, uint64_t id, std::span<const uint8_t>
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = 2;
-  if (!fds.empty()) {
-    message.msg_control = ancillary.space;
-    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(fds.size_bytes());
-    memcpy(CMSG_DATA(part), fds.data(), fds.size_bytes());
-  }
+  ancillary.put(message, fds);
   size_t left = sizeof header + payload.size();
   while (left) {
     const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);

@@ -308,16 +308,21 @@ int ObjectIo::append_once(const Opened& layout, const char* data, uint32_t bytes
     for (const auto& m : first.members) stayed |= decode_capability(m.body).session == now.session;
     if (!stayed || now.xloc_version > first.xloc_version + 1) return EREMOTEIO;
   }
+  return append_at_first(layout, object::append_once, Writer().put(place.identity).put(bytes).bytes(), data, bytes, place.offset, summary);
+}
+
+/// An append whose place the file's first OSD chooses; `head`: of the request, behind the proof.
+int ObjectIo::append_at_first(const Opened& layout, uint16_t type, const std::string& head, const char* data, uint32_t bytes, uint64_t& offset, Summary& summary) {
   std::vector<Request> one(1);
   one[0].osd = 0;
-  one[0].head = proof(layout, 0) + Writer().put(place.identity).put(bytes).bytes();
+  one[0].head = proof(layout, 0) + head;
   one[0].data.push_back({const_cast<char*>(data), bytes});
   sums_of(0, {data, bytes}, one[0].sums);
-  one[0].transfer.type = object::append_once;
+  one[0].transfer.type = type;
   one[0].transfer.flags = object::flag_checked;
   if (int r = transfer(layout, one, false); r != 0) return r;
   Reader r(one[0].transfer.answer.begin(), one[0].transfer.answer.size());
-  place.offset = r.get<uint64_t>();
+  offset = r.get<uint64_t>();
   const Extent e = get_extent(r);
   summary = {e.bytes, e.mtime_ns, e.disk_bytes};
   return 0;
@@ -330,20 +335,7 @@ int ObjectIo::append(const Opened& layout, const char* data, uint32_t bytes, Pla
   RpcClient::Answer answer;
   if (layout.width == 1) {
     // Not repeated after a broken connection: the OSD may have done it, and doing it twice would be worse than an error.
-    if (layout.osds.empty()) return EHOSTDOWN;
-    std::vector<Request> one(1);
-    one[0].osd = 0;
-    one[0].head = proof(layout, 0) + Writer().put(bytes).bytes();
-    one[0].data.push_back({const_cast<char*>(data), bytes});
-    sums_of(0, {data, bytes}, one[0].sums);
-    one[0].transfer.type = object::append;
-    one[0].transfer.flags = object::flag_checked;
-    if (int r = transfer(layout, one, false); r != 0) return r;
-    Reader r(one[0].transfer.answer.begin(), one[0].transfer.answer.size());
-    offset = r.get<uint64_t>();
-    Extent e = get_extent(r);
-    summary = {e.bytes, e.mtime_ns, e.disk_bytes};
-    return 0;
+    return layout.osds.empty() ? EHOSTDOWN : append_at_first(layout, object::append, Writer().put(bytes).bytes(), data, bytes, offset, summary);
   }
   if (offset == no_place) {
     Summary seen;

@@ -65,6 +65,7 @@ class ObjectIo {
   std::shared_ptr<RpcClient> client(const std::string& name);
   struct Request;
   int append_once(const metadata::Opened& layout, const char* data, uint32_t bytes, Place& place, Summary& summary);
+  int append_at_first(const metadata::Opened& layout, uint16_t type, const std::string& head, const char* data, uint32_t bytes, uint64_t& offset, Summary& summary);
   int transfer(const metadata::Opened& layout, std::vector<Request>& requests, bool repeatable = true, const Attempt* attempt = nullptr);
   int read_once(const metadata::Opened& layout, uint64_t offset, char* data, uint32_t bytes, uint32_t& held, const Attempt* attempt);
   int seek_once(const metadata::Opened& layout, uint64_t offset, bool hole, uint64_t size, uint64_t& found, const Attempt* attempt);

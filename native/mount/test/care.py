@@ -10,7 +10,7 @@ import base64, errno, os, random, re, shutil, signal, sys, threading, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import suite
 from cluster import Cluster, until
-from suite import object_of, read, write
+from suite import object_of, read, refused, write
 
 TESTS = []
 
@@ -497,15 +497,6 @@ def restore(c, data, volume, commit=True, **options):
     for at in range(0, len(data), 100_000):
         c.control("mrc", {"op": "restore-write", "transfer": transfer, "data": base64.b64encode(data[at:at + 100_000]).decode()})
     return c.control("mrc", {"op": "restore-commit", "transfer": transfer, "volume": volume, **options}) if commit else transfer
-
-
-def refused(code, call, *args, **kw):
-    try:
-        call(*args, **kw)
-    except ValueError as e:
-        assert code in str(e), e
-        return
-    raise AssertionError(f"was not refused with {code}")
 
 
 def lose_the_database(c):

@@ -73,18 +73,9 @@ void Cell::flush() {
     msghdr header{};
     header.msg_iov = &piece;
     header.msg_iovlen = 1;
-    if (!message.fds.empty()) {
-      header.msg_control = ancillary.space;
-      header.msg_controllen = CMSG_SPACE(message.fds.size() * sizeof(int));
-      cmsghdr* part = CMSG_FIRSTHDR(&header);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(message.fds.size() * sizeof(int));
-      for (size_t i = 0; i < message.fds.size(); i++) {
-        const int fd = message.fds[i].get();
-        memcpy(CMSG_DATA(part) + i * sizeof fd, &fd, sizeof fd);
-      }
-    }
+    std::vector<int> fds;
+    for (const unique_fd& fd : message.fds) fds.push_back(fd.get());
+    ancillary.put(header, fds);
     const ssize_t sent = sendmsg(socket_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) {

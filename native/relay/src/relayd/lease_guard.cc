@@ -1,5 +1,6 @@
 #include "lease_guard.h"
 
+#include "channel.h"
 #include "log.h"
 #include "loop.h"
 
@@ -22,27 +23,14 @@ constexpr int slots = 4096;
 using Until = std::atomic<int64_t>;
 static_assert(Until::is_always_lock_free);
 
-union Ancillary {
-  cmsghdr align;
-  char space[CMSG_SPACE(sizeof(int))];
-};
-
 /// A slot with its process, or without: forget it.
 bool send_slot(int socket, int slot, int pidfd) {
-  Ancillary ancillary{};
+  cell::Ancillary ancillary;
   iovec piece{&slot, sizeof slot};
   msghdr header{};
   header.msg_iov = &piece;
   header.msg_iovlen = 1;
-  if (pidfd >= 0) {
-    header.msg_control = ancillary.space;
-    header.msg_controllen = sizeof ancillary.space;
-    cmsghdr* part = CMSG_FIRSTHDR(&header);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof pidfd);
-    memcpy(CMSG_DATA(part), &pidfd, sizeof pidfd);
-  }
+  if (pidfd >= 0) ancillary.put(header, {&pidfd, 1});
   ssize_t sent;
   while ((sent = sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0 && errno == EINTR) {}
   return sent == static_cast<ssize_t>(sizeof slot);
@@ -50,8 +38,8 @@ bool send_slot(int socket, int slot, int pidfd) {
 
 /// False at the relay's end.
 bool receive_slot(int socket, int (&processes)[slots]) {
-  int slot = -1, pidfd = -1;
-  Ancillary ancillary{};
+  int slot = -1;
+  cell::Ancillary ancillary;
   iovec piece{&slot, sizeof slot};
   msghdr header{};
   header.msg_iov = &piece;
@@ -61,7 +49,9 @@ bool receive_slot(int socket, int (&processes)[slots]) {
   const ssize_t got = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
   if (got < 0 && errno == EINTR) return true;
   if (got <= 0) return false;
-  if (const cmsghdr* part = CMSG_FIRSTHDR(&header); part && part->cmsg_type == SCM_RIGHTS) memcpy(&pidfd, CMSG_DATA(part), sizeof pidfd);
+  std::vector<int> fds;
+  cell::Ancillary::collect(header, fds);
+  const int pidfd = fds.empty() ? -1 : fds[0];
   if (got != static_cast<ssize_t>(sizeof slot) || slot < 0 || slot >= slots) {
     if (pidfd >= 0) close(pidfd);
     return true;
