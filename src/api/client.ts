@@ -1,6 +1,6 @@
 import { controlRequest } from '../platform/control.ts';
 import { systemClock } from '../platform/clock.ts';
-import { systemNetwork } from '../platform/network.ts';
+import { connectUnix } from '../platform/connect.ts';
 import type { OperationName, Progress, Request, Response } from './operations.ts';
 
 export interface CallOptions<N extends OperationName> {
@@ -15,7 +15,7 @@ export interface CallOptions<N extends OperationName> {
 /** One operation of the xosd of this node. Rejects with the XosError that it told, XOS_UNAVAILABLE when it does not run. */
 export function callApi<N extends OperationName>(op: N, request: Request<N>, options: CallOptions<N> = {}): Promise<Response<N>> {
   const run = options.run ?? process.env['XOS_RUN'] ?? '/run/xos';
-  return controlRequest<Response<N>>({ network: systemNetwork, clock: systemClock }, `${run}/xosd.sock`, op, request as object, {
+  return controlRequest<Response<N>>({ network: { connectUnix }, clock: systemClock }, `${run}/xosd.sock`, op, request as object, {
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(options.timeout_ms === undefined ? {} : { timeout_ms: options.timeout_ms }),
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress as (progress: object) => void }),

@@ -230,7 +230,7 @@ function gaveUp(signal: AbortSignal, op: string, path: string): XosError {
  * listens. `timeout_ms` null waits as long as the other side works.
  */
 export async function controlRequest<T>(
-  ports: { network: Network; clock: Clock },
+  ports: { network: Pick<Network, 'connectUnix'>; clock: Pick<Clock, 'deadline'> },
   path: string,
   op: string,
   fields: object,

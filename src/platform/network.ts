@@ -1,27 +1,14 @@
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { connectUnix } from './connect.ts';
 import { listenHttp } from './http.ts';
-import type { Duplex } from 'node:stream';
 import { XosError } from '../core/errors.ts';
 import type { Listener, Network, UnixPeer } from '../core/ports.ts';
 import { peerCredentials } from '../../native/peer/index.ts';
 
 export const systemNetwork: Network = {
-  connectUnix(path, signal) {
-    return new Promise<Duplex>((resolve, reject) => {
-      signal?.throwIfAborted();
-      const socket = connect({ path });
-      const aborted = (): void => void socket.destroy(signal!.reason as Error);
-      signal?.addEventListener('abort', aborted, { once: true });
-      socket.once('error', reject);
-      socket.once('connect', () => {
-        signal?.removeEventListener('abort', aborted);
-        socket.removeListener('error', reject);
-        resolve(socket);
-      });
-    });
-  },
+  connectUnix,
 
   listenUnix(path, mode, accept) {
     return new Promise<Listener>((resolve, reject) => {
