@@ -73,7 +73,8 @@ void init(void* mount, fuse_conn_info* conn) {
   conn->max_background = 64;
   conn->congestion_threshold = 48;
   for (uint64_t want : {FUSE_CAP_POSIX_LOCKS, FUSE_CAP_FLOCK_LOCKS, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_AUTO_INVAL_DATA,
-                        FUSE_CAP_HANDLE_KILLPRIV_V2, FUSE_CAP_ASYNC_READ, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK})
+                        FUSE_CAP_HANDLE_KILLPRIV_V2, FUSE_CAP_ASYNC_READ, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK,
+                        FUSE_CAP_EXPORT_SUPPORT})
     fuse_set_feature_flag(conn, want);
   fuse_unset_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
   fuse_unset_feature_flag(conn, FUSE_CAP_ATOMIC_O_TRUNC);

@@ -44,8 +44,10 @@ void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
   }
   m.kernel_sees(parent);
   auto token = m.cache.token(parent);
-  auto found = m.cache.entry(parent, name, id);
-  // The one name that no listing has.
+  // Asked for by the kernel when it makes the path of a directory anew (open_by_handle_at(2)); no listing has them.
+  const bool own = name == "." || name == "..";
+  auto found = own ? Cache::Found::no : m.cache.entry(parent, name, id);
+  // The one name besides that no listing has.
   if (found == Cache::Found::negative && name != snapshots_name) {
     reply_absent(req, m, true);
     return;
@@ -69,7 +71,7 @@ void lookup_op(fuse_req_t req, fuse_ino_t parent, const char* raw) {
     Attr directory = get_attr(in);
     m.cache.keep_attr(directory, token);
     m.cache.keep_attr(attr, token);
-    if (names_leased(answer) && name != "." && name != "..") m.cache.keep_entry(parent, name, attr.id, token);
+    if (names_leased(answer) && !own) m.cache.keep_entry(parent, name, attr.id, token);
     r = m.settle_size(attr);
   } else if (r == ENOENT && names_leased(answer)) {
     m.cache.keep_entry(parent, name, 0, token);
