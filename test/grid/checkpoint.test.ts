@@ -83,7 +83,7 @@ rm out.txt; xrestart turns --node n3; echo again $?; xcheckpoint rm turns`)
   t.is(stdout, '(copied while it ran)\nstatus 0\napart set()\napart set()\nagain 0\n', stderr)
 })
 
-test.serial('a terminal is reattached: bash keeps its variables and its window', async (t) => {
+test.serial('a terminal is reattached: bash keeps its variables and its window, and goes on waiting for a line', async (t) => {
   const { stdout, stderr } = await grid.exec(`cat > session.py <<'END'
 import fcntl, os, pty, select, struct, subprocess, sys, termios, time
 def until(fd, text):
@@ -98,13 +98,14 @@ if pid == 0:
   os.environ['XOS_NODE'] = 'n2'
   os.execvp('xrun', ['xrun', '--node', 'n2', 'bash', '--norc', '-i'])
 fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 99, 0, 0))
-os.write(fd, b'X=kept; echo rea""dy\\n')
+os.write(fd, b'X=kept; echo rea""dy; read LINE\\n')
 until(fd, 'ready')
 print(subprocess.run(['xcheckpoint', str(pid), '--name', 'shell'], capture_output=True, text=True).returncode)
 until(fd, 'xrestart')
 print(subprocess.run(['xrestart', 'shell', '--node', 'n3'], capture_output=True, text=True).returncode)
-os.write(fd, b'echo value $X; stty size; exit 9\\n')
-print('value kept' in until(fd, '33 99'))
+os.write(fd, b'typed later\\n')
+os.write(fd, b'echo value $X, $LINE; stty size; exit 9\\n')
+print('value kept, typed later' in until(fd, '33 99'))
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 END
 xlocal python3 session.py`)

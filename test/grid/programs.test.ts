@@ -1,6 +1,8 @@
 // Programs of all kinds, each checkpointed at work on n2 and restarted on n3: what they print there is what they would have printed undisturbed.
 import test from 'ava'
-import { gridFor } from './support/grid.ts'
+import { ensureImageRoot } from '../../src/setup/image/root.mjs'
+import { run } from './support/command.ts'
+import { expectDone, gridFor } from './support/grid.ts'
 
 const grid = gridFor(test, { nodes: 3 })
 
@@ -315,3 +317,187 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 assert os.waitstatus_to_exitcode(os.wait()[1]) == 5`),
   prints: 'good\n',
 })
+
+test.serial('python programs, one idle and one busy', moved, {
+  run: python(`idle, awake = os.pipe()
+busy = os.fork()
+if busy == 0:
+  total = n = 0
+  while n < 2_000_000 or not gone():
+    for n in range(n, n + 100_000): total += n * n % 7
+    n += 1
+    if n == 1_000_000: ready()
+  assert total == sum(i * i % 7 for i in range(n))
+  os.write(awake, b'awake')
+  os._exit(0)
+assert os.read(idle, 9) == b'awake' and os.wait()[1] == 0`),
+  prints: 'good\n',
+})
+
+test.serial('inotify on files and directories of the home', moved, {
+  run: python(`import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+watch = libc.inotify_init1(os.O_NONBLOCK)
+os.mkdir('watched')
+open('file', 'w').close()
+wd_dir, wd_file = libc.inotify_add_watch(watch, b'watched', 0x100), libc.inotify_add_watch(watch, b'file', 0x2)
+assert wd_dir > 0 and wd_file > 0
+def events():
+  text, found = os.read(watch, 4096), []
+  while text:
+    wd, mask, _, length = struct.unpack_from('iIII', text)
+    found.append((wd, mask, text[16:16 + length].rstrip(bytes(1))))
+    text = text[16 + length:]
+  return found
+ready()
+while not gone(): time.sleep(0.05)
+open('watched/new', 'w').close()
+with open('file', 'w') as file: file.write('x')
+got = events()
+assert got == [(wd_dir, 0x100, b'new'), (wd_file, 0x2, b'')], got`),
+  prints: 'good\n',
+})
+
+test.serial('System V shared memory, semaphores and messages', moved, {
+  run: python(`import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = ctypes.c_void_p
+memory = libc.shmget(0x1234, 1 << 16, 0o1600)
+at = libc.shmat(memory, None, 0)
+ctypes.memmove(at, b'kept', 4)
+semaphores = libc.semget(0, 3, 0o1600)
+assert libc.semctl(semaphores, 1, 16, 5) == 0
+queue = libc.msgget(0x77, 0o1600)
+class Message(ctypes.Structure): _fields_ = [('kind', ctypes.c_long), ('text', ctypes.c_char * 16)]
+assert libc.msgsnd(queue, ctypes.byref(Message(3, b'early')), 16, 0) == 0
+child = os.fork()
+if child == 0:
+  answer = Message()
+  assert libc.msgrcv(queue, ctypes.byref(answer), 16, 4, 0) == 16 and answer.text == b'late'
+  ctypes.memmove(at + 4, b' good', 5)
+  os._exit(0)
+ready()
+while not gone(): time.sleep(0.05)
+assert libc.msgsnd(queue, ctypes.byref(Message(4, b'late')), 16, 0) == 0
+assert os.waitpid(child, 0)[1] == 0
+first = Message()
+assert libc.msgrcv(queue, ctypes.byref(first), 16, 0, 0) == 16 and (first.kind, first.text) == (3, b'early')
+assert ctypes.string_at(at, 9) == b'kept good' and libc.semctl(semaphores, 1, 12) == 5
+assert libc.shmget(0x1234, 0, 0) == memory and libc.msgget(0x77, 0) == queue
+libc.shmctl(memory, 0, None), libc.semctl(semaphores, 0, 0), libc.msgctl(queue, 0, None)`),
+  prints: 'good\n',
+})
+
+test.serial('node with timers, a child and HTTP between them', moved, {
+  before: `cat > program.mjs <<'END'
+import { fork } from 'node:child_process'
+import { existsSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+if (process.argv[2] === 'server') {
+  let count = 0, ticks = 0
+  setInterval(() => ticks++, 10)
+  const server = http.createServer((request, response) => setTimeout(() => response.end(JSON.stringify({ count: ++count, ticks })), 5))
+  server.listen(0, '127.0.0.1', () => process.send(server.address().port))
+  process.on('message', () => process.exit(5))
+} else {
+  const server = fork(process.argv[1], ['server'])
+  const port = await new Promise((resolve) => server.once('message', resolve))
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+  const ask = () => new Promise((resolve, reject) => http.get({ port, agent }, async (response) => resolve({ ...JSON.parse(await response.setEncoding('utf8').toArray().then((parts) => parts.join(''))), reused: response.req.reusedSocket })).on('error', reject))
+  let number = 0, last
+  while (number < 60 || !existsSync('go')) {
+    last = await ask()
+    if (last.count !== ++number || last.reused !== number > 1) throw new Error(JSON.stringify({ number, last }))
+    if (number === 30) writeFileSync('ready', '')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  server.once('exit', (status) => console.log(status, last.ticks > number ? 'good' : last))
+  server.send('end')
+}
+END`,
+  run: 'exec /usr/lib/xos/bin/node program.mjs',
+  prints: '5 good\n',
+})
+
+test.serial('tmux with bash and vim', moved, {
+  run: `screen() { tmux capture-pane -p -t $1; }
+tmux -f /dev/null new-session -d -s work -x 80 -y 20 'exec bash --norc -i'
+tmux new-window -t work: 'exec vim -u NONE -N text.txt'
+xlocal python3 -c 'import pty; pty.spawn(["tmux", "attach", "-t", "work"])' < /dev/null > attached.txt &
+tmux send-keys -t work:0 'X=kept; echo rea""dy' Enter
+tmux send-keys -t work:1 'iwritten before'
+until screen work:0 | grep -q ready && screen work:1 | grep -q 'written before'; do sleep 0.05; done
+touch ready; until [ -e go ]; do sleep 0.1; done
+tmux send-keys -t work:1 ' and after' Escape ':wq' Enter
+tmux send-keys -t work:0 'echo $X > value.txt; exit' Enter
+while tmux has-session -t work 2> /dev/null; do sleep 0.05; done
+wait; cat text.txt value.txt; grep -q 'written before' attached.txt && echo seen`,
+  prints: 'written before and after\nkept\nseen\n',
+})
+
+test.serial('redis-server with clients: one in a transaction, one that waits, one that listens', moved, {
+  run: python(`import socket, subprocess
+with socket.socket() as spare:
+  spare.bind(('127.0.0.1', 0))
+  port = spare.getsockname()[1]
+server = subprocess.Popen(['redis-server', '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--logfile', 'redis.log'])
+class Client:
+  def __init__(self):
+    for attempt in range(200):
+      try: self.file = socket.create_connection(('127.0.0.1', port), timeout=60).makefile('rwb'); return
+      except ConnectionRefusedError: time.sleep(0.05)
+  def send(self, *words):
+    words = [str(word).encode() for word in words]
+    self.file.write(b'*%d\\r\\n' % len(words) + b''.join(b'$%d\\r\\n%s\\r\\n' % (len(word), word) for word in words))
+    self.file.flush()
+  def read(self):
+    line = self.file.readline()
+    kind, rest = line[:1], line[1:-2]
+    if kind == b'$': return self.file.read(int(rest) + 2)[:-2] if rest != b'-1' else None
+    return [self.read() for _ in range(int(rest))] if kind == b'*' else int(rest) if kind == b':' else line[:-2]
+  def ask(self, *words): self.send(*words); return self.read()
+writer, waiter, listener = Client(), Client(), Client()
+for n in range(2000): assert writer.ask('set', 'key-%d' % n, str(n) * 50) == b'+OK'
+assert listener.ask('subscribe', 'news') == [b'subscribe', b'news', 1]
+waiter.send('blpop', 'queue', 0)
+assert writer.ask('multi') == b'+OK' and writer.ask('incr', 'count') == b'+QUEUED'
+other = Client()
+n = 0
+while n < 1000 or not gone():
+  n += 1
+  assert other.ask('incr', 'other') == n
+  if n == 500: ready()
+assert writer.ask('exec') == [1] and writer.ask('publish', 'news', 'late') == 1 and writer.ask('rpush', 'queue', 'here') == 1
+assert listener.read() == [b'message', b'news', b'late'] and waiter.read() == [b'queue', b'here']
+assert all(writer.ask('get', 'key-%d' % n) == (str(n) * 50).encode() for n in range(2000)) and writer.ask('dbsize') == 2002
+writer.send('shutdown')
+assert server.wait() == 0
+assert subprocess.run(['redis-check-aof', 'appendonlydir/appendonly.aof.1.incr.aof'], stdout=subprocess.DEVNULL).returncode == 0`),
+  prints: 'good\n',
+})
+
+const postgresql = 'a PostgreSQL cluster with a session in a transaction and one that writes'
+// Its packages are those of the conformance suite: minutes the first time.
+if (process.env['XOS_ROUNDS'] === undefined) test.skip(`${postgresql}: with XOS_ROUNDS`, (t) => t.pass())
+else {
+  test.serial('PostgreSQL is laid into the nodes', async (t) => {
+    t.timeout(900_000)
+    const root = await ensureImageRoot({ flavours: ['conformance'], log: new URL('../../build/setup.log', import.meta.url).pathname })
+    for (const { pid } of (await grid.status()).nodes)
+      await expectDone(run(['sh', '-c', `cd ${root} && find usr/lib/postgresql usr/share/postgresql usr/lib/x86_64-linux-gnu ! -name 'libLLVM*' ! -type d -print0 | tar -c --null -T - | tar -x --skip-old-files -C /proc/${pid}/root`], { timeout_ms: 120_000 }), 'tar')
+    t.pass()
+  })
+  test.serial(postgresql, moved, {
+    run: `export PATH=$(echo /usr/lib/postgresql/*/bin):$PATH PGHOST=$(mktemp -d) PGDATABASE=postgres
+initdb -D data -A trust --no-sync > log.txt && pg_ctl -D data -w -o "-c listen_addresses= -k $PGHOST" -l log.txt start > started.txt || cat log.txt
+psql -qc 'create table numbers (n int primary key)'
+coproc SESSION { psql -qAt; }
+echo "begin; insert into numbers select generate_series(1, 1000); select 'inserted';" >&\${SESSION[1]}; read line <&\${SESSION[0]}; echo $line
+(n=5000; until [ -e go ]; do n=$((n + 1)); psql -qc "insert into numbers values ($n)"; [ $n -lt 5010 ] || touch ready; done; echo $n > last.txt) &
+writer=$!; wait $writer
+echo "select count(*) from numbers where n <= 1000; commit;" >&\${SESSION[1]}; read line <&\${SESSION[0]}; echo $line
+psql -qAtc "select count(*) from numbers where n <= 1000 or n > 5000 and n <= $(cat last.txt) having count(*) = $(($(cat last.txt) - 4000)) and max(n) = $(cat last.txt)" | grep -c .
+pg_ctl -D data -m smart -w stop & eval "exec \${SESSION[1]}>&-"; wait $! > stopped.txt; pg_controldata data | grep 'cluster state'`,
+    prints: 'inserted\n1000\n1\nDatabase cluster state:               shut down\n',
+  })
+}
