@@ -72,7 +72,7 @@ Look lookAt(const Process& process) {
   return look;
 }
 
-void checkState(const Look& look, Findings& findings) {
+void checkState(const Look& look, pid_t root_pid, Findings& findings) {
   std::string tracer = valueOf(look.status, "TracerPid");
   if (!tracer.empty() && tracer != "0")
     findings.add(look, "TRACED", "is being traced by process " + tracer, "end the debugger or strace and try again");
@@ -86,10 +86,12 @@ void checkState(const Look& look, Findings& findings) {
                    "if the checkpoint is refused, start it without its sandbox", false);
   }
   // Not "time": CRIU restores into a time namespace, so that clocks go on, and dumps it again.
-  for (const char* kind : {"user", "pid", "mnt", "net", "ipc", "uts"}) {
+  for (const std::string kind : {"user", "pid", "mnt", "net", "ipc", "uts"}) {
     std::string own = readLink("/proc/" + std::to_string(look.process.pid) + "/ns/" + kind);
-    if (!own.empty() && own != readLink(std::string("/proc/self/ns/") + kind))
-      findings.add(look, "NAMESPACE", std::string("has a ") + kind + " namespace of its own",
+    // A tree that was restored with System V objects has them in an ipc namespace of its own, as a whole.
+    const std::string whose = kind == "ipc" ? std::to_string(root_pid) : "self";
+    if (!own.empty() && own != readLink("/proc/" + whose + "/ns/" + kind))
+      findings.add(look, "NAMESPACE", "has a " + kind + " namespace of its own",
                    "programs that make containers or sandboxes (unshare, bwrap, browsers) cannot be taken along; end it first");
   }
   if (look.process.state == 'D')
@@ -114,9 +116,7 @@ void checkDescriptors(const Look& look, Findings& findings) {
 
 void checkMappings(const Look& look, Findings& findings) {
   for (auto& name : look.mapped) {
-    if (name.starts_with("/SYSV"))
-      findings.add(look, "MEMORY", "uses System V shared memory", "set the program to POSIX or mmap shared memory (PostgreSQL: shared_memory_type=mmap)");
-    else if (name.starts_with("/secretmem") || name.starts_with("[secretmem"))
+    if (name.starts_with("/secretmem") || name.starts_with("[secretmem"))
       findings.add(look, "MEMORY", "keeps memory secret from the kernel (memfd_secret)", "it cannot be taken along");
     else if (name.starts_with("/anon_hugepage"))
       findings.add(look, "MEMORY", "uses reserved huge pages (MAP_HUGETLB)", "start it without them (transparent huge pages can be taken along)");
@@ -208,7 +208,7 @@ std::vector<Obstacle> check(pid_t root_pid, const std::vector<GivenStream>&, int
     looks.push_back(lookAt(process));
   }
   for (auto& look : looks) {
-    checkState(look, findings);
+    checkState(look, root_pid, findings);
     checkDescriptors(look, findings);
     checkMappings(look, findings);
     checkMounts(look, findings);

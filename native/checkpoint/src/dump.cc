@@ -63,28 +63,23 @@ class Dump {
 
   std::optional<Failure> prepare() {
     tree_ = processTree(request_.root_pid);
-    auto& tree = tree_;
-    if (tree.empty()) return refuse("XOS_CHECKPOINT_STATE", "its root process " + std::to_string(request_.root_pid) + " is gone");
-    for (auto& process : tree) memory_bytes_ += process.resident_bytes;
-    for (auto& obstacle : check(request_.root_pid, request_.streams, request_.began_ms))
-      if (obstacle.certain && !request_.try_all_the_same)
-        return refuse(obstacle.code, "'" + obstacle.program + "' (process " + std::to_string(obstacle.pid) + ") " + obstacle.what +
-                                         "; " + obstacle.advice);
-    if (auto failure = makePlace(request_.directory, request_.facts.job, request_.facts.uid, request_.facts.gid, place_)) return failure;
-    struct statvfs room;
-    if (fstatvfs(place_.directory.get(), &room) == 0 && room.f_blocks > 0 && room.f_bavail * room.f_frsize < 1u << 20) {
-      removeImages(place_.directory.get(), place_.parent.get(), place_.name);
-      return noRoom("");
+    if (tree_.empty()) return refuse("XOS_CHECKPOINT_STATE", "its root process " + std::to_string(request_.root_pid) + " is gone");
+    for (auto& process : tree_) memory_bytes_ += process.resident_bytes;
+    // First of all: it loads its libraries while we look at the tree and make the directory.
+    chooseCapture();
+    if (auto failure = startCriu()) return failure;
+    auto failure = prepareImages();
+    if (!failure && capture_ && capture_->clones() && !knownCriu()) {
+      capture_.reset();  // and once more, without
+      failure = startCriu();
     }
-    scratch_ = makeScratch();
-    if (scratch_) images_ = scratchDirectory();
+    if (failure) {
+      endCriu();
+      if (place_.directory) removeImages(place_.directory.get(), place_.parent.get(), place_.name);
+      return failure;
+    }
     try {
-      if (!images_) throw std::system_error(errno, std::generic_category(), "tmpfs");
-      if (auto failure = startCriu()) {
-        removeImages(place_.directory.get(), place_.parent.get(), place_.name);
-        return failure;
-      }
-      int count = static_cast<int>(tree.size()) * 2 + memory_images_spare;
+      int count = static_cast<int>(tree_.size()) * 2 + memory_images_spare;
       if (!capture_) memory_ = std::make_unique<MemoryImages>(images_.get(), place_.directory.get(), count);
     } catch (const std::system_error& error) {
       endCriu();
@@ -94,8 +89,26 @@ class Dump {
     return std::nullopt;
   }
 
-  /// CRIU, with the library that clones where a capture pays. `capture_` tells.
-  std::optional<Failure> startCriu() {
+  /// Whether it can be done, and where to.
+  std::optional<Failure> prepareImages() {
+    for (auto& obstacle : check(request_.root_pid, request_.streams, request_.began_ms))
+      if (obstacle.certain && !request_.try_all_the_same)
+        return refuse(obstacle.code, "'" + obstacle.program + "' (process " + std::to_string(obstacle.pid) + ") " + obstacle.what +
+                                         "; " + obstacle.advice);
+    if (auto failure = makePlace(request_.directory, request_.facts.job, request_.facts.uid, request_.facts.gid, place_)) {
+      place_.directory.reset();  // what is there is not ours to remove
+      return failure;
+    }
+    struct statvfs room;
+    if (fstatvfs(place_.directory.get(), &room) == 0 && room.f_blocks > 0 && room.f_bavail * room.f_frsize < 1u << 20) return noRoom("");
+    scratch_ = makeScratch();
+    if (scratch_) images_ = scratchDirectory();
+    if (!images_) return refuse("XOS_CHECKPOINT_ENGINE", std::string("no scratch file system: ") + std::strerror(errno));
+    return std::nullopt;
+  }
+
+  /// With clones where that pays, else through memory, else (`capture_` is nothing) while everything stands still.
+  void chooseCapture() {
     if (request_.leave_running) why_plain_ = request_.copy_on_write ? whyPlain(tree_, request_.capture_bytes_min) : "it was asked for";
     if (request_.leave_running && why_plain_.empty()) {
       try {
@@ -106,20 +119,19 @@ class Dump {
     }
     // A small tree need not wait until it is stored, either: memory holds it meanwhile.
     if (request_.leave_running && !capture_ && memory_bytes_ < request_.capture_bytes_min) capture_ = std::make_unique<Capture>("");
-    for (;;) {
-      auto started = startSwrk();
-      if (auto* failure = std::get_if<Failure>(&started)) return *failure;
-      criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
-      if (!capture_ || !capture_->clones() || knownCriu()) return std::nullopt;
-      capture_.reset();  // and once more, without
-    }
   }
 
-  std::variant<std::unique_ptr<Swrk>, Failure> startSwrk() {
+  /// A new CRIU in the place of the one that is there.
+  std::optional<Failure> startCriu() {
     auto environment = capture_ ? capture_->environment() : std::vector<std::string>();
     // Also without clones: it tells CRIU the names of open files as they are (shim/names.cc).
     if (environment.empty() && access(request_.capture_library.c_str(), R_OK) == 0) environment = {"LD_PRELOAD=" + request_.capture_library};
-    return Swrk::start(capture_ ? capture_->inherited() : std::vector<int>(), environment);
+    criu_.reset();
+    ipc_ = hasSystemVObjects() ? Swrk::Ipc::own : Swrk::Ipc::shared;
+    auto started = Swrk::start(capture_ ? capture_->inherited() : std::vector<int>(), environment, ipc_);
+    if (auto* failure = std::get_if<Failure>(&started)) return *failure;
+    criu_ = std::move(std::get<std::unique_ptr<Swrk>>(started));
+    return std::nullopt;
   }
 
   /// Asks CRIU what it is: how it looks at memory is its own business, and known for versions that were tried.
@@ -173,6 +185,8 @@ class Dump {
     } else if (notification.notify_script == "post-dump") {
       // Everything stands still and CRIU kills the tree (or lets it run) only when we agree: the last chance to refuse.
       describeTree();
+      // CRIU passes semaphores and messages by when it believes that they are not the tree's.
+      if (ipc_ == Swrk::Ipc::shared && hasSystemVObjects()) return refuse("XOS_CHECKPOINT_STATE", "it has just made System V memory, semaphores or a message queue; try again");
       if (capture_) return takeTemporaries();
       report(Progress::Phase::checking);
       return seal();
@@ -301,6 +315,7 @@ class Dump {
   std::unique_ptr<Capture> capture_;
   std::atomic<uint64_t> captured_bytes_{0};
   std::string why_plain_, refusal_;
+  Swrk::Ipc ipc_ = Swrk::Ipc::shared;
   std::unique_ptr<Swrk> criu_;  // after capture_: it ends first
   Manifest manifest_;
 };

@@ -23,9 +23,9 @@ struct Findings {
 
 Look lookAt(const Process& process);
 
-void checkState(const Look& look, Findings& findings);        ///< traced, sandboxed, in namespaces of its own
+void checkState(const Look& look, pid_t root_pid, Findings& findings);  ///< traced, sandboxed, in namespaces of its own
 void checkDescriptors(const Look& look, Findings& findings);  ///< devices, io_uring and other kernel objects
-void checkMappings(const Look& look, Findings& findings);     ///< System V memory, devices, secret memory
+void checkMappings(const Look& look, Findings& findings);     ///< devices, secret memory
 void checkPlaces(const Look& look, Findings& findings);       ///< files that only this node has
 void checkSockets(const std::vector<Look>& looks, Findings& findings);  ///< connections that leave the tree
 

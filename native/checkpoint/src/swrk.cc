@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <optional>
 #include <poll.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -65,7 +66,7 @@ Failure cannotStart(const char* step, int error) {
 
 }  // namespace
 
-std::variant<std::unique_ptr<Swrk>, Failure> Swrk::start(const std::vector<int>& inherited, const std::vector<std::string>& environment) {
+std::variant<std::unique_ptr<Swrk>, Failure> Swrk::start(const std::vector<int>& inherited, const std::vector<std::string>& environment, Ipc ipc) {
   std::unique_ptr<Swrk> swrk(new Swrk);
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return cannotStart("socketpair", errno);
@@ -108,7 +109,12 @@ std::variant<std::unique_ptr<Swrk>, Failure> Swrk::start(const std::vector<int>&
   std::string ids;
   if (!environment.empty()) variables.push_back((ids = plain.emplace().text()).data());
   variables.push_back(nullptr);
-  int error = posix_spawn(&swrk->pid_, criu_path, &plan.actions, &plan.attributes, argv, variables.data());
+  int error = 0;
+  // Namespaces are a thread's, and its child's.
+  std::thread([&] {
+    if (ipc == Ipc::own && unshare(CLONE_NEWIPC) < 0) error = errno;
+    else error = posix_spawn(&swrk->pid_, criu_path, &plan.actions, &plan.attributes, argv, variables.data());
+  }).join();
   if (error) {
     swrk->pid_ = -1;
     return cannotStart("exec", error);

@@ -13,9 +13,12 @@ namespace xos::checkpoint {
 
 class Swrk {
  public:
+  /// Which System V objects CRIU takes for its own surroundings: what is not its own belongs to the tree, and is dumped.
+  enum class Ipc { shared, own };
   /// Starts CRIU. `inherited` descriptors keep their numbers in it (for inherit_fd); directories are opened by CRIU itself through
   /// /proc/<our pid>/fd and need not be among them. Everything else of ours is closed in it. `environment` ("NAME=value") is added to its own.
-  static std::variant<std::unique_ptr<Swrk>, Failure> start(const std::vector<int>& inherited, const std::vector<std::string>& environment = {});
+  static std::variant<std::unique_ptr<Swrk>, Failure> start(const std::vector<int>& inherited, const std::vector<std::string>& environment = {},
+                                                            Ipc ipc = Ipc::shared);
   ~Swrk();  ///< kills and reaps a CRIU that is still there
   Swrk(const Swrk&) = delete;
 

@@ -96,6 +96,14 @@ std::vector<HeldStream> heldStreams(const std::vector<Process>& tree, const std:
   return held;
 }
 
+bool hasSystemVObjects() {
+  for (const char* kind : {"shm", "sem", "msg"}) {
+    const std::string list = readFile(std::string("/proc/sysvipc/") + kind);
+    if (std::count(list.begin(), list.end(), '\n') > 1) return true;  // the first line is a title
+  }
+  return false;
+}
+
 std::string pendingInPipe(const std::string& path) {
   Fd pipe_end(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   int waiting = 0;

@@ -28,6 +28,9 @@ struct HeldStream {
 /// One entry for each of `streams`, in their order.
 std::vector<HeldStream> heldStreams(const std::vector<Process>& tree, const std::vector<GivenStream>& streams);
 
+/// Whether there are System V objects in our ipc namespace, the cell's. Not those of a tree that CRIU restored with some: they are in one of its own.
+bool hasSystemVObjects();
+
 /// Bytes waiting in the pipe behind `path` (/proc/<pid>/fd/<n>), without taking them out.
 std::string pendingInPipe(const std::string& path);
 

@@ -311,6 +311,39 @@ TEST("sockets inside of the tree stay connected") {
   });
 }
 
+TEST("System V shared memory, semaphores and messages go along, twice") {
+  needCell();
+  Workplace at;
+  const std::string program =
+      "import ctypes, sys\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\n"
+      "memory, semaphores, queue = c.shmget(0x1234, 1 << 20, 0o1640), c.semget(0, 3, 0o1600), c.msgget(0x77, 0o1600)\nat = c.shmat(memory, None, 0)\n"
+      "class M(ctypes.Structure): _fields_ = [('kind', ctypes.c_long), ('text', ctypes.c_char * 8)]\n"
+      "unattached = c.shmget(0, 8192, 0o1600)\nother = c.shmat(unattached, None, 0)\nctypes.memmove(other + 4096, b'there', 5)\nc.shmdt(ctypes.c_void_p(other))\n"
+      "ctypes.memmove(at + 70000, b'kept', 4)\nc.semctl(semaphores, 1, 16, 5)\nc.msgsnd(queue, ctypes.byref(M(3, b'early')), 8, 0)\nprint('ready', flush=True)\n"
+      "for round in range(3):\n  sys.stdin.readline()\n  m = M()\n  got = c.msgrcv(queue, ctypes.byref(m), 8, 0, 0o4000)\n  c.msgsnd(queue, ctypes.byref(m), 8, 0)\n"
+      "  other = c.shmat(unattached, None, 0)\n  there = ctypes.string_at(other + 4096, 5)\n  c.shmdt(ctypes.c_void_p(other))\n"
+      "  print('round', round, ctypes.string_at(at + 70000, 4), there, c.semctl(semaphores, 1, 12), got, m.kind, m.text, c.shmget(0x1234, 0, 0) == memory, c.msgget(0x77, 0) == queue, flush=True)\n";
+  auto round = [](Job& job, int number) {
+    type(job.in.get(), "\n");
+    expect(job.out.get(), "round " + std::to_string(number) + " b'kept' b'there' 5 8 3 b'early' True True\n");
+  };
+  inCell([&] {
+    Job job = start({"python3", "-u", "-c", program}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    round(job, 0);
+    for (auto& obstacle : check(job.pid, job.streams)) CHECK(!obstacle.certain);
+    mustDump(at, job);
+  });
+  for (int number : {1, 2})
+    inCell([&] {
+      Job job = mustRestore(at);
+      round(job, number);
+      for (auto& obstacle : check(job.pid, job.streams)) CHECK(!obstacle.certain);
+      if (number == 1) mustDump(at, job);
+      else CHECK_EQUAL(waitFor(job.pid), 0);
+    });
+}
+
 TEST("a sqlite writer goes on in its transaction") {
   needCell();
   Workplace at;

@@ -25,7 +25,6 @@ const Expected table[] = {
     {"fscontext", "DEVICE", "kernel object '[fscontext]'"},
     {"queue", "DEVICE", "POSIX message queue '/xos-holder'"},
     {"secret", "MEMORY", "memfd_secret"},
-    {"sysv-memory", "MEMORY", "System V shared memory"},
     {"huge-pages", "MEMORY", "reserved huge pages"},
     {"shared-memory-process", "MEMORY", "shares all memory with its parent, process 100"},
     {"traced", "TRACED", "is being traced by process 100"},
@@ -46,6 +45,7 @@ const Expected table[] = {
     {"lease", "", ""},
     {"deleted-directory", "", ""},
     {"large-deleted", "", ""},
+    {"sysv-memory", "", ""},
 };
 
 [[noreturn]] void wrong(const Expected& expected, const std::string& what) { xos::test::fail(__FILE__, __LINE__, std::string(expected.thing) + ": " + what); }
