@@ -497,7 +497,7 @@ echo "begin; insert into numbers select generate_series(1, 1000); select 'insert
 writer=$!; wait $writer
 echo "select count(*) from numbers where n <= 1000; commit;" >&\${SESSION[1]}; read line <&\${SESSION[0]}; echo $line
 psql -qAtc "select count(*) from numbers where n <= 1000 or n > 5000 and n <= $(cat last.txt) having count(*) = $(($(cat last.txt) - 4000)) and max(n) = $(cat last.txt)" | grep -c .
-pg_ctl -D data -m smart -w stop & eval "exec \${SESSION[1]}>&-"; wait $! > stopped.txt; pg_controldata data | grep 'cluster state'`,
+pg_ctl -D data -m smart -w stop > stopped.txt & eval "exec \${SESSION[1]}>&-"; wait $!; pg_controldata data | grep 'cluster state'`,
     prints: 'inserted\n1000\n1\nDatabase cluster state:               shut down\n',
   })
 }

@@ -196,6 +196,17 @@ const Thing things[] = {
        return fd < 0 ? -1L : static_cast<long>(inotify_add_watch(fd, "/etc", IN_CREATE));
      }},
     {"user-namespace", [] { return static_cast<long>(unshare(CLONE_NEWUSER)); }},
+    {"ipc-namespace", [] { return static_cast<long>(unshare(CLONE_NEWIPC)); }},
+    {"child-ipc-namespace", [] {
+       int ready[2];
+       if (pipe(ready) < 0) return -1L;
+       if (fork() == 0) {
+         if (unshare(CLONE_NEWIPC) == 0) (void)!write(ready[1], "", 1);
+         for (;;) pause();
+       }
+       char byte;
+       return read(ready[0], &byte, 1) == 1 ? 0L : -1L;
+     }},
     {"mount-namespace", [] { return static_cast<long>(unshare(CLONE_NEWNS)); }},
     {"pid-namespace", [] {
        if (unshare(CLONE_NEWPID) < 0) return -1L;

@@ -34,6 +34,8 @@ const Expected table[] = {
     {"user-namespace", "NAMESPACE", "a user namespace of its own"},
     {"mount-namespace", "NAMESPACE", "a mnt namespace of its own"},
     {"pid-namespace", "NAMESPACE", "a pid namespace of its own"},
+    {"child-ipc-namespace", "NAMESPACE", "a ipc namespace of its own"},
+    {"ipc-namespace", "", ""},
     {"packet", "", ""},
     {"raw", "", ""},
     {"udp", "", ""},
