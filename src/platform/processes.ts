@@ -1,14 +1,19 @@
+import { readFileSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import type { Processes } from '../core/ports.ts';
+
+/** How many processes are looked at before others have their turn: less than a millisecond. */
+const at_once = 16;
 
 export const systemProcesses: Processes = {
   async ofUser(uid) {
     const found: number[] = [];
-    for (const name of await readdir('/proc')) {
-      if (!/^[0-9]+$/.test(name)) continue;
-      const status = await readFile(`/proc/${name}/status`, 'latin1').catch(() => '');
-      const uids = /^Uid:\s+(\d+)\s+(\d+)/m.exec(status);
-      if (uids !== null && (Number(uids[1]) === uid || Number(uids[2]) === uid)) found.push(Number(name));
+    const pids = (await readdir('/proc')).filter((name) => /^[0-9]+$/.test(name));
+    for (const [index, pid] of pids.entries()) {
+      if (index % at_once === at_once - 1) await setImmediate();
+      const uids = /^Uid:\s+(\d+)\s+(\d+)/m.exec(status(pid));
+      if (uids !== null && (Number(uids[1]) === uid || Number(uids[2]) === uid)) found.push(Number(pid));
     }
     return found;
   },
@@ -28,3 +33,12 @@ export const systemProcesses: Processes = {
     }
   },
 };
+
+/** Empty when it is gone. Read at once: nothing here waits for a disk, and by the thread pool (five trips for each file) all of /proc takes ten times as long. */
+function status(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'latin1');
+  } catch {
+    return '';
+  }
+}
