@@ -1,6 +1,10 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
 import type { Command } from '../../src/cli/lib/command.ts';
 import { command as declared } from '../../src/cli/xps.ts';
+import { capture } from './lib/capture.ts';
 import { startCli, started_ms } from './node.ts';
 
 const command = declared as Command;
@@ -51,8 +55,12 @@ test('a node that does not answer is named on stderr, and that is no error', asy
 });
 
 test('without xosd: what is missing, and status 1', async (t) => {
-  const { capture } = await import('./lib/capture.ts');
-  const { status, err } = await capture(command, [], { env: { XOS_RUN: '/nonexistent' } });
+  const etc = await mkdtemp(join(tmpdir(), 'xos-'));
+  t.teardown(() => rm(etc, { recursive: true }));
+  const env = { XOS_RUN: '/nonexistent', XOS_ETC: etc };
+  t.deepEqual(await capture(command, [], { env }), { status: 1, out: '', err: "xps: this machine is not part of a VO; found one with 'xnode found VO', or join one with 'xnode join TOKEN'\n" });
+  await writeFile(join(etc, 'node.json'), '{}');
+  const { status, err } = await capture(command, [], { env });
   t.is(status, 1);
   t.regex(err, /^xps: cannot reach '\/nonexistent\/xosd\.sock': .*is xosd running\?\n$/);
 });

@@ -12,7 +12,7 @@ interface Ended { readonly code: number | null; readonly out: string; readonly e
 
 function xvo(node: Xosd, args: readonly string[], input = ''): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, ...args], { env: { ...process.env, XOS_RUN: `${node.directory}/run` } });
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, ...args], { env: { ...process.env, XOS_RUN: `${node.directory}/run`, XOS_ETC: `${node.directory}/etc` } });
     let [out, err] = ['', ''];
     child.stdout.on('data', (chunk) => (out += String(chunk)));
     child.stderr.on('data', (chunk) => (err += String(chunk)));

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { XosError, hasCode } from '../../core/errors.ts';
 import type { OperationName, Progress, Request, Response } from '../../api/operations.ts';
 import type { JobRow } from '../../job/rows.ts';
 import type { Call } from './command.ts';
@@ -15,7 +17,12 @@ export interface AskOptions<N extends OperationName> {
 export async function ask<N extends OperationName>(call: Call, op: N, request: Request<N>, options: AskOptions<N> = {}): Promise<Response<N>> {
   const { callApi } = await import('../../api/client.ts');
   const run = call.env['XOS_RUN'];
-  return await callApi(op, request, { signal: call.signal, ...options, ...(run === undefined ? {} : { run }) });
+  return await callApi(op, request, { signal: call.signal, ...options, ...(run === undefined ? {} : { run }) }).catch((thrown: unknown) => {
+    // Without this file the unit does not start, so xosd is not what is missing.
+    const configured = existsSync(`${call.env['XOS_ETC'] ?? '/etc/xos'}/node.json`);
+    if (configured || !hasCode(thrown, 'XOS_UNAVAILABLE') || existsSync(`${run ?? '/run/xos'}/xosd.sock`)) throw thrown;
+    throw new XosError('XOS_UNAVAILABLE', "this machine is not part of a VO; found one with 'xnode found VO', or join one with 'xnode join TOKEN'", {}, { cause: thrown });
+  });
 }
 
 /** `job-list`, its portions put together. */

@@ -57,7 +57,7 @@ export async function testMachine(t: ExecutionContext, name: string, defaults: o
   };
   const quiet = { write: () => true };
   const call: Call = {
-    options: {}, args: [], rest: [], out: quiet, err: quiet, env: { XOS_RUN: `${folder}/run` }, signal: new AbortController().signal, note: () => {}, json: () => {},
+    options: {}, args: [], rest: [], out: quiet, err: quiet, env: { XOS_RUN: `${folder}/run`, XOS_ETC: `${folder}/etc` }, signal: new AbortController().signal, note: () => {}, json: () => {},
   };
   return { machine, call, folder, kill, starts: () => starts, configuration: async () => JSON.parse(await readFile(`${folder}/etc/node.json`, 'utf8')) as Record<string, unknown> };
 }
