@@ -3,8 +3,8 @@ import { readFile, readdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import type { Processes } from '../core/ports.ts';
 
-/** How many processes are looked at before others have their turn: less than a millisecond. */
-const at_once = 16;
+/** How many processes are looked at before others have their turn: some milliseconds. A turn takes long where much is waiting. */
+const at_once = 128;
 
 export const systemProcesses: Processes = {
   async ofUser(uid) {

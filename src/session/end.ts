@@ -75,10 +75,8 @@ async function endUser(parts: SessionParts, uid: number, found: readonly number[
 
 /** Of these processes of a user the own systemd and its helper, which run while the user has logins; none on machines without systemd. */
 async function ownSystemd(parts: SessionParts, uid: number, pids: readonly number[]): Promise<Set<number>> {
-  const own = new Set<number>();
-  for (const pid of pids) {
-    const groups = await parts.context.ports.disk.read(`/proc/${pid}/cgroup`).catch(() => null);
-    if (groups?.toString('latin1').split('\n').some((group) => group.endsWith(`/user@${uid}.service/init.scope`)) === true) own.add(pid);
-  }
-  return own;
+  const { disk } = parts.context.ports;
+  const place = `/user@${uid}.service/init.scope`;
+  const groups = await Promise.all(pids.map((pid) => disk.read(`/proc/${pid}/cgroup`).catch(() => null)));
+  return new Set(pids.filter((_pid, index) => groups[index]?.toString('latin1').split('\n').some((group) => group.endsWith(place))));
 }
