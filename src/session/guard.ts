@@ -42,17 +42,26 @@ export function forgive(parts: SessionParts, attempted: Attempted): void {
   if (parts.attempts.clear([keysOf(attempted)[0]!])) parts.saveAttempts();
 }
 
-/**
- * Refuses a member whose name or number belongs to a user or group of this node: files of one would be the other's. Throws
- * XOS_UID_TAKEN. Read at each login: useradd may have run since the last one.
- */
-export async function refuseCollision(parts: SessionParts, user: string, uid: number): Promise<void> {
+/** The node's own users and groups, as their files say. */
+export interface LocalAccounts {
+  readonly passwd: string;
+  readonly group: string;
+}
+
+/** Read at each login: useradd may have run since the last one. */
+export async function readLocalAccounts(parts: SessionParts): Promise<LocalAccounts> {
+  const read = async (file: string): Promise<string> => (await parts.context.ports.disk.read(`${parts.localAccounts}/${file}`))?.toString('utf8') ?? '';
+  const [passwd, group] = await Promise.all([read('passwd'), read('group')]);
+  return { passwd, group };
+}
+
+/** Refuses a member whose name or number belongs to a user or group of this node: files of one would be the other's. Throws XOS_UID_TAKEN. */
+export function refuseCollision(parts: SessionParts, accounts: LocalAccounts, user: string, uid: number): void {
   const { context, trust } = parts;
   const name = `${user}@${context.vo}`;
   const ids = new Set([String(uid), String(membersGid(trust.number))]);
   for (const file of ['passwd', 'group'] as const) {
-    const text = (await context.ports.disk.read(`${parts.localAccounts}/${file}`))?.toString('utf8') ?? '';
-    for (const line of text.split('\n')) {
+    for (const line of accounts[file].split('\n')) {
       const [local = '', , id = '', gid = ''] = line.split(':');
       const taken = local === name || ids.has(id) || (file === 'passwd' && ids.has(gid));
       if (!taken) continue;

@@ -5,7 +5,7 @@ import { CredentialsDefinition } from '../../proto/xos/credential/v1/credential.
 import { verifyCredential } from '../../vo/credential.ts';
 import { requestFor } from '../../vo/identity.ts';
 import { newKey } from '../../vo/keys.ts';
-import { admitTry, countFailure, forgive, refuseCollision } from '../guard.ts';
+import { admitTry, countFailure, forgive, readLocalAccounts, refuseCollision } from '../guard.ts';
 import type { SessionParts } from '../parts.ts';
 import type { Grant, PendingLogin } from '../pending.ts';
 
@@ -40,6 +40,9 @@ const away = ['XOS_UNREACHABLE', 'XOS_TIMEOUT', 'XOS_ABORTED', 'XOS_RPC'] as con
 export async function authenticate(parts: SessionParts, request: AuthRequest, signal: AbortSignal): Promise<Account & { readonly handle: string; readonly change?: 1 }> {
   const { clock, random } = parts.context.ports;
   admitTry(parts, request);
+  // While the password is compared.
+  const accounts = readLocalAccounts(parts);
+  accounts.catch(() => {});
   let by: PendingLogin['by'];
   let user: string;
   try {
@@ -53,7 +56,7 @@ export async function authenticate(parts: SessionParts, request: AuthRequest, si
   forgive(parts, request);
   const uid = by.kind === 'grant' ? by.grant.credential.claims.uid : (parts.members.get(user)?.uid ?? 0);
   admit(parts, user);
-  await refuseCollision(parts, user, uid);
+  refuseCollision(parts, await accounts, user, uid);
   const handle = random.bytes(16).toString('hex');
   parts.pending.put({ handle, user, by }, clock.now_ms());
   return { ...accountOf(parts, user, uid), handle, ...(by.kind === 'change' ? { change: 1 as const } : {}) };
@@ -117,7 +120,7 @@ export async function checkAccount(parts: SessionParts, name: string, handle: st
   const refused = parts.members.refuseUser(user, member.uid);
   if (refused !== null) throw refused;
   admit(parts, user);
-  await refuseCollision(parts, user, member.uid);
+  refuseCollision(parts, await readLocalAccounts(parts), user, member.uid);
   const login = parts.pending.peek(handle, parts.context.ports.clock.now_ms());
   return { ...accountOf(parts, user, member.uid), ...(login?.user === user && login.by.kind === 'change' ? { change: 1 as const } : {}) };
 }

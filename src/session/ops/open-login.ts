@@ -1,7 +1,7 @@
 import { XosError, describe } from '../../core/errors.ts';
 import { second_ms } from '../../core/units.ts';
 import { keyToPem } from '../../vo/keys.ts';
-import { refuseCollision } from '../guard.ts';
+import { readLocalAccounts, refuseCollision } from '../guard.ts';
 import type { SessionParts } from '../parts.ts';
 import type { Grant } from '../pending.ts';
 import { tellRelay } from '../relay.ts';
@@ -34,7 +34,7 @@ export async function openLogin(parts: SessionParts, request: OpenLogin, signal:
   const uid = grant?.credential.claims.uid ?? members.get(user)?.uid ?? 0;
   const refused = members.refuseUser(user, uid);
   if (refused !== null) throw refused;
-  await refuseCollision(parts, user, uid);
+  refuseCollision(parts, await readLocalAccounts(parts), user, uid);
   try {
     // PAM does not wait for ever, and a home whose servers are away may not answer.
     await homes.mount({ user, uid, gid: uid }, { fill: grant !== null }, grant === null ? context.ports.clock.deadline(offline_home_ms, signal) : signal);
