@@ -4,11 +4,10 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { makeOverlay, makeVariables } from '../../../src/setup/image/qemu.mjs'
-import { runTool, toolsRoot } from '../../../src/setup/image/tools.mjs'
+import { runTool } from '../../../src/setup/image/tools.mjs'
 import { build } from '../../../src/setup/lib/paths.mjs'
-import { testImages } from './images.ts'
-import { boot_ms, scratch, startImage } from './machine.ts'
+import { freshDisk } from './images.ts'
+import { boot_ms, startImage } from './machine.ts'
 
 const keys = join(build, 'image/keys')
 const secure_boot = 'od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c'
@@ -57,12 +56,7 @@ async function enrolment (tools: string, folder: string): Promise<string> {
 
 test.serial('with our certificate in the firmware a machine starts what we signed, and no kernel that was changed on the disk', async (t) => {
   t.timeout(40 * 60_000)
-  const images = await testImages()
-  const tools = toolsRoot().path
-  const folder = scratch(t)
-  const [disk, variables] = [join(folder, 'disk.qcow2'), join(folder, 'variables.fd')]
-  await makeOverlay(tools, images.disk, disk)
-  makeVariables(tools, variables)
+  const { images, tools, folder, disk, variables } = await freshDisk(t)
   const shape = { firmware: 'uefi', secure: true, disk, variables, drives: [images.update, await enrolment(tools, folder)] } as const
   const machine = await startImage(t, shape)
   await machine.logIn({ first: true })
