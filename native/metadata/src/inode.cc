@@ -58,6 +58,21 @@ std::string replicate_key(uint64_t id) { return "replicate:" + key_of(id); }
 
 std::string mirror_key(uint64_t id) { return "mirror:" + key_of(id); }
 
+std::vector<uint64_t> files_with_row(const Store& store, std::string (*key_of_row)(uint64_t id), uint64_t& next) {
+  constexpr size_t at_once = 1024;
+  const std::string from = key_of_row(next), prefix = from.substr(0, from.find(':') + 1);
+  std::vector<uint64_t> files;
+  store.read([&](const Txn& txn) {
+    txn.scan(table_meta, from, [&](std::string_view key, std::string_view) {
+      if (!key.starts_with(prefix) || files.size() == at_once) return false;
+      files.push_back(id_of(key.substr(prefix.size())));
+      return true;
+    });
+  });
+  next = files.size() == at_once ? files.back() + 1 : 0;
+  return files;
+}
+
 std::string mirrored_volume_key(uint64_t volume) { return "mirrored:" + key_of(volume); }
 
 std::string entry_key(uint64_t directory, std::string_view name) { return key_of(directory).append(name); }

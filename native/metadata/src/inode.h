@@ -85,6 +85,8 @@ struct Entry {
 std::string replicate_key(uint64_t id);
 /// Row of table_meta for a file with write replicas of which not all are in step. Its value is a byte: 1 when nobody knows which are (after a restore).
 std::string mirror_key(uint64_t id);
+/// Some files that have a row by `key_of_row` (replicate_key, mirror_key), from `next` on; `next` is 0 when there are no more.
+std::vector<uint64_t> files_with_row(const Store& store, std::string (*key_of_row)(uint64_t id), uint64_t& next);
 /// Row of table_meta for a volume that has, or had, such files.
 std::string mirrored_volume_key(uint64_t volume);
 std::string entry_key(uint64_t directory, std::string_view name);

@@ -16,7 +16,6 @@ namespace {
 
 constexpr auto ping_every = std::chrono::milliseconds(500);
 constexpr auto look_every = std::chrono::milliseconds(1000);
-constexpr size_t portion_rows = 1024;
 constexpr int rounds_ahead = 3;
 constexpr uint64_t room_bytes = 64u << 20;  // is left on an OSD
 constexpr uint16_t nobody = 0xffff;
@@ -187,20 +186,6 @@ int Mirrors::look_after(uint64_t file) {
   return EHOSTDOWN;
 }
 
-/// Files with a row, from `next` on; `next` is 0 when there are no more.
-std::vector<uint64_t> Mirrors::portion(uint64_t& next) const {
-  std::vector<uint64_t> files;
-  store_.read([&](const Txn& txn) {
-    txn.scan(table_meta, mirror_key(next), [&](std::string_view key, std::string_view) {
-      if (!key.starts_with("mirror:") || files.size() == portion_rows) return false;
-      files.push_back(id_of(key.substr(7)));
-      return true;
-    });
-  });
-  next = files.size() == portion_rows ? files.back() + 1 : 0;
-  return files;
-}
-
 void Mirrors::care() {
   for (uint64_t next = 0;;) {
     if (next == 0) {
@@ -211,7 +196,7 @@ void Mirrors::care() {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
     try {
-      for (uint64_t file : portion(next))
+      for (uint64_t file : files_with_row(store_, mirror_key, next))
         for (int step = 0; step < 8 && look_after(file) == 0; ++step) continue;
     } catch (const std::exception& e) {
       log(Priority::error, "looking after files with write replicas failed, will go on: %s", e.what());

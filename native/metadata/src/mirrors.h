@@ -71,7 +71,6 @@ class Mirrors : private MirrorWorld {
   std::optional<uint16_t> another(const Inode& i) const;
   bool is_reachable(uint16_t osd);
   bool is_lost(uint16_t osd) const;
-  std::vector<uint64_t> portion(uint64_t& next) const;
 
   Store& store_;
   Engine& engine_;

@@ -69,7 +69,6 @@ class Replicator {
   std::vector<uint16_t> choose(const Inode& i, const std::string& first) const;
   bool undo_if_written(uint64_t file);
   void wake();
-  std::vector<uint64_t> portion(uint64_t& next) const;
   int advance(uint64_t file);
   int fence_first(const Inode& i);
   int fence_dropped(const Inode& i, const Work& work);

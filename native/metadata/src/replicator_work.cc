@@ -22,7 +22,6 @@ constexpr int64_t pause_ms = 2000;
 constexpr int64_t rights_live_ms = 3600 * 1000 + 60 * 1000;
 constexpr int64_t fence_ms = 2LL * 3600 * 1000;
 constexpr uint64_t block_bytes = 4096;
-constexpr size_t portion_rows = 1024;
 
 StripePolicy policy_of(const Inode& i) { return {i.r.stripe_bytes, i.r.width}; }
 
@@ -198,20 +197,6 @@ void Replicator::repair(const Osd& osd) {
   }
 }
 
-/// Files with work left, from `next` on; `next` is 0 when there are no more.
-std::vector<uint64_t> Replicator::portion(uint64_t& next) const {
-  std::vector<uint64_t> files;
-  store_.read([&](const Txn& txn) {
-    txn.scan(table_meta, replicate_key(next), [&](std::string_view key, std::string_view) {
-      if (!key.starts_with("replicate:") || files.size() == portion_rows) return false;
-      files.push_back(id_of(key.substr(10)));
-      return true;
-    });
-  });
-  next = files.size() == portion_rows ? files.back() + 1 : 0;
-  return files;
-}
-
 void Replicator::run() {
   for (uint64_t next = 0;;) {
     {
@@ -220,7 +205,7 @@ void Replicator::run() {
       wake_ = false;
     }
     try {
-      for (uint64_t file : portion(next)) {
+      for (uint64_t file : files_with_row(store_, replicate_key, next)) {
         int r;
         while ((r = advance(file)) == 0) continue;
         if (r != ENOENT) {
