@@ -73,7 +73,7 @@ inline int run(int argc, char** argv) {
   static void id();                                                           \
   static ::xos::test::Register XOS_TEST_JOIN(id, _registered)(name, id);      \
   static void id()
-#define TEST(name) XOS_TEST(name, XOS_TEST_JOIN(test_at_line_, __LINE__))
+#define TEST(name) XOS_TEST(name, XOS_TEST_JOIN(test_, __COUNTER__))
 #define CHECK(condition) \
   do { if (!(condition)) ::xos::test::fail(__FILE__, __LINE__, "not true: " #condition); } while (0)
 #define CHECK_EQUAL(left, right)                                                                                     \

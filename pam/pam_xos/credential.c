@@ -1,6 +1,5 @@
 // Reads the two facts that the kernel keeps with a credential out of its certificate. What is read came from xosd, which verified it; still, every
 // length is checked, for this runs as root.
-#define _GNU_SOURCE
 #include "credential.h"
 #include <string.h>
 #include <time.h>

@@ -21,7 +21,7 @@ namespace {
 using namespace xos::checkpoint;
 
 UnsentArea* area = nullptr;
-uint64_t interrupted = 0;  // inode of the socket whose repair CRIU believes to be interrupted
+uint64_t in_repair = 0;  // inode of the socket whose repair CRIU believes to be interrupted
 
 uint64_t inodeOf(int fd) {
   struct stat status;
@@ -52,19 +52,19 @@ extern "C" __attribute__((visibility("default"))) int setsockopt(int fd, int lev
   int wanted;
   memcpy(&wanted, value, sizeof wanted);
   const uint64_t inode = inodeOf(fd);
-  if (wanted == TCP_REPAIR_ON && interrupted != 0 && inode == interrupted) return interrupted = 0, 0;
-  if (wanted != TCP_REPAIR_ON && inode != 0 && isConnected(fd)) return interrupted = inode, 0;
+  if (wanted == TCP_REPAIR_ON && in_repair != 0 && inode == in_repair) return in_repair = 0, 0;
+  if (wanted != TCP_REPAIR_ON && inode != 0 && isConnected(fd)) return in_repair = inode, 0;
   return next(fd, level, name, value, bytes);
 }
 
 extern "C" __attribute__((visibility("default"))) ssize_t send(int fd, const void* data, size_t bytes, int flags) {
   static const auto next = reinterpret_cast<ssize_t (*)(int, const void*, size_t, int)>(dlsym(RTLD_NEXT, "send"));
-  if (!area || interrupted == 0 || inodeOf(fd) != interrupted) return next(fd, data, bytes, flags);
+  if (!area || in_repair == 0 || inodeOf(fd) != in_repair) return next(fd, data, bytes, flags);
   // Several processes restore at a time: each takes a place of its own.
   const uint64_t needed = unsentRecordBytes(bytes), at = area->used.fetch_add(needed);
   if (at + needed > unsent_area_bytes - sizeof(UnsentArea)) return errno = ENOBUFS, -1;
   char* place = reinterpret_cast<char*>(area + 1) + at;
-  const UnsentRecord record{interrupted, bytes};
+  const UnsentRecord record{in_repair, bytes};
   memcpy(place, &record, sizeof record);
   memcpy(place + sizeof record, data, bytes);
   return static_cast<ssize_t>(bytes);

@@ -64,7 +64,6 @@ Memory look(pid_t pid, std::set<std::string>& shared_seen) {
   return memory;
 }
 
-std::string mebibytes(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 }  // namespace
 

@@ -12,7 +12,6 @@
 namespace xos::checkpoint {
 namespace {
 
-constexpr uint64_t page_bytes = 4096;
 constexpr const char* cannot_write = "it cannot be written";
 
 /// A memory image that is being written: blocks of 1 MiB, summed.

@@ -12,8 +12,6 @@
 namespace xos::checkpoint {
 namespace {
 
-constexpr size_t block_bytes = 1u << 20;
-
 /// One operation: its words, its counter, its end.
 class Work {
  public:

@@ -16,8 +16,6 @@
 namespace xos::checkpoint {
 namespace {
 
-constexpr size_t block_bytes = 1u << 20;
-
 /// Reads `fd` from `offset` to its end. False with errno set.
 bool sumFrom(int fd, uint64_t& offset, uint32_t& crc, std::vector<char>& block, const std::function<bool(size_t)>& go_on) {
   block.resize(block_bytes);

@@ -5,7 +5,6 @@
 namespace xos::checkpoint {
 namespace {
 
-constexpr uint64_t page_bytes = 4096;
 constexpr uint32_t common_magic = 0x54564319, pagemap_magic = 0x56084025;
 constexpr uint32_t flags_of_clone = 2 | 4;  // as CRIU marks private memory: may come lazily, is present
 

@@ -11,6 +11,8 @@
 
 namespace xos::checkpoint {
 
+constexpr uint64_t page_bytes = 4096;
+
 struct PageRun {
   uint64_t start = 0, pages = 0;
   uint32_t flags = 0;     ///< PE_LAZY 2, PE_PRESENT 4

@@ -17,7 +17,6 @@ constexpr const char* roots[] = {"/tmp", "/var/tmp", "/dev/shm"};
 constexpr size_t files_max = 10'000;    // that go along
 constexpr size_t looked_at_max = 100'000;
 constexpr int depth_max = 64;
-constexpr size_t block_bytes = 1u << 20;
 
 bool isText(const std::string& name) {
   try {
@@ -26,8 +25,6 @@ bool isText(const std::string& name) {
     return false;
   }
 }
-
-std::string mebibytes(uint64_t bytes) { return std::to_string((bytes + (1u << 20) - 1) >> 20) + " MiB"; }
 
 /// One walk over the directories for temporary files.
 class Search {

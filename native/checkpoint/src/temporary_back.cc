@@ -10,10 +10,6 @@
 namespace xos::checkpoint {
 namespace {
 
-constexpr size_t block_bytes = 1u << 20;
-
-std::string mebibytes(uint64_t bytes) { return std::to_string((bytes + (1u << 20) - 1) >> 20) + " MiB"; }
-
 timespec timeOf(int64_t ns) { return {.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000}; }
 
 /// The directory of `path` below its root and its name there. Each step is a directory of the user's own and no link.

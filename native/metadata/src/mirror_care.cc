@@ -8,6 +8,7 @@
 #include "log.h"
 #include "mirror_session.h"
 #include "mirrors.h"
+#include "osd_calls.h"
 #include "object_protocol.h"
 
 namespace xos::fs::metadata {
@@ -16,11 +17,7 @@ namespace {
 
 constexpr auto ping_every = std::chrono::milliseconds(500);
 constexpr auto look_every = std::chrono::milliseconds(1000);
-constexpr int rounds_ahead = 3;
-constexpr uint64_t room_bytes = 64u << 20;  // is left on an OSD
 constexpr uint16_t nobody = 0xffff;
-
-bool contains(const std::vector<uint16_t>& osds, uint16_t osd) { return std::find(osds.begin(), osds.end(), osd) != osds.end(); }
 
 }  // namespace
 

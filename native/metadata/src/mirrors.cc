@@ -18,7 +18,6 @@ namespace xos::fs::metadata {
 namespace {
 
 constexpr int64_t ready_ms = 6000;          // less than clients wait for an answer
-constexpr int64_t fence_ms = 2LL * 3600 * 1000;
 constexpr int64_t fresh_ms = 1200;          // an OSD that answered within that is there
 constexpr size_t live_max = 100'000;
 constexpr int64_t replace_default_ms = 60'000;

@@ -20,10 +20,7 @@ constexpr uint64_t ahead_bytes = 8u << 20;       // larger ones are copied befor
 constexpr uint64_t waiting_bytes = 128u << 20;   // more is not copied while somebody waits
 constexpr uint64_t batch_bytes = 32u << 20;
 constexpr size_t batch_files = 32;
-constexpr int rounds_ahead = 3;
 constexpr size_t portion_inodes = 4096;
-constexpr int call_ms = 10000;
-constexpr int64_t fence_ms = 2LL * 3600 * 1000;  // rights live an hour
 constexpr int64_t pause_ms_min = 2000;
 
 bool is_away(int error) { return error == EHOSTDOWN || error == ETIMEDOUT; }

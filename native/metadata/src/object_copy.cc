@@ -11,7 +11,6 @@ namespace xos::fs::metadata {
 namespace {
 
 constexpr uint32_t piece_bytes = 1u << 20;
-constexpr int call_ms = 10000;
 
 }  // namespace
 

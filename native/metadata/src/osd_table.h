@@ -1,5 +1,6 @@
 // The OSDs an MRC knows: numbers and keys are stored, space and liveness are what was told or measured last.
 #pragma once
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -49,5 +50,10 @@ class OsdTable {
   std::map<uint16_t, std::shared_ptr<RpcClient>> clients_;
   unsigned next_ = 0;
 };
+
+constexpr uint64_t room_bytes = 64u << 20;  ///< that copies leave free on an OSD
+
+/// Whether `osd` is one of `osds`.
+inline bool contains(const std::vector<uint16_t>& osds, uint16_t osd) { return std::find(osds.begin(), osds.end(), osd) != osds.end(); }
 
 }  // namespace xos::fs::metadata

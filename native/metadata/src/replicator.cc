@@ -20,12 +20,9 @@ namespace xos::fs::metadata {
 
 namespace {
 
-constexpr uint64_t room_bytes = 64u << 20;  // is left on an OSD
 constexpr size_t copies_max = 16;
 
 std::string named(uint64_t file) { return "file " + std::to_string(file); }
-
-bool contains(const std::vector<uint16_t>& osds, uint16_t osd) { return std::find(osds.begin(), osds.end(), osd) != osds.end(); }
 
 }  // namespace
 

@@ -17,15 +17,11 @@ namespace xos::fs::metadata {
 
 namespace {
 
-constexpr int call_ms = 10000;
 constexpr int64_t pause_ms = 2000;
 constexpr int64_t rights_live_ms = 3600 * 1000 + 60 * 1000;
-constexpr int64_t fence_ms = 2LL * 3600 * 1000;
 constexpr uint64_t block_bytes = 4096;
 
 StripePolicy policy_of(const Inode& i) { return {i.r.stripe_bytes, i.r.width}; }
-
-bool contains(const std::vector<uint16_t>& osds, uint16_t osd) { return std::find(osds.begin(), osds.end(), osd) != osds.end(); }
 
 }  // namespace
 

@@ -18,8 +18,6 @@ namespace xos::fs::metadata {
 
 namespace {
 
-constexpr int call_ms = 10000;
-constexpr int64_t fence_ms = 2LL * 3600 * 1000;  // longer than any right lives
 constexpr int workers = 4;
 constexpr int attempts_max = 10;
 /// Less than clients wait for an answer.

@@ -16,7 +16,7 @@ namespace xos::fs::metadata {
 namespace {
 
 constexpr uint32_t portion_max = 2048;
-constexpr int call_ms = 5000;
+constexpr int sweep_call_ms = 5000;
 constexpr int64_t interval_ms = 24LL * 3600 * 1000, first_ms = 10LL * 60 * 1000;
 /// An object that is nobody's is removed whatever capability was seen for it: its number is never given out again.
 constexpr uint32_t last_epoch = ~0u;
@@ -50,7 +50,7 @@ bool Sweeper::pause(int64_t ms) {
 
 bool Sweeper::list(uint16_t osd, uint64_t from, std::vector<Listed>& portion, bool& end) {
   RpcClient::Answer answer;
-  if (call_osd(osds_, service_, osd, object::list, 0, right_delete, 0, Writer().put(from).put(portion_max), answer, call_ms) != 0) return false;
+  if (call_osd(osds_, service_, osd, object::list, 0, right_delete, 0, Writer().put(from).put(portion_max), answer, sweep_call_ms) != 0) return false;
   Reader r(answer.begin(), answer.size());
   end = r.get<uint8_t>() != 0;
   portion.resize(std::min(r.get<uint32_t>(), portion_max));
@@ -99,7 +99,7 @@ bool Sweeper::remove(uint16_t osd, uint64_t file, const Options& options) {
     });
     if (fate != ObjectFate::orphan) return;
     RpcClient::Answer answer;
-    const int r = call_osd(osds_, service_, osd, object::remove, file, right_delete, epoch, {}, answer, call_ms);
+    const int r = call_osd(osds_, service_, osd, object::remove, file, right_delete, epoch, {}, answer, sweep_call_ms);
     if (r != 0) log(Priority::warning, "cannot remove object %lx, which belongs to no file: error %d", file, r);
     std::lock_guard lock(mutex_);
     ++(r == 0 ? progress_.removed : progress_.failed);

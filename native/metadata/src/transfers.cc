@@ -20,7 +20,6 @@ using nlohmann::json;
 namespace {
 
 constexpr size_t piece_max = 512u << 10;
-constexpr int call_ms = 10000;
 
 std::string to_base64(std::string_view bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');

@@ -15,8 +15,6 @@ using namespace metadata;
 
 namespace {
 
-Handle& handle_of(fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
-
 void open_op(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Mount& m = mount_of(req);
   m.kernel_sees(ino);

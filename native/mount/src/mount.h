@@ -118,6 +118,8 @@ struct Mount {
 
 // Helpers of the operations.
 Mount& mount_of(fuse_req_t req);
+/// What the kernel holds of a file that is open.
+inline Handle& handle_of(fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
 struct stat stat_of(const metadata::Attr& attr);
 /// `token` is of before the question: what was invalidated since then goes to the kernel without a time-out.
 fuse_entry_param entry_of(Mount& mount, const metadata::Attr& attr, bool name_leased, Cache::Token token);

@@ -17,8 +17,6 @@ namespace {
 /// A call is at most so long; the program asks again for the rest.
 constexpr uint64_t copy_bytes_max = 256u << 20;
 
-Handle& handle_of(fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
-
 /// The size as all nodes see it.
 int size_now(Mount& m, OpenFile& f, uint64_t& size) {
   m.look_local(f);

@@ -17,10 +17,10 @@ using nlohmann::json;
 
 namespace {
 
-struct Usage { uint32_t processes = 0; double cpu_seconds = 0; uint64_t memory_bytes = 0; };
+struct TreeUsage { uint32_t processes = 0; double cpu_seconds = 0; uint64_t memory_bytes = 0; };
 
 /// Adds up the processes below `pid`, as this node's /proc sees them.
-void add_usage(pid_t pid, Usage& usage, int depth) {
+void add_usage(pid_t pid, TreeUsage& usage, int depth) {
   const std::string directory = "/proc/" + std::to_string(pid) + "/";
   std::ifstream children(directory + "task/" + std::to_string(pid) + "/children");
   for (pid_t child; children >> child;) {
@@ -99,7 +99,7 @@ json cells(Parts& parts) {
   if (answer.wait_for(std::chrono::seconds(5)) != std::future_status::ready) throw CodedError("XOS_BUSY", "the relay does not answer; try again");
   json list = json::array();
   for (const Far::Seen& job : answer.get()) {
-    Usage usage;
+    TreeUsage usage;
     if (job.cell > 0) add_usage(job.cell, usage, 0);  // on this thread: reading /proc must not hold up the streams
     list.push_back({{"job", job.job}, {"home", job.home}, {"session", job.session}, {"uid", job.uid}, {"processes", usage.processes}, {"cpu_seconds", usage.cpu_seconds}, {"memory_bytes", usage.memory_bytes}});
   }
