@@ -8,11 +8,13 @@
 #include <cstring>
 #include <exception>
 
+#include "records.h"
+
 namespace xos::fs::metadata {
 
 namespace {
 
-constexpr const char* names[tables] = {"inode", "entry", "xattr", "orphan", "writing", "deletion", "volume", "osd", "reply", "meta", "usage", "policy", "borrow", "snapshot"};
+constexpr const char* names[tables] = {"inode", "entry", "xattr", "orphan", "writing", "deletion", "volume", "osd", "reply", "meta", "usage", "policy", "borrow", "snapshot", "log", "local"};
 constexpr size_t group_max = 256;
 
 void check(int code, const char* what) {
@@ -35,7 +37,7 @@ uint64_t id_of(std::string_view key) {
   return be64toh(big);
 }
 
-Txn::Txn(MDB_env* env, const MDB_dbi* dbis, bool write) : dbis_(dbis) {
+Txn::Txn(MDB_env* env, const MDB_dbi* dbis, bool write, std::string* record) : dbis_(dbis), record_(record) {
   check(mdb_txn_begin(env, nullptr, write ? 0 : MDB_RDONLY, &txn_), "cannot begin a transaction");
 }
 
@@ -55,6 +57,7 @@ bool Txn::get(Table table, std::string_view key, std::string_view& value) const 
 void Txn::put(Table table, std::string_view key, std::string_view value) {
   MDB_val k = value_of(key), v = value_of(value);
   check(mdb_put(txn_, dbis_[table], &k, &v, 0), "cannot write metadata");
+  if (record_ && table < shared_tables) records::add_put(*record_, table, key, value);
 }
 
 bool Txn::erase(Table table, std::string_view key) {
@@ -62,6 +65,7 @@ bool Txn::erase(Table table, std::string_view key) {
   int r = mdb_del(txn_, dbis_[table], &k, nullptr);
   if (r == MDB_NOTFOUND) return false;
   check(r, "cannot delete metadata");
+  if (record_ && table < shared_tables) records::add_erase(*record_, table, key);
   return true;
 }
 
@@ -74,6 +78,21 @@ void Txn::scan(Table table, std::string_view from, const std::function<bool(std:
   while (r == 0 && each(view(k), view(v))) r = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT);
   if (r != 0 && r != MDB_NOTFOUND) check(r, "cannot list metadata");
 }
+
+bool Txn::last(Table table, std::string_view& key, std::string_view& value) const {
+  MDB_cursor* raw;
+  check(mdb_cursor_open(txn_, dbis_[table], &raw), "cannot read metadata");
+  std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> cursor(raw, mdb_cursor_close);
+  MDB_val k, v;
+  int r = mdb_cursor_get(cursor.get(), &k, &v, MDB_LAST);
+  if (r == MDB_NOTFOUND) return false;
+  check(r, "cannot read metadata");
+  key = view(k);
+  value = view(v);
+  return true;
+}
+
+void Txn::clear(Table table) { check(mdb_drop(txn_, dbis_[table], 0), "cannot empty a table"); }
 
 void Txn::commit() {
   MDB_txn* t = txn_;
@@ -138,12 +157,25 @@ Store::~Store() {
   mdb_env_close(env_);
 }
 
-void Store::run_group(std::vector<Task*>& group) {
-  try {
-    Txn txn(env_, dbis_, true);
-    for (Task* t : group) (*t->change)(txn);
+void Store::run(std::span<Task* const> changes) {
+  std::string record;
+  Majority* const majority = majority_;
+  Txn txn(env_, dbis_, true, majority ? &record : nullptr);
+  for (Task* t : changes) (*t->change)(txn);
+  const uint64_t sequence = sequence_ + 1;
+  if (!record.empty()) records::append(txn, {term_, sequence}, record);
+  {
     std::lock_guard committing(commit_mutex_);
     txn.commit();
+  }
+  if (record.empty()) return;
+  sequence_ = sequence;
+  majority->committed(sequence);
+}
+
+void Store::run_group(std::vector<Task*>& group) {
+  try {
+    run(group);
     return;
   } catch (...) {
     if (group.size() == 1) {
@@ -154,17 +186,34 @@ void Store::run_group(std::vector<Task*>& group) {
   // One of them failed and took the transaction along: each gets its own.
   for (Task* t : group) {
     try {
-      Txn txn(env_, dbis_, true);
-      (*t->change)(txn);
-      std::lock_guard committing(commit_mutex_);
-      txn.commit();
+      run({&t, 1});
     } catch (...) {
       t->error = std::current_exception();
     }
   }
 }
 
+void Store::lead(uint64_t term, Majority& majority) {
+  read([&](const Txn& txn) {
+    sequence_ = records::newest(txn).sequence;
+    if (records::standing(txn) == records::Standing::forgot) lost_changes_ = true;
+  });
+  term_ = term;
+  majority_ = &majority;
+  // What others left unanswered counts only once a record of this term is at a majority (Raft, 5.4.2).
+  write([&](Txn& txn) {
+    txn.put(table_meta, "term", key_of(term));
+    records::set_standing(txn, records::Standing::whole);
+  });
+}
+
 void Store::write(const std::function<void(Txn&)>& change) {
+  write_here(change);
+  // Also when nothing was changed: what was looked at may not be at a majority yet.
+  wait_current();
+}
+
+void Store::write_here(const std::function<void(Txn&)>& change) {
   Task task{&change};
   std::unique_lock lock(mutex_);
   queue_.push_back(&task);
@@ -217,6 +266,12 @@ void Store::sync_now() {
 }
 
 void Store::sync() {
+  const uint64_t sequence = sequence_;
+  sync_here();
+  if (Majority* majority = majority_) majority->wait_synced(sequence);
+}
+
+void Store::sync_here() {
   std::unique_lock lock(sync_mutex_);
   const uint64_t needed = syncs_begun_ + 1;  // one that begins after now
   while (syncs_ended_ < needed) {
@@ -242,8 +297,12 @@ void Store::sync() {
 }
 
 void Store::read_synced(const std::function<void(const Txn&)>& look) const {
-  std::lock_guard lock(pin_mutex_);
-  look(*pin_);
+  {
+    std::lock_guard lock(pin_mutex_);
+    look(*pin_);
+  }
+  // On this disk is not yet at a majority.
+  wait_current();
 }
 
 std::pair<uint64_t, uint64_t> Store::counters() const {
