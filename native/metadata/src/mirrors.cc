@@ -119,6 +119,7 @@ int Mirrors::call(uint16_t osd, uint16_t type, uint64_t file, uint32_t epoch, ui
 
 void Mirrors::ping(uint16_t osd) {
   for (int turn = 0; turn < 2; ++turn) {
+    store_.wait_current();  // a lease that somebody else leads by now is not ours to give
     const auto ask = leases_.ask(osd, boottime_ms());
     RpcClient::Answer answer;
     if (call(osd, object::lease, 0, 0, right_delete, Writer().put(ask.session).put(ask.heard_ms), answer, 700) != 0) return;

@@ -63,6 +63,7 @@ inline constexpr uint16_t groups_unknown = 0xffff;
 inline constexpr int need_groups = 10001;      ///< status: repeat with the caller's supplementary groups
 inline constexpr int session_gone = 10002;     ///< status: the MRC has dropped this mount's session (or is a new MRC); say hello and reclaim first
 inline constexpr int ask_again = 10003;        ///< status: what is asked for goes on (a file is copied for a snapshot); nothing was done, ask again at once
+inline constexpr int not_leading = 10004;      ///< status of a hello: another member of the group serves the volumes
 /// Whether reading at `at` moves the access time: when it is not behind the last change, or older than a day (mount(8), relatime).
 inline bool relatime_due(int64_t atime_ns, int64_t mtime_ns, int64_t ctime_ns, int64_t at_ns) {
   return atime_ns <= mtime_ns || atime_ns <= ctime_ns || at_ns - atime_ns > 86400 * 1000000000LL;

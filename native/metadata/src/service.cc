@@ -39,9 +39,7 @@ bool changes(uint16_t type) {
 Service::Service(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, Moves& moves, std::string node)
     : store_(store), engine_(engine), sessions_(sessions), osds_(osds), moves_(moves), node_(std::move(node)), instance_(random_id()) {}
 
-bool Service::hello(wire::Connection& connection, Sessions::Ptr& session) {
-  std::vector<std::byte> payload;
-  wire::FrameHeader h = connection.receive(payload, 10000);
+bool Service::hello(wire::Connection& connection, const wire::FrameHeader& h, const std::vector<std::byte>& payload, Sessions::Ptr& session) {
   if (h.type != metadata::hello) throw Malformed("request " + std::to_string(h.type) + " before hello");
   Reader r(payload.data(), payload.size());
   uint64_t mount = r.get<uint64_t>();
@@ -53,6 +51,7 @@ bool Service::hello(wire::Connection& connection, Sessions::Ptr& session) {
   if (!known) {
     store_.write([&](Txn& txn) { txn.put(table_meta, "session:" + key_of(mount), session->node); });
   }
+  store_.wait_current();
   Writer w;
   w.put<int32_t>(0).put(instance_).put<uint32_t>(lease_ms).put<uint8_t>(known);
   iovec piece{w.bytes().data(), w.size()};
@@ -60,7 +59,7 @@ bool Service::hello(wire::Connection& connection, Sessions::Ptr& session) {
   return callbacks;
 }
 
-void Service::serve(wire::Connection& connection) {
+void Service::serve(wire::Connection& connection, const wire::FrameHeader& first, const std::vector<std::byte>& greeting) {
   Context c;
   struct Detach {
     Sessions& sessions;
@@ -69,8 +68,8 @@ void Service::serve(wire::Connection& connection) {
       if (session) sessions.detach(session);
     }
   } detach{sessions_, c.session};
-  if (hello(connection, c.session)) {
-    sessions_.serve_callbacks(c.session, connection);
+  if (hello(connection, first, greeting, c.session)) {
+    sessions_.serve_callbacks(c.session, connection, [&] { store_.wait_current(); });
     return;
   }
   std::vector<std::byte> payload;
@@ -92,6 +91,7 @@ void Service::serve(wire::Connection& connection) {
     }
     c.out.patch<int32_t>(0, status);
     if (status != 0) c.out.bytes().resize(4);
+    store_.wait_current();
     iovec piece{c.out.bytes().data(), c.out.size()};
     connection.send({0, answer, c.names_leased ? flag_names_leased : uint16_t{0}, h.id}, {&piece, 1}, io_timeout_ms);
     if (payload.capacity() > (256u << 10)) std::vector<std::byte>().swap(payload);

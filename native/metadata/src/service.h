@@ -14,8 +14,8 @@ namespace xos::fs::metadata {
 class Service {
  public:
   Service(Store& store, Engine& engine, Sessions& sessions, OsdTable& osds, Moves& moves, std::string node);
-  /// Until the peer leaves. Throws wire::Error, Malformed.
-  void serve(wire::Connection& connection);
+  /// A connection whose first frame was received, until the peer leaves. Throws wire::Error, Malformed.
+  void serve(wire::Connection& connection, const wire::FrameHeader& first, const std::vector<std::byte>& payload);
   /// Before anybody is served. Rights to write go through it.
   void use(class Snapshotter& snapshotter) { snapshotter_ = &snapshotter; }
   /// Before anybody is served. Rights to files with write replicas come from it.
@@ -56,7 +56,7 @@ class Service {
   /// `contents`: whose objects they are, when those of another inode (borrowing.h).
   void put_opened(Context& c, const Inode& inode, uint8_t rights, uint64_t grow_to, const Inode* contents = nullptr);
   std::vector<size_t> copies_for(const Inode& inode, const std::string& node) const;
-  bool hello(wire::Connection& connection, Sessions::Ptr& session);
+  bool hello(wire::Connection& connection, const wire::FrameHeader& h, const std::vector<std::byte>& payload, Sessions::Ptr& session);
 
   Store& store_;
   Engine& engine_;

@@ -79,7 +79,7 @@ void Sessions::enqueue(Session& s, uint16_t type, std::string payload) {
   s.wake.notify_one();
 }
 
-void Sessions::serve_callbacks(const Ptr& s, wire::Connection& connection) {
+void Sessions::serve_callbacks(const Ptr& s, wire::Connection& connection, const std::function<void()>& ready) {
   std::unique_lock lock(mutex_);
   if (s->callback_connected || s->gone) return;  // the old one must end first; the mount tries again
   s->callback_connected = true;
@@ -102,6 +102,7 @@ void Sessions::serve_callbacks(const Ptr& s, wire::Connection& connection) {
         counted = true;
       }
       lock.unlock();
+      ready();
       iovec piece{payload.data(), payload.size()};
       connection.send({0, type, 0, 0}, {&piece, 1}, 5000);
       std::vector<std::byte> ignored;

@@ -54,8 +54,8 @@ class Sessions : public OpenFiles {
   /// Session of a mount; makes it when it is new (then `known` is false) and drops older ones of the same node, whose instances go to `replaced`.
   Ptr attach(uint64_t instance, const std::string& node, bool& known, std::vector<uint64_t>& replaced);
   void detach(const Ptr& session);
-  /// Runs the callback connection of a session until it breaks.
-  void serve_callbacks(const Ptr& session, wire::Connection& connection);
+  /// Runs the callback connection of a session until it breaks. `ready` returns when a message may be sent: each makes the mount's lease longer.
+  void serve_callbacks(const Ptr& session, wire::Connection& connection, const std::function<void()>& ready);
   void reclaimed(const Ptr& session);
   /// True once every mount of before the restart is back or had its time.
   bool settled() const;

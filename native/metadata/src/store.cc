@@ -266,9 +266,11 @@ void Store::sync_now() {
 }
 
 void Store::sync() {
+  Majority* const majority = majority_;
   const uint64_t sequence = sequence_;
+  if (majority) majority->want_synced(sequence);  // meanwhile
   sync_here();
-  if (Majority* majority = majority_) majority->wait_synced(sequence);
+  if (majority) majority->wait_synced(sequence);
 }
 
 void Store::sync_here() {

@@ -37,7 +37,9 @@ class Majority {
   virtual void committed(uint64_t sequence) = 0;
   /// Returns when a majority has it, and nobody else may lead at this moment. Until then for ever: who is replaced ends.
   virtual void wait_kept(uint64_t sequence) = 0;
-  /// Returns when a majority has it on the disk; here it is.
+  /// It is to reach the disks of others, too. Does not wait.
+  virtual void want_synced(uint64_t sequence) = 0;
+  /// Returns when a majority has it on the disk; here it is, and it was wanted.
   virtual void wait_synced(uint64_t sequence) = 0;
 };
 

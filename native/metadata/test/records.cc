@@ -21,9 +21,10 @@ struct Directory {
 
 /// Alone in its group.
 struct Alone : Majority {
-  uint64_t last = 0, waited = 0, synced = 0;
+  uint64_t last = 0, waited = 0, wanted = 0, synced = 0;
   void committed(uint64_t sequence) override { last = sequence; }
   void wait_kept(uint64_t sequence) override { waited = sequence; }
+  void want_synced(uint64_t sequence) override { wanted = sequence; }
   void wait_synced(uint64_t sequence) override { synced = sequence; }
 };
 
@@ -127,6 +128,7 @@ TEST("a follower is equal byte for byte") {
   CHECK_EQUAL(alone.waited, alone.last);
   leader.store->sync();
   CHECK_EQUAL(alone.synced, alone.last);
+  CHECK_EQUAL(alone.wanted, alone.last);
 }
 
 TEST("a store alone keeps no records") {
