@@ -96,8 +96,11 @@ json control(Mount& m, const std::string& op, const json& request) {
       if (o.node == m.tls.self().node) here.push_back(o.name);
     m.local.set_osds(std::move(here));
     if (request.contains("mrc") && !request["mrc"].is_null()) {
-      const auto& j = request["mrc"];
-      m.mrc.set_server(j.at("node"), j.at("address"), j.at("port"));
+      std::vector<MrcClient::Server> servers;
+      for (auto& j : request["mrc"].is_array() ? request["mrc"] : json::array({request["mrc"]}))
+        servers.push_back({j.at("node"), j.at("address"), j.at("port")});
+      if (servers.empty()) throw CodedError("XOS_BAD_REQUEST", "cannot set the servers: the list of MRCs is empty");
+      m.mrc.set_servers(std::move(servers));
     }
     return json::object();
   }

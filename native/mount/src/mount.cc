@@ -361,7 +361,7 @@ void Mount::run_callbacks() {
       complained = false;
       int64_t acknowledged = 0;
       for (;;) {
-        wire::FrameHeader h = c->receive(payload, 10000);
+        wire::FrameHeader h = c->receive(payload, mrc.silence_ms());
         // The frame proves that the MRC had our last acknowledgement when it sent this: from there the lease counts.
         if (acknowledged != 0) cache.set_valid_until(acknowledged + 2500);
         Reader r(payload.data(), payload.size());
@@ -406,6 +406,7 @@ void Mount::run_callbacks() {
       }
     } catch (const std::exception& e) {
       cache.set_valid_until(0);
+      mrc.look_elsewhere();
       if (!complained) log(Priority::warning, "callbacks from the MRC interrupted: %s", e.what());
       complained = true;
     }

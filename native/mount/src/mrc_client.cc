@@ -33,13 +33,27 @@ bool changes(uint16_t type) {
 MrcClient::MrcClient(wire::TlsContext& tls, std::function<void(Writer&)> put_reclaim, std::function<void()> reset)
     : tls_(tls), put_reclaim_(std::move(put_reclaim)), reset_(std::move(reset)), instance_(random_id()) {}
 
-void MrcClient::set_server(const std::string& node, const std::string& host, uint16_t port) {
+void MrcClient::set_servers(std::vector<Server> servers) {
   std::lock_guard lock(mutex_);
-  if (client_ && node_ == node && host_ == host && port_ == port) return;
-  node_ = node;
-  host_ = host;
-  port_ = port;
-  client_ = std::make_shared<RpcClient>(tls_, "MRC '" + node + "'", host, port, [this](wire::Connection& c) { greet(c, false); });
+  if (client_ && servers_ == servers) return;
+  servers_ = std::move(servers);
+  std::string names;
+  std::vector<RpcClient::Endpoint> endpoints;
+  for (auto& s : servers_) {
+    names += (names.empty() ? "'" : ", '") + s.node + "'";
+    endpoints.push_back({s.host, s.port});
+  }
+  client_ = std::make_shared<RpcClient>(tls_, "MRC " + names, std::move(endpoints), [this](wire::Connection& c) { greet(c, false); });
+}
+
+int MrcClient::silence_ms() const {
+  std::lock_guard lock(mutex_);
+  return servers_.size() > 1 ? another_ms : call_timeout_ms;
+}
+
+void MrcClient::look_elsewhere() {
+  std::lock_guard lock(mutex_);
+  if (client_ && servers_.size() > 1) client_->abandon();
 }
 
 bool MrcClient::known() const { return client() != nullptr; }
@@ -56,18 +70,21 @@ void MrcClient::trim(size_t keep) {
 void MrcClient::greet(wire::Connection& c, bool callbacks) {
   // One at a time: the first connection to a new MRC (or a new session) reclaims before any other one may ask for something.
   std::lock_guard lock(greet_mutex_);
+  const int timeout_ms = silence_ms();
   Writer w;
   w.put(instance_).put<uint8_t>(callbacks);
   iovec piece{w.bytes().data(), w.size()};
   std::vector<std::byte> payload;
   if (callbacks) reset_();
-  c.send({0, hello, 0, 0}, {&piece, 1}, call_timeout_ms);
-  c.receive(payload, call_timeout_ms);
+  c.send({0, hello, 0, 0}, {&piece, 1}, timeout_ms);
+  c.receive(payload, timeout_ms);
   uint64_t server;
   bool known;
   try {
     Reader r(payload.data(), payload.size());
-    if (r.get<int32_t>() != 0) throw Malformed("hello refused");
+    const auto status = r.get<int32_t>();
+    if (status == not_leading) throw wire::Error(wire::ErrorCode::unreachable, "it follows another MRC of its group");
+    if (status != 0) throw Malformed("hello refused");
     server = r.get<uint64_t>();
     r.get<uint32_t>();
     known = r.get<uint8_t>() != 0;
@@ -81,21 +98,15 @@ void MrcClient::greet(wire::Connection& c, bool callbacks) {
   put(reclaim_request, RequestHead{});
   put_reclaim_(reclaim_request);
   piece = {reclaim_request.bytes().data(), reclaim_request.size()};
-  c.send({0, reclaim, 0, 1}, {&piece, 1}, call_timeout_ms);
-  c.receive(payload, call_timeout_ms);
+  c.send({0, reclaim, 0, 1}, {&piece, 1}, timeout_ms);
+  c.receive(payload, timeout_ms);
   server_instance_ = server;
 }
 
 std::unique_ptr<wire::Connection> MrcClient::open_callbacks() {
-  std::string host;
-  uint16_t port;
-  {
-    std::lock_guard lock(mutex_);
-    if (!client_) return nullptr;
-    host = host_;
-    port = port_;
-  }
-  auto c = wire::Connection::connect(tls_, host, port, 3000);
+  auto at = client();
+  if (!at) return nullptr;
+  auto c = wire::Connection::connect(tls_, at->host(), at->port(), 3000);
   greet(*c, true);
   return c;
 }

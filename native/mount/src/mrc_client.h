@@ -17,7 +17,17 @@ class MrcClient {
  public:
   /// `put_reclaim` appends the body of a reclaim request; `reset` drops everything cached (called before a session starts anew).
   MrcClient(wire::TlsContext& tls, std::function<void(Writer&)> put_reclaim, std::function<void()> reset);
-  void set_server(const std::string& node, const std::string& host, uint16_t port);
+  struct Server {
+    std::string node, host;
+    uint16_t port = 0;
+    bool operator==(const Server&) const = default;
+  };
+  /// Members of the group, of which one serves; at least one.
+  void set_servers(std::vector<Server> servers);
+  /// For how long the one that serves may be silent on the connection for callbacks.
+  int silence_ms() const;
+  /// The one that serves is silent: what waits for it is repeated at the others. Nothing happens when there are none.
+  void look_elsewhere();
   bool known() const;
 
   /// `groups` fills the supplementary groups of the caller; it is called only when the MRC asks. 0 or errno.
@@ -40,8 +50,7 @@ class MrcClient {
   const uint64_t instance_;
   mutable std::mutex mutex_;
   std::shared_ptr<RpcClient> client_;
-  std::string node_, host_;
-  uint16_t port_ = 0;
+  std::vector<Server> servers_;
   std::mutex greet_mutex_;
   uint64_t server_instance_ = 0;
   std::mutex slot_mutex_;
@@ -51,6 +60,7 @@ class MrcClient {
 };
 
 inline constexpr int call_timeout_ms = 10000;
+inline constexpr int another_ms = 2500;  ///< to wait for one of several servers before the next is tried
 inline constexpr int ask_again_max_ms = 3600 * 1000;  ///< a large file that is copied for a snapshot takes its time
 
 }  // namespace xos::fs

@@ -90,9 +90,11 @@ def until(check, what="it holds", seconds=120):
 
 
 class Cluster:
-    def __init__(self, binaries, osds=("n1", "n2"), mounts=("n1", "n2"), base=17000, directory=None):
-        self.binaries, self.osds, self.mounts, self.base = binaries, osds, mounts, base
+    def __init__(self, binaries, osds=("n1", "n2"), mounts=("n1", "n2"), base=17000, directory=None, group=()):
+        """group: the nodes of which each has an MRC, "mrc-NODE"; without, there is one MRC, "mrc", on n1."""
+        self.binaries, self.osds, self.mounts, self.base, self.group = binaries, osds, mounts, base, group
         self.directory = directory or tempfile.mkdtemp(prefix="xos-fs-")
+        self.mrc = "mrc-" + group[0] if group else "mrc"  # the one that serves
         self.processes = {}
         self.spawner = Spawner()
         self.keys = {n: os.urandom(32).hex() for n in osds}
@@ -105,7 +107,7 @@ class Cluster:
         open(self.path("ca.cnf"), "w").write(CA)
         run("openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", self.path("ca.key"), "-out", self.path("ca.pem"),
             "-days", "2", "-config", self.path("ca.cnf"), "-extensions", "ca")
-        for node in sorted(set(self.osds) | set(self.mounts) | {"n1", "stranger"}):
+        for node in sorted(set(self.osds) | set(self.mounts) | set(self.group) | {"n1", "stranger"}):
             os.makedirs(self.path(node), exist_ok=True)
             vo = "demo" if node != "stranger" else "other"
             run("openssl", "req", "-newkey", "ed25519", "-nodes", "-keyout", self.path(node, "key.pem"), "-out", self.path(node, "csr.pem"),
@@ -117,7 +119,7 @@ class Cluster:
             shutil.copy(self.path("ca.pem"), self.path(node, "ca.pem"))
 
     def start(self, name):
-        """name: mrc, osd-NODE or mount-NODE."""
+        """name: mrc, mrc-NODE, osd-NODE or mount-NODE."""
         kind, _, node = name.partition("-")
         node = node or "n1"
         rundir = self.path("run-" + node)
@@ -125,7 +127,7 @@ class Cluster:
         args = [os.path.join(self.binaries, {"mrc": "metadata/xos-mrc", "osd": "object/xos-osd", "mount": "mount/xos-mount"}[kind]),
                 "--node", node, "--vo", "demo", "--credentials", self.path(node), "--run", rundir]
         if kind == "mrc":
-            args += ["--listen", f"127.0.0.1:{self.base}", "--state", self.path("mrc-state")]
+            args += ["--listen", f"127.0.0.1:{self.mrc_port(node)}", "--state", self.path(name.replace("mrc", "mrc-state", 1))]
             control = "mrc.ctl"
         elif kind == "osd":
             args += ["--listen", f"127.0.0.1:{self.osd_port(node)}", "--state", self.path("osd-state-" + node)]
@@ -139,13 +141,19 @@ class Cluster:
         deadline = time.time() + 10
         while True:
             try:
-                self.control(name, {"op": "stats"})
+                self.control(name, {"op": "state" if kind == "mrc" else "stats"})
                 break
             except (OSError, ValueError):
                 if time.time() > deadline or self.processes[name].poll() is not None:
                     raise RuntimeError(f"{name} did not start: " + open(self.path(name + ".log")).read())
                 time.sleep(0.02)
         return path
+
+    def mrc_port(self, node):
+        return self.base + 100 + self.group.index(node) if self.group else self.base
+
+    def mrcs(self):
+        return [{"node": n, "address": "127.0.0.1", "port": self.mrc_port(n)} for n in self.group or ["n1"]]
 
     def osd_port(self, node):
         return self.base + 1 + self.osds.index(node)
@@ -173,28 +181,42 @@ class Cluster:
         return answer
 
     def tell_osd(self, node):
-        self.control("osd-" + node, {"op": "keys", "keys": [{"mrc": "n1", "key": self.keys[node]}]})
+        self.control("osd-" + node, {"op": "keys", "keys": [{"mrc": n, "key": self.keys[node]} for n in self.group or ["n1"]]})
 
     def tell_mrc(self):
-        self.control("mrc", {"op": "osds", "osds": [{"osd": n, "node": n, "address": "127.0.0.1", "port": self.osd_port(n), "key": self.keys[n],
+        self.control(self.mrc, {"op": "osds", "osds": [{"osd": n, "node": n, "address": "127.0.0.1", "port": self.osd_port(n), "key": self.keys[n],
                                                      "free_bytes": 1 << 33, "up": True} for n in self.osds]})
 
     def tell_mount(self, node):
-        self.control("mount-" + node, {"op": "servers", "mrc": {"node": "n1", "address": "127.0.0.1", "port": self.base},
+        self.control("mount-" + node, {"op": "servers", "mrc": self.mrcs() if self.group else self.mrcs()[0],
                                        "osds": [{"osd": n, "node": n, "address": "127.0.0.1", "port": self.osd_port(n)} for n in self.osds]})
 
     def up(self):
         for n in self.osds:
             self.start("osd-" + n)
             self.tell_osd(n)
-        self.start("mrc")
-        self.tell_mrc()
+        if self.group:
+            self.group_up()
+        else:
+            self.start("mrc")
+            self.tell_mrc()
         for n in self.mounts:
             self.start("mount-" + n)
             self.tell_mount(n)
 
+    def group_up(self):
+        """Makes a group of MRCs, the database of the first of them is what they have; that one leads."""
+        for n in self.group:
+            self.start("mrc-" + n)
+            self.control("mrc-" + n, {"op": "group", "members": self.mrcs(), "seed": n == self.group[0]})
+            self.processes.pop("mrc-" + n).wait()
+            self.start("mrc-" + n)
+        self.term = 1
+        self.control(self.mrc, {"op": "lead", "term": 1})
+        self.tell_mrc()
+
     def volume(self, name, uid=0, gid=0, mode=0o777, **policy):
-        self.control("mrc", {"op": "volume-create", "name": name, "uid": uid, "gid": gid, "mode": mode, "policy": policy})
+        self.control(self.mrc, {"op": "volume-create", "name": name, "uid": uid, "gid": gid, "mode": mode, "policy": policy})
         return {n: os.path.join(self.mountpoint(n), name) for n in self.mounts}
 
     def kill(self, name, sig=signal.SIGKILL):

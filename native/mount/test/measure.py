@@ -1,4 +1,7 @@
-"""Rates of a mounted volume, the rows of the file-system bench: measure.py BUILD_DIRECTORY [files] [metadata untar data million]"""
+"""Rates of a mounted volume, the rows of the file-system bench: measure.py BUILD_DIRECTORY [files] [metadata untar data million]
+
+XOS_GROUP: how many MRCs there are in a group; without, one that is in none.
+"""
 import os, subprocess, sys, time, json, shutil
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import Cluster
@@ -155,7 +158,8 @@ def main():
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
     wanted = sys.argv[3:] or ["metadata", "untar", "data"]
     global CLUSTER
-    c = CLUSTER = Cluster(build, osds=("n1",), mounts=("n1",))
+    group = tuple(f"n{i + 1}" for i in range(int(os.environ.get("XOS_GROUP", "0"))))
+    c = CLUSTER = Cluster(build, osds=("n1",), mounts=("n1",), group=group)
     try:
         c.up()
         a = c.volume("home")["n1"]

@@ -1,5 +1,6 @@
 #include "rpc_client.h"
 
+#include <sys/socket.h>
 #include <time.h>
 
 #include <algorithm>
@@ -13,6 +14,12 @@
 
 namespace xos::fs {
 
+namespace {
+
+constexpr int one_of_several_ms = 1000;
+
+}  // namespace
+
 int64_t monotonic_ms() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -20,7 +27,10 @@ int64_t monotonic_ms() {
 }
 
 RpcClient::RpcClient(wire::TlsContext& tls, std::string what, std::string host, uint16_t port, Greeting greet)
-    : tls_(tls), what_(std::move(what)), host_(std::move(host)), port_(port), greet_(std::move(greet)) {}
+    : RpcClient(tls, std::move(what), {{std::move(host), port}}, std::move(greet)) {}
+
+RpcClient::RpcClient(wire::TlsContext& tls, std::string what, std::vector<Endpoint> endpoints, Greeting greet)
+    : tls_(tls), what_(std::move(what)), endpoints_(std::move(endpoints)), greet_(std::move(greet)) {}
 
 std::unique_ptr<wire::Connection> RpcClient::acquire(int timeout_ms, bool& fresh) {
   {
@@ -33,14 +43,31 @@ std::unique_ptr<wire::Connection> RpcClient::acquire(int timeout_ms, bool& fresh
     }
   }
   fresh = true;
-  auto c = wire::Connection::connect(tls_, host_, port_, timeout_ms);
-  if (greet_) greet_(*c);
-  return c;
+  const size_t first = current_;
+  // A machine that is gone must not keep anybody from the next.
+  if (endpoints_.size() > 1) timeout_ms = std::min(timeout_ms, one_of_several_ms);
+  for (size_t i = 0;; ++i) {
+    const size_t which = (first + i) % endpoints_.size();
+    try {
+      auto c = wire::Connection::connect(tls_, endpoints_[which].host, endpoints_[which].port, timeout_ms);
+      if (greet_) greet_(*c);
+      current_ = which;
+      return c;
+    } catch (const wire::Error&) {
+      if (i + 1 == endpoints_.size()) throw;
+    }
+  }
 }
 
 void RpcClient::release(std::unique_ptr<wire::Connection> connection) {
   std::lock_guard lock(mutex_);
   idle_.push_back(std::move(connection));
+}
+
+void RpcClient::abandon() {
+  trim(0);
+  std::lock_guard lock(mutex_);
+  for (int fd : waiting_) shutdown(fd, SHUT_RDWR);
 }
 
 void RpcClient::trim(size_t keep) {
@@ -51,6 +78,22 @@ void RpcClient::trim(size_t keep) {
     idle_.erase(idle_.begin());
   }
 }
+
+/// Lets abandon() find a socket until its connection is released or closed. Costs nothing where there is no other server.
+struct RpcClient::Waiting {
+  RpcClient& client;
+  const int fd;
+  Waiting(RpcClient& client, int fd) : client(client), fd(fd) {
+    if (client.endpoints_.size() == 1) return;
+    std::lock_guard lock(client.mutex_);
+    client.waiting_.insert(fd);
+  }
+  ~Waiting() {
+    if (client.endpoints_.size() == 1) return;
+    std::lock_guard lock(client.mutex_);
+    client.waiting_.erase(fd);
+  }
+};
 
 template <typename Receive>
 int RpcClient::exchange(uint16_t type, uint16_t flags, std::span<const iovec> payload, int timeout_ms, bool repeatable, int unreachable_ms, Receive receive) {
@@ -71,6 +114,7 @@ int RpcClient::exchange(uint16_t type, uint16_t flags, std::span<const iovec> pa
     try {
       bool fresh;
       auto c = acquire(std::min(left, 3000), fresh);
+      const Waiting waiting(*this, c->fd());
       uint64_t id = next_id_.fetch_add(1);
       sent = true;
       c->send({0, type, flags, id}, payload, left);
@@ -84,7 +128,7 @@ int RpcClient::exchange(uint16_t type, uint16_t flags, std::span<const iovec> pa
       int64_t none = 0;
       bool first = down_since_ms_.compare_exchange_strong(none, monotonic_ms());
       if (first) {
-        log(Priority::warning, "%s at %s:%u does not answer: %s", what_.c_str(), host_.c_str(), port_, e.what());
+        log(Priority::warning, "%s at %s:%u does not answer: %s", what_.c_str(), host().c_str(), port(), e.what());
         trim(0);
       }
       if (e.code == wire::ErrorCode::timed_out) error = ETIMEDOUT;

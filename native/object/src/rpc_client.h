@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,13 +14,20 @@
 
 namespace xos::fs {
 
-/// One server (MRC or OSD). Thread-safe; each call uses a connection alone. The most recently used idle connection is taken first,
+/// One server (MRC or OSD), or several of which one serves at a time. Thread-safe; each call uses a connection alone. The most recently used idle connection is taken first,
 /// so that the thread behind it is warm and unused ones can be closed.
 class RpcClient {
  public:
   using Greeting = std::function<void(wire::Connection&)>;
   /// `what` names the server in errors and logs ("MRC 'n1'"). `greet` runs on every new connection and may throw wire::Error.
   RpcClient(wire::TlsContext& tls, std::string what, std::string host, uint16_t port, Greeting greet = {});
+  struct Endpoint {
+    std::string host;
+    uint16_t port = 0;
+    bool operator==(const Endpoint&) const = default;
+  };
+  /// Whoever `greet` accepts serves; the others are tried when it does not answer. At least one.
+  RpcClient(wire::TlsContext& tls, std::string what, std::vector<Endpoint> endpoints, Greeting greet);
 
   struct Answer {
     int status = 0;               ///< 0 or errno (positive)
@@ -54,13 +62,17 @@ class RpcClient {
   std::unique_ptr<Started> start_once(const Transfer& t, int timeout_ms);
   /// False when the connection broke: the request may have been done.
   bool finish(std::unique_ptr<Started> started, Transfer& t, int timeout_ms, int& status);
+  /// Ends all connections, those that wait for an answer as well: what may be repeated is, elsewhere if there are several servers.
+  void abandon();
   /// Closes idle connections beyond `keep`.
   void trim(size_t keep);
   const std::string& what() const { return what_; }
-  const std::string& host() const { return host_; }
-  uint16_t port() const { return port_; }
+  /// Of the server that answered last.
+  const std::string& host() const { return endpoints_[current_].host; }
+  uint16_t port() const { return endpoints_[current_].port; }
 
  private:
+  struct Waiting;
   std::unique_ptr<wire::Connection> acquire(int timeout_ms, bool& fresh);
   void release(std::unique_ptr<wire::Connection> connection);
   int receive(wire::Connection& c, const wire::FrameHeader& h, Transfer& t, int left);
@@ -68,11 +80,13 @@ class RpcClient {
   int exchange(uint16_t type, uint16_t flags, std::span<const iovec> payload, int timeout_ms, bool repeatable, int unreachable_ms, Receive receive);
 
   wire::TlsContext& tls_;
-  const std::string what_, host_;
-  const uint16_t port_;
+  const std::string what_;
+  const std::vector<Endpoint> endpoints_;
+  std::atomic<size_t> current_{0};
   Greeting greet_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<wire::Connection>> idle_;
+  std::set<int> waiting_;  // sockets on which an answer is expected
   std::atomic<uint64_t> next_id_{1};
   std::atomic<int64_t> down_since_ms_{0};
   std::atomic<int64_t> tried_ms_{0};
