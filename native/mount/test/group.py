@@ -5,7 +5,7 @@
 Needs root, /dev/fuse, openssl. XOS_ROUNDS: how often the leader is killed under writers (3).
 usage: group.py BUILD_DIRECTORY [name part of tests]
 """
-import errno, hashlib, os, random, signal, sys, threading, time
+import errno, hashlib, os, random, signal, socket, sys, threading, time
 
 import e2e, suite
 from cluster import Cluster, until
@@ -221,7 +221,22 @@ def one_that_leads_no_more_tells_nothing_and_follows(c, a, b):
     promote(c, but=(old[4:],))
     write(f"{a}/g", b"2")
     os.unlink(f"{b}/f")
-    c.processes[old].send_signal(signal.SIGCONT)
+    # It goes on before anybody can tell it.
+    for n in NODES:
+        c.processes["mrc-" + n].send_signal(signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.connect(c.path("run-" + old[4:], "mrc.ctl"))
+        asked.sendall(b'{"id":1,"op":"volume-list"}\n')
+        c.processes[old].send_signal(signal.SIGCONT)
+        asked.settimeout(2)
+        try:
+            raise AssertionError(f"it answered {asked.recv(65536)}")
+        except TimeoutError:
+            pass
+        for n in NODES:
+            c.processes["mrc-" + n].send_signal(signal.SIGCONT)
+        asked.settimeout(60)
+        assert asked.recv(65536) == b""
     for _ in range(50):
         assert sorted(os.listdir(a)) == sorted(os.listdir(b)) == ["g"]
     until(lambda: c.processes[old].poll() is not None, "the old leader has ended")
