@@ -15,7 +15,8 @@ def cpu_us():
     used = {}
     for name, p in CLUSTER.processes.items():
         fields = open(f"/proc/{p.pid}/stat").read().rsplit(")", 1)[1].split()
-        used[name.split("-")[0]] = (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
+        kind = name.split("-")[0]
+        used[kind] = used.get(kind, 0) + (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
     return used
 
 
