@@ -265,6 +265,14 @@ void Store::sync_now() {
   pin_ = std::move(pin);
 }
 
+/// Whether nothing was committed since the last sync.
+bool Store::is_synced() const {
+  MDB_envinfo info;
+  check(mdb_env_info(env_, &info), "cannot look at the database");
+  std::lock_guard lock(pin_mutex_);
+  return pin_ && pin_->id() == info.me_last_txnid;
+}
+
 void Store::sync() {
   Majority* const majority = majority_;
   const uint64_t sequence = sequence_;
@@ -274,6 +282,7 @@ void Store::sync() {
 }
 
 void Store::sync_here() {
+  if (is_synced()) return;
   std::unique_lock lock(sync_mutex_);
   const uint64_t needed = syncs_begun_ + 1;  // one that begins after now
   while (syncs_ended_ < needed) {

@@ -88,6 +88,7 @@ class Store {
   void write_here(const std::function<void(Txn&)>& change);
   void read(const std::function<void(const Txn&)>& look) const;
   /// Everything committed before the call is on the disk afterwards. Calls at the same time share the work. Throws StoreError.
+  /// Costs nothing when nothing was committed since the last one.
   void sync();
   /// The state of now, for as long as the caller keeps it: no page of it is used again meanwhile.
   std::unique_ptr<const Txn> snapshot() const;
@@ -116,6 +117,7 @@ class Store {
   struct Task;
   void run_group(std::vector<Task*>& group);
   void run(std::span<Task* const> changes);
+  bool is_synced() const;
   void sync_now();
   MDB_env* env_ = nullptr;
   SyncedState synced_;

@@ -231,4 +231,17 @@ TEST("syncs at the same time share the work, and each covers what was committed 
   }
 }
 
+TEST("a sync without a change before it writes nothing, and one with a change does") {
+  Machine m;
+  Store store(m.path, map_bytes, "before");
+  store.write([](Txn& txn) { txn.put(table_entry, "a", "x"); });
+  store.sync();
+  const std::string synced = slurp(m.file("synced"));
+  store.sync();
+  CHECK(slurp(m.file("synced")) == synced);
+  store.write([](Txn& txn) { txn.put(table_entry, "b", "x"); });
+  store.sync();
+  CHECK(slurp(m.file("synced")) != synced);
+}
+
 TEST_MAIN
