@@ -55,8 +55,7 @@ bool isDead(pid_t pid) {
 
 }  // namespace
 
-Capture::Capture(const std::string& shim) : shim_(shim), report_(clones() ? memfd_create("capture", MFD_CLOEXEC) : -1) {
-  if (!clones()) return;
+Capture::Capture(const std::string& shim) : shim_(shim), report_(memfd_create("capture", MFD_CLOEXEC)) {
   auto must = [](bool ok, const std::string& what) {
     if (!ok) throw std::system_error(errno, std::generic_category(), what);
   };
@@ -68,12 +67,10 @@ Capture::Capture(const std::string& shim) : shim_(shim), report_(clones() ? memf
 }
 
 std::vector<std::string> Capture::environment() const {
-  if (!clones()) return {};
   return {"LD_PRELOAD=" + shim_, "XOS_CAPTURE_REPORT=" + std::to_string(report_.get()), "XOS_CAPTURE_HOLD=" + std::to_string(hold_read_.get())};
 }
 
 bool Capture::readReport() {
-  if (!clones()) return true;
   captured_.clear();
   std::vector<Record> records(512);
   for (off_t at = 0;;) {
@@ -92,7 +89,6 @@ bool Capture::readReport() {
 }
 
 void Capture::reap(const std::vector<Process>& before) {
-  if (!clones()) return;
   const Stopwatch watch;
   readReport();  // also what a CRIU that was killed had time to tell
   // Its parasites go on for a moment when it was killed, one of them perhaps with the making of a clone.

@@ -21,12 +21,10 @@ bool captureKnows(int major, int minor, int sublevel);
 
 class Capture {
  public:
-  /// `shim` is the library; empty: CRIU stores all memory itself, into its own directory, and store() brings it to its place later. Throws
-  /// std::system_error when it is not there or no descriptors are to be had.
+  /// `shim` is the library. Throws std::system_error when it is not there or no descriptors are to be had.
   explicit Capture(const std::string& shim);
-  bool clones() const { return !shim_.empty(); }
   /// For Swrk::start.
-  std::vector<int> inherited() const { return clones() ? std::vector<int>{report_.get(), hold_read_.get()} : std::vector<int>{}; }
+  std::vector<int> inherited() const { return {report_.get(), hold_read_.get()}; }
   std::vector<std::string> environment() const;
 
   /// Reads what was captured, after CRIU's answer. False with errno set.

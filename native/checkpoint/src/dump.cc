@@ -69,7 +69,7 @@ class Dump {
     chooseCapture();
     if (auto failure = startCriu()) return failure;
     auto failure = prepareImages();
-    if (!failure && capture_ && capture_->clones() && !knownCriu()) {
+    if (!failure && capture_ && !knownCriu()) {
       capture_.reset();  // and once more, without
       failure = startCriu();
     }
@@ -107,7 +107,7 @@ class Dump {
     return std::nullopt;
   }
 
-  /// With clones where that pays, else through memory, else (`capture_` is nothing) while everything stands still.
+  /// With clones where that pays; else `capture_` is nothing, and CRIU puts all memory into FIFOs of ours (MemoryImages).
   void chooseCapture() {
     if (request_.leave_running) why_plain_ = request_.copy_on_write ? whyPlain(tree_, request_.capture_bytes_min) : "it was asked for";
     if (request_.leave_running && why_plain_.empty()) {
@@ -117,8 +117,6 @@ class Dump {
         why_plain_ = std::string("no capture on this node: ") + error.what();
       }
     }
-    // A small tree need not wait until it is stored, either: memory holds it meanwhile.
-    if (request_.leave_running && !capture_ && memory_bytes_ < request_.capture_bytes_min) capture_ = std::make_unique<Capture>("");
   }
 
   /// A new CRIU in the place of the one that is there.
@@ -165,14 +163,15 @@ class Dump {
                               .notified = [this](const rpc::Response& n, Fd&) { return notified(n); }};
     auto answer = converse(conversation, rpc::encodeRequest(rpc::Type::dump, &options));
     if (auto* failure = std::get_if<Failure>(&answer)) return *failure;
-    if (!capture_) criu_->finish(1000);
+    // What it tells of itself it has told by then; a tree that is to end is gone when CRIU is.
+    if (!request_.leave_running) criu_->finish(1000);
     uint32_t frozen_ms = frozen_.elapsedMs();
     auto stats = rpc::decodeDumpStats(readFile("/proc/self/fd/" + std::to_string(images_.get()) + "/stats-dump"));
     if (stats) frozen_ms = (stats->freezing_us + stats->frozen_us + 999) / 1000;
     manifest_.frozen_ms = frozen_ms;
     bool cloned = false;
-    if (capture_)
-      if (auto failure = sealCaptured(cloned)) return *failure;
+    if (request_.leave_running)
+      if (auto failure = sealRunning(cloned)) return *failure;
     return DumpResult{.bytes = manifest_.bytes, .processes = static_cast<uint32_t>(manifest_.processes.size()),
                       .frozen_ms = frozen_ms, .total_ms = watch_.elapsedMs(),
                       .copy_on_write = cloned, .why_plain = why_plain_};
@@ -187,24 +186,39 @@ class Dump {
       describeTree();
       // CRIU passes semaphores and messages by when it believes that they are not the tree's.
       if (ipc_ == Swrk::Ipc::shared && hasSystemVObjects()) return refuse("XOS_CHECKPOINT_STATE", "it has just made System V memory, semaphores or a message queue; try again");
-      if (capture_) return takeTemporaries();
+      if (memory_) memory_->collect();
+      if (auto failure = takeTemporaries(); failure || request_.leave_running) return failure;
       report(Progress::Phase::checking);
-      return seal();
+      if (auto failure = storeMemory()) return failure;
+      manifest_.frozen_ms = frozen_.elapsedMs();
+      return sealState();
     }
     return std::nullopt;
   }
 
-  /// Everything runs again: stores what the clones hold, then as seal() does.
-  std::optional<Failure> sealCaptured(bool& cloned) {
+  /// Everything runs again: stores what the clones hold, or what came out of CRIU's FIFOs and is not yet stored, and makes it a checkpoint.
+  std::optional<Failure> sealRunning(bool& cloned) {
+    if (capture_) {
+      if (!capture_->readReport()) return refuse("XOS_CHECKPOINT_ENGINE", "what was captured is not known; the job goes on");
+      cloned = !capture_->empty();
+      if (!cloned && why_plain_.empty()) why_plain_ = "CRIU did not ask for its memory as expected";
+    }
+    // Beside the memory that is still on its way; those of a capture are not yet complete.
+    if (memory_)
+      if (auto failure = pack()) return failure;
+    if (auto failure = storeMemory()) return failure;
+    report(Progress::Phase::checking);
+    return sealState();
+  }
+
+  std::optional<Failure> storeMemory() {
     auto& facts = request_.facts;
-    if (!capture_->readReport()) return refuse("XOS_CHECKPOINT_ENGINE", "what was captured is not known; the job goes on");
-    cloned = !capture_->empty();
-    if (!cloned && why_plain_.empty()) why_plain_ = "CRIU did not ask for its memory as expected";
     std::string failed, why;
     std::atomic<bool> abort{false};
     int error = 0;
     auto storing = std::async(std::launch::async, [&] {
-      why = capture_->store(images_.get(), place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.files, failed, captured_bytes_, abort);
+      if (capture_) why = capture_->store(images_.get(), place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.files, failed, captured_bytes_, abort);
+      else if (!memory_->finish(facts.uid, facts.gid, request_.sync, manifest_.files, failed, abort)) why = "it was given up";
       error = errno;
     });
     while (storing.wait_for(std::chrono::milliseconds(20)) != std::future_status::ready) {
@@ -216,24 +230,13 @@ class Dump {
       return refuse("XOS_CHECKPOINT_TIMEOUT", "it took longer than " + std::to_string(request_.timeout_ms / 1000) + " s and was given up");
     if (!failed.empty()) return cannotStore(failed);
     if (!why.empty()) return refuse("XOS_CHECKPOINT_ENGINE", why + "; the job goes on");
-    report(Progress::Phase::checking);
-    return sealState();
-  }
-
-  /// Makes the images a checkpoint: sums, manifest, owner.
-  std::optional<Failure> seal() {
-    auto& facts = request_.facts;
-    std::string failed;
-    if (auto failure = takeTemporaries()) return failure;
-    if (!memory_->finish(facts.uid, facts.gid, request_.sync, manifest_.files, failed)) return cannotStore(failed);
-    manifest_.frozen_ms = frozen_.elapsedMs();
-    return sealState();
+    return std::nullopt;
   }
 
   /// Memory is stored: the rest of the images, and the manifest that makes them a checkpoint.
   std::optional<Failure> sealState() {
     auto& facts = request_.facts;
-    if (!packImages(images_.get(), place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.pack)) return cannotStore(pack_name);
+    if (auto failure = pack()) return failure;
     for (auto& file : manifest_.files) manifest_.bytes += file.size;
     manifest_.bytes += manifest_.pack.size;
     if (!request_.credentials.empty()) manifest_.certificate = nodeCertificate(request_.credentials);
@@ -247,6 +250,14 @@ class Dump {
                   finishPlace(place_, facts.uid, facts.gid);
     if (!sealed) return cannotStore(manifest_name);
     return std::nullopt;
+  }
+
+  /// All small images of CRIU; once.
+  std::optional<Failure> pack() {
+    auto& facts = request_.facts;
+    if (!manifest_.pack.entries.empty()) return std::nullopt;
+    const bool stored = packImages(images_.get(), place_.directory.get(), facts.uid, facts.gid, request_.sync, manifest_.pack);
+    return stored ? std::nullopt : std::optional(cannotStore(pack_name));
   }
 
   std::optional<Failure> takeTemporaries() {

@@ -7,11 +7,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <functional>
-#include <memory>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <system_error>
+#include <utility>
 
 namespace xos::checkpoint {
 namespace {
@@ -61,17 +62,32 @@ MemoryImages::MemoryImages(int scratch_fd, int directory_fd, int count) : direct
     must(image.fifo.valid(), "open a FIFO");
     images_.push_back(std::move(image));
   }
-  thread_ = std::thread([this] { follow(); });
+  reader_ = std::thread([this] { follow(); });
+  writer_ = std::thread([this] { storeAll(); });
 }
 
-MemoryImages::~MemoryImages() { stopThread(); }
+MemoryImages::~MemoryImages() {
+  dropping_ = true;
+  stopReading();
+  stopStoring();
+}
 
-void MemoryImages::stopThread() {
-  if (!thread_.joinable()) return;
+void MemoryImages::stopReading() {
+  if (!reader_.joinable()) return;
   stop_ = true;
   uint64_t one = 1;
   writeAll(wake_.get(), &one, sizeof one);
-  thread_.join();
+  reader_.join();
+}
+
+void MemoryImages::stopStoring() {
+  if (!writer_.joinable()) return;
+  {
+    std::lock_guard lock(mutex_);
+    no_more_ = true;
+  }
+  changed_.notify_all();
+  writer_.join();
 }
 
 void MemoryImages::follow() {
@@ -90,40 +106,83 @@ void MemoryImages::follow() {
 
 /// Reads what is in the FIFO now.
 void MemoryImages::drain(Image& image) {
-  if (!image.block) {
-    // As many pages as one read takes; only for those that are used: it is locked memory.
-    fcntl(image.fifo.get(), F_SETPIPE_SZ, static_cast<int>(block_bytes));
-    image.block = std::make_unique_for_overwrite<char[]>(block_bytes);
-  }
   for (;;) {
+    int there = 0;
+    if (!image.block && (ioctl(image.fifo.get(), FIONREAD, &there) < 0 || there == 0)) return;
+    // As many pages as one read takes; only for those that are used: it is locked memory.
+    if (!std::exchange(image.widened, true)) fcntl(image.fifo.get(), F_SETPIPE_SZ, static_cast<int>(block_bytes));
+    if (!image.block) image.block = freshBlock();
     ssize_t got = read(image.fifo.get(), image.block.get() + image.filled, block_bytes - image.filled);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return;
     image.filled += static_cast<size_t>(got);
     bytes_seen_ += static_cast<uint64_t>(got);
-    if (image.filled == block_bytes) store(image);
+    if (image.filled == block_bytes) handOn(image);
+  }
+}
+
+/// One that was stored, whose pages are there already, or a new one.
+std::unique_ptr<char[]> MemoryImages::freshBlock() {
+  std::lock_guard lock(mutex_);
+  if (spare_.empty()) return std::make_unique_for_overwrite<char[]>(block_bytes);
+  auto block = std::move(spare_.back());
+  spare_.pop_back();
+  return block;
+}
+
+/// Gives the block to the writer, who may have to make room first.
+void MemoryImages::handOn(Image& image) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return waiting_.size() < waiting_bytes_max / block_bytes; });
+  waiting_.push_back({&image, std::move(image.block), std::exchange(image.filled, 0)});
+  changed_.notify_all();
+}
+
+void MemoryImages::storeAll() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return !waiting_.empty() || no_more_; });
+    if (waiting_.empty()) return;
+    Block block = std::move(waiting_.front());
+    waiting_.pop_front();
+    lock.unlock();
+    changed_.notify_all();
+    store(block);
+    lock.lock();
+    spare_.push_back(std::move(block.bytes));
   }
 }
 
 /// Sums and writes the block. After an error what comes is dropped, so that CRIU never waits for us; finish() tells of it.
-void MemoryImages::store(Image& image) {
-  if (!image.file && !error_)
-    image.file.reset(openat(directory_fd_, image.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  image.crc = crc32c(image.crc, image.block.get(), image.filled);
-  image.size += image.filled;
-  bool stored = !error_ && image.file && writeAll(image.file.get(), image.block.get(), image.filled);
-  if (!stored && !error_) {
-    error_ = errno;
-    failed_name_ = image.name;
-  }
-  image.filled = 0;
+void MemoryImages::store(Block& block) {
+  if (error_ || dropping_) return;
+  Image& image = *block.image;
+  if (!image.file) image.file.reset(openat(directory_fd_, image.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  image.crc = crc32c(image.crc, block.bytes.get(), block.filled);
+  image.size += block.filled;
+  if (image.file && writeAll(image.file.get(), block.bytes.get(), block.filled)) return;
+  error_ = errno;
+  failed_name_ = image.name;
 }
 
-bool MemoryImages::finish(uid_t uid, gid_t gid, bool sync, std::vector<ImageFile>& files, std::string& failed_name) {
-  stopThread();
+void MemoryImages::collect() {
+  stopReading();
   for (auto& image : images_) {
     drain(image);
-    if (image.filled > 0) store(image);
+    image.fifo.reset();
+    if (image.filled > 0) handOn(image);
+  }
+}
+
+bool MemoryImages::finish(uid_t uid, gid_t gid, bool sync, std::vector<ImageFile>& files, std::string& failed_name, const std::atomic<bool>& abort) {
+  {
+    std::unique_lock lock(mutex_);
+    while (!waiting_.empty() && !abort) changed_.wait_for(lock, std::chrono::milliseconds(20));
+  }
+  if (abort) dropping_ = true;
+  stopStoring();
+  if (dropping_) return errno = ECANCELED, false;
+  for (auto& image : images_) {
     if (error_ || !image.file) continue;
     bool kept = fchown(image.file.get(), uid, gid) == 0 && (!sync || fsync(image.file.get()) == 0);
     // close() reports what a network file system could not store (close(2), "Dealing with error returns").

@@ -215,10 +215,11 @@ std::variant<Manifest, Failure> readManifest(const std::string& directory) {
 bool writeManifest(int directory_fd, const std::string& text, uid_t uid, gid_t gid) {
   constexpr const char* temporary = "manifest.new";
   Fd file(openat(directory_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  bool ok = file && writeAll(file.get(), text.data(), text.size()) && fchown(file.get(), uid, gid) == 0 && fsync(file.get()) == 0;
+  bool ok = file && writeAll(file.get(), text.data(), text.size()) && fchown(file.get(), uid, gid) == 0;
+  // Synced once, with its name: what a power cut leaves of it before that, its checksum tells from a whole one.
+  ok = ok && renameat(directory_fd, temporary, directory_fd, manifest_name) == 0 && fsync(file.get()) == 0;
   // close() reports what a network file system could not store (close(2), "Dealing with error returns").
   ok = ok && close(file.release()) == 0;
-  ok = ok && renameat(directory_fd, temporary, directory_fd, manifest_name) == 0;
   if (ok) fsync(directory_fd);
   return ok;
 }

@@ -1,7 +1,7 @@
 // The manifest of a checkpoint: what it is, what it needs, and which files it consists of.
 //
 // File `manifest` in the checkpoint's directory: one line of JSON, a line "crc32c=xxxxxxxx" and a line "signature=…" over the first.
-// It is written last, synced and renamed into place, so a checkpoint without a whole manifest does not exist.
+// It is written last, renamed into place and synced, so a checkpoint without a whole manifest does not exist.
 //
 // The signature is what makes a checkpoint restorable at all: CRIU restores as root what the images say (credentials, open files), and
 // the images lie where their owner can write. The node that made them signs with its key; a node of the same VO believes no other.
@@ -92,7 +92,7 @@ std::string frameManifest(const std::string& json_line, const std::string& signa
 /// `directory` is for the message only. The signature is not checked.
 std::variant<Manifest, Failure> decodeManifest(const std::string& text, const std::string& directory);
 std::variant<Manifest, Failure> readManifest(const std::string& directory);
-/// Writes, syncs and renames `text`, owned by uid:gid. False with errno set.
+/// Writes `text`, renames it into place and syncs both, owned by uid:gid. False with errno set.
 bool writeManifest(int directory_fd, const std::string& text, uid_t uid, gid_t gid);
 
 std::string toHex(const std::string& bytes);

@@ -191,6 +191,24 @@ TEST("a full volume leaves the job running and no directory") {
   });
 }
 
+TEST("a volume that becomes full while memory of a small job is on its way to it leaves the job running and no directory") {
+  needCell();
+  Workplace at;
+  inCell([&] {
+    CHECK_EQUAL(mount("tmpfs", at.path.c_str(), "tmpfs", 0, "size=16m"), 0);
+    Job job = start({"python3", "-u", "-c", "import os, sys\nb = os.urandom(32 << 20)\nprint('ready', flush=True)\nwhile True:\n  print(sys.stdin.readline(), flush=True)"}, Wanted::pipes);
+    expect(job.out.get(), "ready");
+    DumpRequest request = dumpRequest(at, job);
+    request.leave_running = true;
+    Failure failure = mustFail(dump(request, {}));
+    CHECK_EQUAL(failure.code, std::string("XOS_CHECKPOINT_NO_ROOM"));
+    CHECK(!exists(at.images()));
+    goesOn(job);
+    CHECK_EQUAL(umount(at.path.c_str()), 0);
+    mustDump(at, job);
+  });
+}
+
 TEST("a time-out leaves the job running and no directory") {
   needCell();
   Workplace at;

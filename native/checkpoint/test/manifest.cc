@@ -134,6 +134,8 @@ TEST("no directory, no manifest, and a file that is cut off or missing are told 
   CHECK_EQUAL(text(), std::string());
 }
 
+const std::atomic<bool> go_on{false};
+
 TEST("memory images come through FIFOs, whole and in order, and a change of one byte is found") {
   Folder scratch, store;
   std::vector<ImageFile> files;
@@ -150,7 +152,8 @@ TEST("memory images come through FIFOs, whole and in order, and a change of one 
     fifo.reset();
     Fd small(open((scratch.path + "/pages-3.img").c_str(), O_RDWR | O_CLOEXEC));
     CHECK(writeAll(small.get(), "tail", 4));
-    CHECK(images.finish(getuid(), getgid(), true, files, failed));
+    images.collect();
+    CHECK(images.finish(getuid(), getgid(), true, files, failed, go_on));
   }
   CHECK_EQUAL(files.size(), 2u);
   CHECK_EQUAL(files[0].name + " " + files[1].name, std::string("pages-2.img pages-3.img"));
@@ -174,8 +177,46 @@ TEST("when an image cannot be stored its writer never waits, and the error is to
   CHECK(writeAll(fifo.get(), piece.data(), piece.size()));
   std::vector<ImageFile> files;
   std::string failed;
-  CHECK(!images.finish(getuid(), getgid(), false, files, failed));
+  images.collect();
+  CHECK(!images.finish(getuid(), getgid(), false, files, failed, go_on));
+  CHECK_EQUAL(errno, EBADF);
   CHECK_EQUAL(failed, std::string("pages-1.img"));
+}
+
+TEST("memory that is given up is neither waited for nor told as stored") {
+  Folder scratch, store;
+  MemoryImages images(scratch.fd.get(), store.fd.get(), 1);
+  Fd fifo(open((scratch.path + "/pages-1.img").c_str(), O_RDWR | O_CLOEXEC));
+  std::string piece(3u << 20, 'x');
+  CHECK(writeAll(fifo.get(), piece.data(), piece.size()));
+  images.collect();
+  std::vector<ImageFile> files;
+  std::string failed;
+  const std::atomic<bool> abort{true};
+  CHECK(!images.finish(getuid(), getgid(), false, files, failed, abort));
+  CHECK_EQUAL(errno, ECANCELED);
+  CHECK_EQUAL(failed, std::string());
+  CHECK(files.empty());
+}
+
+TEST("more memory than may wait for the volume comes whole") {
+  Folder scratch, store;
+  MemoryImages images(scratch.fd.get(), store.fd.get(), 1);
+  std::string piece(1u << 20, 'x');
+  const size_t pieces = MemoryImages::waiting_bytes_max / piece.size() + 20;
+  Fd fifo(open((scratch.path + "/pages-1.img").c_str(), O_RDWR | O_CLOEXEC));
+  for (size_t i = 0; i < pieces; ++i) {
+    piece[i] = static_cast<char>(i);
+    CHECK(writeAll(fifo.get(), piece.data(), piece.size()));
+  }
+  images.collect();
+  std::vector<ImageFile> files;
+  std::string failed;
+  CHECK(images.finish(getuid(), getgid(), false, files, failed, go_on));
+  CHECK_EQUAL(files.size(), 1u);
+  CHECK_EQUAL(files[0].size, pieces * piece.size());
+  std::atomic<uint64_t> count{0};
+  CHECK_EQUAL(verifyImages(store.fd.get(), files, count, go_on), std::string());
 }
 
 TEST("a pack comes back file by file, and a changed one is refused") {
