@@ -40,7 +40,11 @@ export function sshHostService(options: SshHostOptions): Service {
   const tellSshd = async (what: string): Promise<void> => {
     for (const pause_ms of [0, 2_000]) {
       await clock.sleep(pause_ms, stopping.signal);
-      await serviceManager.reload(service_name, stopping.signal).catch((thrown: unknown) => log.info(`sshd was not told of ${what}`, { reason: describe(thrown) }));
+      // One that does not run (systemd starts it when somebody calls) reads it when it starts.
+      const tell = async (): Promise<void> => {
+        if ((await serviceManager.state(service_name, stopping.signal)).state !== 'down') await serviceManager.reload(service_name, stopping.signal);
+      };
+      await tell().catch((thrown: unknown) => log.info(`sshd was not told of ${what}`, { reason: describe(thrown) }));
     }
   };
   const writeServerConfig = async (): Promise<void> => {

@@ -16,7 +16,7 @@ export async function buildAll(root, options) {
   const { progress, log, signal } = options
   const [typescript, native] = await settle([
     progress.step('compile TypeScript', 3, () => buildTypeScript({ log, signal })),
-    progress.step('build the native code', 120, (note) => buildNative(root, { log, signal, note })),
+    progress.step('build the native code', 80, (note) => buildNative(root, { log, signal, note })),
   ])
   const { missing } = await progress.step('lay out the files of a node', 3, async () => makeStage(join(build, 'native')))
   if (typescript.errors.length > 0) progress.say(`  ! ${typescript.errors.length} type errors, for instance ${typescript.errors[0]} (all in ${log})`)

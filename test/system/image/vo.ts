@@ -6,9 +6,9 @@ export const member = 'correct-horse-1'
 
 export const mac = (last: string): string => `52:54:00:78:6f:${last}`
 
-/** A fixed address for a network card, as systemd-networkd takes it. */
-export async function giveAddress (machine: ImageMachine, card: string, address: string): Promise<void> {
-  await machine.must(`printf '[Match]\\nMACAddress=${card}\\n[Network]\\nAddress=${address}/24\\n' >/etc/systemd/network/10-test.network; networkctl reload; until ip -4 -o addr | grep -q ${address}/; do sleep 1; done`)
+/** A fixed address for a network card, as systemd-networkd takes it; with `more` of its settings, each on a line. */
+export async function giveAddress (machine: ImageMachine, card: string, address: string, more = ''): Promise<void> {
+  await machine.must(`printf '[Match]\\nMACAddress=${card}\\n[Network]\\nAddress=${address}/24\\n${more}\\n' >/etc/systemd/network/10-test.network; networkctl reload; until ip -4 -o addr | grep -q ${address}/; do sleep 1; done`)
 }
 
 /** Waits until the node is one of those that are ready. */
