@@ -27,8 +27,15 @@ export async function runSuite(suite) {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   const log = createWriteStream(suite.log)
   const [program = '', ...args] = suite.argv
-  const child = spawn('setpriv', ['--pdeathsig', 'TERM', program, ...args], { cwd: suite.cwd, env: suite.env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const stop = () => child.kill('SIGTERM')
+  const child = spawn('setpriv', ['--pdeathsig', 'TERM', program, ...args], { cwd: suite.cwd, env: suite.env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  // The group: ava's workers, and the guests that end with them, outlive ava otherwise.
+  const stop = () => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM')
+    } catch {
+      // It has just ended.
+    }
+  }
   suite.signal.addEventListener('abort', stop, { once: true })
   let toShow = 0
   const take = (line) => {

@@ -42,3 +42,18 @@ test('a suite that runs nothing counts as a failure', counted, 'echo nothing her
 test('what a failed native test printed is shown, what went well is not', counted,
   'echo "1/2 Test #1: jobs ...***Failed 1.2 sec"; echo "ok   first"; echo "FAIL second"; echo "     why"; echo "    Start  2: other"; echo "2/2 Test #2: other ... Passed 0.1 sec"; exit 8',
   { passed: 1, failed: 1, skipped: 0 }, /✗ jobs \(Failed\)\n +FAIL second\n +why\n +trial: /, ctest)
+
+test('what a suite started ends with it when it is given up', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'xos-suite-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const stop = new AbortController()
+  let worker = 0
+  const reader = { read: (line: string) => { worker = Number(line); stop.abort(new Error('given up')); return null }, belongs: () => false }
+  // The worker holds none of the suite's output: nothing waits for it.
+  await t.throwsAsync(runSuite({
+    title: 'trial', argv: ['sh', '-c', 'sleep 1000 > /dev/null 2>&1 & echo $!; wait'], cwd: '/', log: join(folder, 'log'), signal: stop.signal, reader,
+  }), { message: 'given up' })
+  t.true(worker > 1)
+  const gone = (): boolean => { try { return readFileSync(`/proc/${worker}/stat`, 'utf8').includes(') Z ') } catch { return true } }
+  while (!gone()) await new Promise((resolve) => setTimeout(resolve, 20))
+})
