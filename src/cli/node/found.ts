@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import type { NodeStatus } from '../../api/operations/node.ts';
-import { XosError } from '../../core/errors.ts';
+import { XosError, describe, hasCode } from '../../core/errors.ts';
 import { parseNodeId, parseUserName, parseVoName } from '../../core/ids.ts';
 import { systemDisk } from '../../platform/disk.ts';
 import { ask } from '../lib/api.ts';
@@ -36,6 +36,13 @@ export interface Founded {
  * kept, what is missing is added. Errors as joinGrid, XOS_BAD_NAME, XOS_ROLE (a light node), and what xosd says.
  */
 export async function foundGrid(machine: Machine, call: Call, name: string, options: FoundOptions): Promise<Founded> {
+  return await found(machine, call, name, options).catch((thrown: unknown) => {
+    if (!hasCode(thrown, 'XOS_TIMEOUT')) throw thrown;
+    throw new XosError('XOS_TIMEOUT', `VO '${name}' is not founded yet: ${describe(thrown)}; what is done is kept: give the same command again, with a longer --timeout on a slow machine`, {}, { cause: thrown });
+  });
+}
+
+async function found(machine: Machine, call: Call, name: string, options: FoundOptions): Promise<Founded> {
   requireRoot(machine, 'found a VO');
   const vo = parseVoName(name);
   if (options.admin !== undefined) parseUserName(options.admin);

@@ -75,6 +75,13 @@ test('set-up that was killed between two steps is finished by saying it again', 
   t.is(founded.root_key_file, null);
 });
 
+test('a machine too slow to found a VO in time says so, and the same command goes on', async (t) => {
+  const first = await testMachine(t, 'n1');
+  const slow = { ...founding, roles: ['registry'], timeout_ms: 1 };
+  await t.throwsAsync(foundGrid(first.machine, first.call, 'demo', slow), { code: 'XOS_TIMEOUT', message: /VO 'demo' is not founded yet: .*give the same command again/ } as object);
+  t.is((await foundGrid(first.machine, first.call, 'demo', { ...founding, roles: ['registry'] })).status.vo, 'demo');
+});
+
 test('a node belongs to one VO, and its configuration is not replaced when it cannot be read', async (t) => {
   const first = await foundedBy(t);
   const before = await first.configuration();
